@@ -1,0 +1,36 @@
+/** One command, ready to run: paths are absolute, the environment is complete. */
+export interface Command {
+  /** argv[0] as the action names it: absolute, relative to `workingDirectory`, or looked up in PATH. */
+  readonly argv: readonly [string, ...string[]];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly workingDirectory: string;
+  /** Files that take the command's output; made by the executor. */
+  readonly stdoutPath: string;
+  readonly stderrPath: string;
+  readonly timeoutMs: number;
+}
+
+/** What the command used, its children that it waited for included. */
+export interface ResourceUsage {
+  readonly userTimeMs: number;
+  readonly systemTimeMs: number;
+  /** The largest resident set seen; undefined when the command ended too soon to be measured. */
+  readonly maxResidentBytes: number | undefined;
+}
+
+/** How the command ended. A failing command is an outcome; only failing to run it is an error. */
+export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: number } & (
+  | { readonly kind: 'exited'; readonly exitCode: number }
+  | { readonly kind: 'killed'; readonly signal: NodeJS.Signals }
+  | { readonly kind: 'timed-out' }
+  | { readonly kind: 'output-limit'; readonly message: string }
+);
+
+/**
+ * Runs commands in prepared input roots: as processes, in Docker, in virtual machines. When `run`
+ * settles, no process of the command is left. It fails with INVALID_ARGUMENT when there is nothing to
+ * run under argv[0] (ACT-11), and with CANCELLED, after ending the command, when `signal` aborts.
+ */
+export interface Executor {
+  run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome>;
+}
