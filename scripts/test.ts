@@ -1,0 +1,48 @@
+// Runs the tests: all of them, or the files and patterns given.
+//
+//   npm test                                  npm test -- 'test/cas/*.test.ts'
+//
+// Prints what `node --test` prints, and then, before its closing lines, which tests were skipped and
+// why: a skipped test must not look like a passed one.
+import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+/** A file that takes longer hangs: the slowest, a cold Bazel downloading nothing, takes a few minutes. */
+const FILE_TIMEOUT_MS = 15 * 60_000;
+
+const patterns = process.argv.slice(2);
+const files = globSync(patterns.length > 0 ? patterns : 'test/**/*.test.ts').toSorted();
+if (files.length === 0) throw new Error(`no test file matches ${patterns.join(' ')}`);
+
+const skipped: string[] = [];
+const closing: string[] = [];
+const events = run({
+  files: files.map((file) => path.resolve(file)),
+  concurrency: availableParallelism(),
+  timeout: FILE_TIMEOUT_MS,
+});
+
+/** The events that are the reporter's to print; what is to stand at the end is kept back. */
+async function* reported() {
+  for await (const event of events) {
+    const { type, data } = event;
+    if (type === 'test:summary' && data.file === undefined && !data.success) process.exitCode = 1;
+    if (type === 'test:pass' && data.skip !== undefined && data.skip !== false) {
+      const file = data.file === undefined ? '' : `${path.relative('.', data.file)}: `;
+      const reason = typeof data.skip === 'string' ? data.skip : 'no reason given';
+      skipped.push(`  ${file}${data.name} (${reason})`);
+    }
+    const isClosing = type === 'test:diagnostic' && data.nesting === 0 && data.file === undefined;
+    if (isClosing) closing.push(`# ${data.message}`);
+    else yield event;
+  }
+}
+
+await pipeline(Readable.from(reported()), new spec(), process.stdout, { end: false });
+if (skipped.length > 0) console.log(`\nSkipped ${skipped.length} tests:\n${skipped.join('\n')}`);
+console.log(`\n${closing.join('\n')}`);
