@@ -1,0 +1,25 @@
+/**
+ * Calls `work` once for each item, at most `atOnceMax` calls at a time. The first failure, or
+ * `signal`, starts no more and aborts the signal that `work` is given; settles when no call is left.
+ */
+export async function concurrently<T>(
+  items: Iterable<T>,
+  atOnceMax: number,
+  work: (item: T, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const iterator = items[Symbol.iterator]();
+  const lane = async () => {
+    for (let next = iterator.next(); !next.done && !either.aborted; next = iterator.next()) {
+      await work(next.value, either);
+    }
+  };
+  const lanes = Array.from({ length: atOnceMax }, () =>
+    lane().catch((thrown: unknown) => failed.abort(thrown)),
+  );
+  await Promise.all(lanes);
+  failed.signal.throwIfAborted();
+  signal.throwIfAborted();
+}

@@ -1,0 +1,236 @@
+import type { BigIntStats, Dirent } from 'node:fs';
+import { lstat, readdir, readlink } from 'node:fs/promises';
+import { isUtf8 } from 'node:buffer';
+import { concurrently } from '../base/concurrently.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { DigestFunction } from '../digest/digest-function.ts';
+import { Digest } from '../digest/digest.ts';
+import { Directory } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { digestOfFile } from './file-chunks.ts';
+import { type NodePropertyName, nodePropertiesOf } from './node-properties.ts';
+
+export interface ScanOptions {
+  /** What to do with sockets, FIFOs and devices, which no blob can hold (RES-12). */
+  readonly specialFiles: 'refuse' | 'skip';
+  /** Which properties to put on every node. */
+  readonly nodeProperties: ReadonlySet<NodePropertyName>;
+  /** Files, directories and links together. */
+  readonly entriesMax: number;
+  readonly bytesMax: number;
+  readonly depthMax: number;
+  /** How many files are read at once. */
+  readonly readsMax: number;
+}
+
+export const defaultScanOptions: ScanOptions = {
+  specialFiles: 'refuse',
+  nodeProperties: new Set(),
+  // A large checkout has some 100,000 files; the entries take about 1 KiB of memory each.
+  entriesMax: 1_000_000,
+  bytesMax: 1024 ** 4,
+  // Paths end at 4,096 bytes: no tree that can be used is deeper than half of that.
+  depthMax: 1_000,
+  // Twice the file threads of Node, so that hashing and reading overlap.
+  readsMax: 8,
+};
+
+/** A Directory message, ready to be stored. */
+export interface DirectoryBlob {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
+export interface FileBlob {
+  readonly digest: Digest;
+  readonly path: string;
+}
+
+/** A folder as a Merkle tree. */
+export interface ScannedFolder {
+  readonly root: Digest;
+  /** The root first; each distinct directory once, after all its parents (RES-15, RES-16). */
+  readonly directories: readonly DirectoryBlob[];
+  readonly files: readonly FileBlob[];
+  readonly totals: {
+    readonly files: number;
+    readonly directories: number;
+    readonly symlinks: number;
+    readonly bytes: number;
+  };
+}
+
+interface FoundFile {
+  readonly name: string;
+  readonly path: string;
+  readonly stats: BigIntStats;
+  digest: Digest | undefined;
+}
+
+interface FoundSymlink {
+  readonly name: string;
+  readonly target: string;
+  readonly stats: BigIntStats;
+}
+
+interface FoundFolder {
+  readonly name: string;
+  readonly path: string;
+  readonly depth: number;
+  readonly stats: BigIntStats;
+  readonly files: FoundFile[];
+  readonly symlinks: FoundSymlink[];
+  readonly folders: FoundFolder[];
+  encoded: DirectoryBlob | undefined;
+  /** How many levels are below; the same for equal directories, and less than any parent's. */
+  height: number;
+}
+
+/**
+ * Reads a folder into canonical Directory messages (DIR-03, DIR-04): links are kept as they are and
+ * never followed, and a file is executable when its owner may execute it (RES-04). Fails with
+ * INVALID_ARGUMENT, naming the path, for a name that is not UTF-8 or a special file that is refused,
+ * and with RESOURCE_EXHAUSTED beyond a limit.
+ */
+export async function scanFolder(
+  folder: string,
+  digestFunction: DigestFunction,
+  options: ScanOptions,
+  signal: AbortSignal,
+): Promise<ScannedFolder> {
+  const folders = await findAll(folder, options, signal);
+  const files = folders.flatMap((found) => found.files);
+  const hash = async (file: FoundFile, either: AbortSignal) => {
+    file.digest = await digestOfFile(file.path, digestFunction, either);
+  };
+  await concurrently(files, options.readsMax, hash, signal);
+  const directories = encodeAll(folders, digestFunction, options.nodeProperties);
+  const blobs = files.map(({ digest, path }) => ({ digest: known(digest), path }));
+  return {
+    root: known(folders[0]?.encoded).digest,
+    directories,
+    files: blobs,
+    totals: {
+      files: files.length,
+      directories: folders.length,
+      symlinks: folders.reduce((sum, { symlinks }) => sum + symlinks.length, 0),
+      bytes: blobs.reduce((sum, { digest }) => sum + digest.sizeBytes, 0),
+    },
+  };
+}
+
+/** Every folder below `root`, itself first, a parent before its children. */
+async function findAll(
+  root: string,
+  options: ScanOptions,
+  signal: AbortSignal,
+): Promise<FoundFolder[]> {
+  const stats = await lstat(root, { bigint: true });
+  if (!stats.isDirectory()) {
+    throw new StatusError(Code.INVALID_ARGUMENT, `${root} is not a folder`);
+  }
+  const folders = [newFolder('', root, 0, stats)];
+  const left = { entries: options.entriesMax, bytes: options.bytesMax };
+  for (const folder of folders) {
+    signal.throwIfAborted();
+    if (folder.depth > options.depthMax) {
+      throw tooLarge(root, `deeper than ${options.depthMax} levels, at ${folder.path}`);
+    }
+    const entries = await readdir(folder.path, { withFileTypes: true, encoding: 'buffer' });
+    left.entries -= entries.length;
+    if (left.entries < 0) throw tooLarge(root, `more than ${options.entriesMax} entries`);
+    for (const entry of entries.toSorted((a, b) => Buffer.compare(a.name, b.name))) {
+      left.bytes -= await addEntry(folder, entry, options);
+    }
+    if (left.bytes < 0) throw tooLarge(root, `more than ${options.bytesMax} bytes`);
+    for (const child of folder.folders) folders.push(child);
+  }
+  return folders;
+}
+
+/** Puts one entry where it belongs; how many bytes there are to read. */
+async function addEntry(
+  folder: FoundFolder,
+  entry: Dirent<Buffer>,
+  options: ScanOptions,
+): Promise<number> {
+  const name = text(entry.name, `a name in ${folder.path}`);
+  const path = `${folder.path}/${name}`;
+  const stats = await lstat(path, { bigint: true });
+  if (stats.isDirectory()) {
+    folder.folders.push(newFolder(name, path, folder.depth + 1, stats));
+  } else if (stats.isFile()) {
+    folder.files.push({ name, path, stats, digest: undefined });
+    return Number(stats.size);
+  } else if (stats.isSymbolicLink()) {
+    const target = text(await readlink(path, { encoding: 'buffer' }), `the target of ${path}`);
+    folder.symlinks.push({ name, target, stats });
+  } else if (options.specialFiles === 'refuse') {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `${path} is a socket, FIFO or device, which cannot be stored`,
+    );
+  }
+  return 0;
+}
+
+/** Encodes children before parents, and gives each distinct directory once, parents first. */
+function encodeAll(
+  folders: readonly FoundFolder[],
+  digestFunction: DigestFunction,
+  names: ReadonlySet<NodePropertyName>,
+): DirectoryBlob[] {
+  const distinct = new Map<string, FoundFolder>();
+  for (const folder of folders.toReversed()) {
+    const bytes = Directory.encode(messageOf(folder, names)).finish();
+    folder.encoded = { digest: Digest.ofBytes(digestFunction, bytes), bytes };
+    folder.height = folder.folders.reduce((most, { height }) => Math.max(most, height + 1), 0);
+    distinct.delete(folder.encoded.digest.key);
+    distinct.set(folder.encoded.digest.key, folder);
+  }
+  return [...distinct.values()]
+    .toReversed()
+    .toSorted((a, b) => b.height - a.height)
+    .map(({ encoded }) => known(encoded));
+}
+
+function messageOf(folder: FoundFolder, names: ReadonlySet<NodePropertyName>): Directory {
+  return {
+    files: folder.files.map(({ name, digest, stats }) => ({
+      name,
+      digest: known(digest).toMessage(),
+      isExecutable: (stats.mode & 0o100n) !== 0n,
+      nodeProperties: nodePropertiesOf(stats, names),
+    })),
+    directories: folder.folders.map(({ name, encoded }) => ({
+      name,
+      digest: known(encoded).digest.toMessage(),
+    })),
+    symlinks: folder.symlinks.map(({ name, target, stats }) => ({
+      name,
+      target,
+      nodeProperties: nodePropertiesOf(stats, names),
+    })),
+    nodeProperties: nodePropertiesOf(folder.stats, names),
+  };
+}
+
+function newFolder(name: string, path: string, depth: number, stats: BigIntStats): FoundFolder {
+  const lists = { files: [], symlinks: [], folders: [] };
+  return { name, path, depth, stats, ...lists, encoded: undefined, height: 0 };
+}
+
+/** Strings of the API are UTF-8; anything else would come back as another name. */
+function text(bytes: Buffer, what: string): string {
+  if (isUtf8(bytes)) return bytes.toString();
+  const shown = JSON.stringify(bytes.toString('latin1'));
+  throw new StatusError(Code.INVALID_ARGUMENT, `${what} is not UTF-8: ${shown}`);
+}
+
+function tooLarge(root: string, why: string): StatusError {
+  return new StatusError(Code.RESOURCE_EXHAUSTED, `folder ${root} has ${why}`);
+}
+
+function known<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a folder was encoded before what it holds');
+  return value;
+}

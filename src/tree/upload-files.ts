@@ -1,0 +1,65 @@
+import type { Chunks } from '../base/chunks.ts';
+import { concurrently } from '../base/concurrently.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import type { Digest } from '../digest/digest.ts';
+
+/** A blob that is at hand, to be sent if the store lacks it. */
+export interface BlobSource {
+  readonly digest: Digest;
+  /** Its bytes, from the start; called at most once. */
+  open(): Chunks;
+}
+
+/** How far an upload has come. Blobs are counted once each, however often they were given. */
+export interface UploadProgress {
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly sentBlobs: number;
+  readonly sentBytes: number;
+}
+
+/** A digest takes about 80 bytes on the wire: far below a message's 4 MiB. */
+const digestsPerCallMax = 10_000;
+/** Enough to hide a round trip; more gains nothing over one connection. */
+const writesAtOnceMax = 16;
+
+/**
+ * Brings the blobs that `blobs` lacks to it: asks first, and sends no blob twice and none that is
+ * empty. `onProgress` hears after each blob that was sent.
+ */
+export async function uploadMissing(
+  blobs: BlobStore,
+  sources: Iterable<BlobSource>,
+  signal: AbortSignal,
+  onProgress: (progress: UploadProgress) => void = () => {},
+): Promise<UploadProgress> {
+  const wanted = new Map<string, BlobSource>();
+  for (const source of sources) {
+    if (source.digest.sizeBytes > 0) wanted.set(source.digest.key, source);
+  }
+  const digests = [...wanted.values()].map(({ digest }) => digest);
+  const bytes = digests.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let progress: UploadProgress = { blobs: digests.length, bytes, sentBlobs: 0, sentBytes: 0 };
+  for (let from = 0; from < digests.length; from += digestsPerCallMax) {
+    const batch = digests.slice(from, from + digestsPerCallMax);
+    const missing = await blobs.findMissing(batch, signal);
+    await concurrently(
+      missing,
+      writesAtOnceMax,
+      async (digest, either) => {
+        const source = wanted.get(digest.key);
+        if (!source) return;
+        await blobs.write(digest, source.open(), either);
+        const { sentBlobs, sentBytes } = progress;
+        progress = {
+          ...progress,
+          sentBlobs: sentBlobs + 1,
+          sentBytes: sentBytes + digest.sizeBytes,
+        };
+        onProgress(progress);
+      },
+      signal,
+    );
+  }
+  return progress;
+}

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Chunks, chunksOf } from '../../src/base/chunks.ts';
+import type { Digest } from '../../src/digest/digest.ts';
+import { uploadMissing } from '../../src/tree/upload-files.ts';
+import { blobOf } from '../support/blob-of.ts';
+import { PlainBlobStore } from '../support/memory-blob-store.ts';
+import { never } from '../support/never.ts';
+
+const sourceOf = (content: string) => {
+  const { bytes, digest } = blobOf(content);
+  return { digest, open: () => chunksOf(bytes) };
+};
+
+class WatchedBlobStore extends PlainBlobStore {
+  writing = 0;
+  writingMost = 0;
+  written: string[] = [];
+
+  override async write(digest: Digest, chunks: Chunks): Promise<void> {
+    this.writingMost = Math.max(this.writingMost, ++this.writing);
+    await super.write(digest, chunks);
+    this.written.push(digest.hash);
+    this.writing--;
+  }
+}
+
+test('WRK-11: only what the store lacks is sent, each blob once, and no empty one', async () => {
+  const store = new WatchedBlobStore();
+  const here = sourceOf('here');
+  await store.write(here.digest, here.open());
+  store.written = [];
+  const sources = [here, sourceOf('new'), sourceOf('new'), sourceOf(''), sourceOf('newer')];
+  const seen: number[] = [];
+  const progress = await uploadMissing(store, sources, never, ({ sentBlobs }) =>
+    seen.push(sentBlobs),
+  );
+  assert.deepEqual(progress, { blobs: 3, bytes: 12, sentBlobs: 2, sentBytes: 8 });
+  assert.deepEqual(
+    store.written.toSorted(),
+    [blobOf('new').digest.hash, blobOf('newer').digest.hash].toSorted(),
+  );
+  assert.deepEqual(seen, [1, 2]);
+});
+
+test('no more than 16 blobs are sent at once', async () => {
+  const store = new WatchedBlobStore();
+  await uploadMissing(
+    store,
+    Array.from({ length: 100 }, (_, n) => sourceOf(`${n}`)),
+    never,
+  );
+  assert.equal(store.blobs.size, 100);
+  assert.ok(store.writingMost <= 16);
+});
+
+test('an upload stops at the first blob that cannot be sent', async () => {
+  const store = new WatchedBlobStore();
+  const sources = Array.from({ length: 100 }, (_, n) => sourceOf(`${n}`));
+  const broken = { digest: blobOf('broken').digest, open: () => chunksOf(Buffer.from('other')) };
+  await assert.rejects(uploadMissing(store, [broken, ...sources], never), /not those of/);
+  assert.ok(store.blobs.size < 40);
+  await assert.rejects(uploadMissing(store, sources, AbortSignal.abort()), { name: 'AbortError' });
+});
