@@ -1,21 +1,16 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { DigestFunction_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { blake3HashOf, createBlake3Hasher } from './blake3.ts';
 import type { DigestFunction } from './digest-function.ts';
-
-const nodeHash = (algorithm: string) => () => {
-  const hash = createHash(algorithm);
-  return {
-    update: (chunk: Uint8Array) => void hash.update(chunk),
-    digest: () => hash.digest('hex'),
-  };
-};
+import { createGitSha1Hasher } from './git-sha1.ts';
+import { Sha256TreeHasher } from './sha256-tree.ts';
 
 export const sha256: DigestFunction = {
   name: 'SHA256',
   value: DigestFunction_Value.SHA256,
   hexLength: 64,
   segment: undefined,
-  createHasher: nodeHash('sha256'),
+  ...fromNode('sha256'),
 };
 
 export const sha384: DigestFunction = {
@@ -23,7 +18,7 @@ export const sha384: DigestFunction = {
   value: DigestFunction_Value.SHA384,
   hexLength: 96,
   segment: undefined,
-  createHasher: nodeHash('sha384'),
+  ...fromNode('sha384'),
 };
 
 export const sha512: DigestFunction = {
@@ -31,7 +26,7 @@ export const sha512: DigestFunction = {
   value: DigestFunction_Value.SHA512,
   hexLength: 128,
   segment: undefined,
-  createHasher: nodeHash('sha512'),
+  ...fromNode('sha512'),
 };
 
 export const sha1: DigestFunction = {
@@ -39,8 +34,68 @@ export const sha1: DigestFunction = {
   value: DigestFunction_Value.SHA1,
   hexLength: 40,
   segment: undefined,
-  createHasher: nodeHash('sha1'),
+  ...fromNode('sha1'),
+};
+
+/** Plain, unkeyed BLAKE3 of 256 bits (DIG-17). */
+export const blake3: DigestFunction = {
+  name: 'BLAKE3',
+  value: DigestFunction_Value.BLAKE3,
+  hexLength: 64,
+  segment: 'blake3',
+  createHasher: createBlake3Hasher,
+  hashOf: blake3HashOf,
+};
+
+export const sha256Tree: DigestFunction = {
+  name: 'SHA256TREE',
+  value: DigestFunction_Value.SHA256TREE,
+  hexLength: 64,
+  segment: 'sha256tree',
+  ...fromHasher(() => new Sha256TreeHasher()),
+};
+
+export const gitSha1: DigestFunction = {
+  name: 'GITSHA1',
+  value: DigestFunction_Value.GITSHA1,
+  hexLength: 40,
+  segment: 'gitsha1',
+  ...fromHasher(createGitSha1Hasher),
 };
 
 /** Every digest function this program can compute. */
-export const allDigestFunctions: readonly DigestFunction[] = [sha256, sha384, sha512, sha1];
+export const allDigestFunctions: readonly DigestFunction[] = [
+  sha256,
+  sha384,
+  sha512,
+  sha1,
+  blake3,
+  sha256Tree,
+  gitSha1,
+];
+
+type Computation = Pick<DigestFunction, 'createHasher' | 'hashOf'>;
+
+function fromNode(algorithm: string): Computation {
+  return {
+    createHasher: () => {
+      const hasher = createHash(algorithm);
+      return {
+        update: (chunk) => void hasher.update(chunk),
+        digest: () => hasher.digest('hex'),
+      };
+    },
+    hashOf: (bytes) => hash(algorithm, bytes, 'hex'),
+  };
+}
+
+function fromHasher(createHasher: DigestFunction['createHasher']): Computation {
+  return {
+    createHasher,
+    hashOf: (bytes) => {
+      const hasher = createHasher(bytes.length);
+      hasher.update(bytes);
+      return hasher.digest();
+    },
+  };
+}

@@ -49,9 +49,7 @@ export class Digest {
 
   /** The digest of bytes at hand. */
   static ofBytes(digestFunction: DigestFunction, bytes: Uint8Array): Digest {
-    const hasher = digestFunction.createHasher(bytes.length);
-    hasher.update(bytes);
-    return new Digest(digestFunction, hasher.digest(), bytes.length);
+    return new Digest(digestFunction, digestFunction.hashOf(bytes), bytes.length);
   }
 
   /** The same text for the same blob, different for different ones: a key for maps (DIG-10). */
