@@ -1,0 +1,31 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { Code, StatusError } from '../base/status.ts';
+
+/** How generated code reads one message type. */
+export interface Decodable<T> {
+  decode(reader: BinaryReader): T;
+}
+
+/** A leading U+FEFF is part of a name, and a byte that is not UTF-8 must not turn into U+FFFD. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * The message that `bytes` encode. Fails with INVALID_ARGUMENT, naming `what`, when they are no
+ * encoding of one to the last byte, or hold a text that is not UTF-8. Generated code alone takes more:
+ * it stops at a stray group end and repairs text.
+ */
+export function decodeMessage<T>(type: Decodable<T>, bytes: Uint8Array, what: string): T {
+  try {
+    const reader = new BinaryReader(bytes, (text) => utf8.decode(text));
+    const message = type.decode(reader);
+    if (reader.pos === reader.len) return message;
+    throw new RangeError(`the message ends at byte ${reader.pos} of ${reader.len}`);
+  } catch (error) {
+    throw StatusError.during(`${what} cannot be decoded`, asInvalid(error));
+  }
+}
+
+function asInvalid(thrown: unknown): StatusError {
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return new StatusError(Code.INVALID_ARGUMENT, reason, { cause: thrown });
+}

@@ -1,0 +1,99 @@
+import { Code, StatusError } from '../base/status.ts';
+import { Digest } from '../digest/digest.ts';
+import {
+  Directory,
+  type NodeProperties,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { decodeMessage } from './decode-message.ts';
+
+interface ParsedNode {
+  /** One path segment, unique in its directory. */
+  readonly name: string;
+}
+
+export interface ParsedFile extends ParsedNode {
+  readonly digest: Digest;
+  readonly isExecutable: boolean;
+  readonly properties: NodeProperties | undefined;
+}
+
+/** A child directory, by the digest of its own Directory message. */
+export interface ParsedSubdirectory extends ParsedNode {
+  readonly digest: Digest;
+}
+
+export interface ParsedSymlink extends ParsedNode {
+  /** As it was sent (DIR-09); not empty. */
+  readonly target: string;
+  readonly properties: NodeProperties | undefined;
+}
+
+/** A Directory message that was checked: its names can be made on a disk without leaving their folder. */
+export interface ParsedDirectory {
+  readonly files: readonly ParsedFile[];
+  readonly directories: readonly ParsedSubdirectory[];
+  readonly symlinks: readonly ParsedSymlink[];
+  readonly properties: NodeProperties | undefined;
+}
+
+/**
+ * The Directory whose encoding `bytes` are and whose digest is `digest`; that they match is not checked
+ * here. Fails with INVALID_ARGUMENT when they are not a Directory, or one that no disk can hold: names
+ * that are not one segment (DIR-01, DIR-02), a name given twice (DIR-03), an empty symlink target
+ * (DIR-10), or a child's digest that is malformed under this function (DIG-12). The order of the nodes
+ * is taken as it is: it matters to who makes digests, not to who reads them (DIR-04).
+ */
+export function parseDirectory(bytes: Uint8Array, digest: Digest): ParsedDirectory {
+  const what = `directory ${digest}`;
+  const message = decodeMessage(Directory, bytes, what);
+  const names = new Set<string>();
+  const digestOf = (node: { name: string; digest: Directory['files'][number]['digest'] }) => {
+    const field = `digest of ${quoted(node.name)} in ${what}`;
+    return Digest.fromMessage(digest.function, node.digest, field);
+  };
+  for (const nodes of [message.files, message.directories, message.symlinks]) {
+    for (const { name } of nodes) checkName(name, names, what);
+  }
+  return {
+    files: message.files.map((node) => ({
+      name: node.name,
+      digest: digestOf(node),
+      isExecutable: node.isExecutable,
+      properties: node.nodeProperties,
+    })),
+    directories: message.directories.map((node) => ({ name: node.name, digest: digestOf(node) })),
+    symlinks: message.symlinks.map((node) => ({
+      name: node.name,
+      target: checkedTarget(node, what),
+      properties: node.nodeProperties,
+    })),
+    properties: message.nodeProperties,
+  };
+}
+
+/** This is the border of the sandbox: a name that passes here is joined to a path and made. */
+function checkName(name: string, names: Set<string>, what: string): void {
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `${what} has a node named ${quoted(name)}; a name is one path segment and not "." or ".."`,
+    );
+  }
+  if (names.has(name)) {
+    throw new StatusError(Code.INVALID_ARGUMENT, `${what} has two nodes named ${quoted(name)}`);
+  }
+  names.add(name);
+}
+
+function checkedTarget({ name, target }: { name: string; target: string }, what: string): string {
+  if (target !== '' && !target.includes('\0')) return target;
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `symlink ${quoted(name)} in ${what} has the target ${quoted(target)}, which no symlink can have`,
+  );
+}
+
+/** Names come from outside and end up in messages: bounded, and unable to forge a line. */
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 200));
+}

@@ -1,0 +1,58 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { Code, StatusError } from '../base/status.ts';
+import { Digest } from '../digest/digest.ts';
+import { type ParsedDirectory, parseDirectory } from './directory.ts';
+
+/** A Tree message: a directory and all that are below it. */
+export interface ParsedTree {
+  readonly root: ParsedDirectory;
+  readonly rootDigest: Digest;
+  /** By the key of their digest; also children that nothing refers to (DIR-20). */
+  readonly children: ReadonlyMap<string, ParsedDirectory>;
+}
+
+/** `Tree.root` and `Tree.children`, both length-delimited. */
+const ROOT_TAG = 0x0a;
+const CHILD_TAG = 0x12;
+
+/**
+ * The Tree whose encoding `bytes` are; `digest` gives the digest function and names it in errors. Each
+ * directory is found by the digest of its very bytes, so fields unknown here do no harm (DIR-19). Fails
+ * with INVALID_ARGUMENT when it is not a Tree, has no root, or a directory in it is not well-formed.
+ * That all directories referred to are there is not checked.
+ */
+export function parseTree(bytes: Uint8Array, digest: Digest): ParsedTree {
+  const slices = slicesOf(bytes, digest);
+  if (!slices.root) throw new StatusError(Code.INVALID_ARGUMENT, `tree ${digest} has no root`);
+  const children = new Map<string, ParsedDirectory>();
+  for (const child of slices.children) {
+    const childDigest = Digest.ofBytes(digest.function, child);
+    const { key } = childDigest;
+    if (!children.has(key)) children.set(key, parseDirectory(child, childDigest));
+  }
+  const rootDigest = Digest.ofBytes(digest.function, slices.root);
+  return { root: parseDirectory(slices.root, rootDigest), rootDigest, children };
+}
+
+function slicesOf(
+  bytes: Uint8Array,
+  digest: Digest,
+): { root: Uint8Array | undefined; children: Uint8Array[] } {
+  let root: Uint8Array | undefined;
+  const children: Uint8Array[] = [];
+  try {
+    const reader = new BinaryReader(bytes);
+    while (reader.pos < reader.len) {
+      const tag = reader.uint32();
+      if (tag === ROOT_TAG) root = reader.bytes();
+      else if (tag === CHILD_TAG) children.push(reader.bytes());
+      else reader.skip(tag & 7);
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StatusError(Code.INVALID_ARGUMENT, `tree ${digest} cannot be decoded: ${reason}`, {
+      cause: error,
+    });
+  }
+  return { root, children };
+}

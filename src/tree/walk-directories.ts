@@ -1,0 +1,153 @@
+import { collect } from '../base/chunks.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import type { Digest } from '../digest/digest.ts';
+import type { DirectoryCache } from './directory-cache.ts';
+import { type ParsedDirectory, parseDirectory } from './directory.ts';
+import { checkExpandedTree } from './expanded-tree.ts';
+
+/** How large a tree may be (DIR-16). Larger ones are refused with INVALID_ARGUMENT. */
+export interface TreeLimits {
+  /** Directories inside one another: beyond this, paths grow past what a kernel takes. */
+  readonly depthMax: number;
+  /**
+   * Files, directories and symlinks as they would stand on a disk: a directory counts each time the tree
+   * has it, for a few that share one another can stand for 2^30 files.
+   */
+  readonly nodesMax: number;
+  /** Encoded bytes of the different directories, which are held in memory together. */
+  readonly bytesMax: number;
+}
+
+/** A million files is ten times the largest input root that Bazel users speak of. */
+export const defaultTreeLimits: TreeLimits = {
+  depthMax: 1000,
+  nodesMax: 1_000_000,
+  bytesMax: 256 * 1024 * 1024,
+};
+
+/** What a tree is made of, each thing once. The maps are by `Digest.key`. */
+export interface WalkedTree {
+  readonly directories: ReadonlyMap<string, { digest: Digest; parsed: ParsedDirectory }>;
+  /** Directories whose blobs are not in the store; what is below them is unknown. */
+  readonly missing: readonly Digest[];
+  readonly files: ReadonlyMap<string, Digest>;
+}
+
+export interface StoredDirectory {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+  readonly parsed: ParsedDirectory;
+}
+
+/** Reads at once: enough to hide a store's latency, few enough to leave it to others. */
+const READS_AT_ONCE = 16;
+
+/**
+ * Everything below `root`: each different directory is read once, however often the tree has it
+ * (CAS-48, DIR-17). A directory that is in `cache` is not read, so whether its blob is still stored is
+ * for the caller to ask. Fails with INVALID_ARGUMENT when a directory is malformed or the tree exceeds
+ * the limits.
+ */
+export async function walkDirectories(
+  root: Digest,
+  blobs: BlobStore,
+  options: { readonly limits: TreeLimits; readonly cache?: DirectoryCache | undefined },
+  signal: AbortSignal,
+): Promise<WalkedTree> {
+  const { limits, cache } = options;
+  const directories = new Map<string, { digest: Digest; parsed: ParsedDirectory }>();
+  const missing: Digest[] = [];
+  const files = new Map<string, Digest>();
+  const load = async (digest: Digest) => {
+    const known = cache?.find(digest);
+    if (known) return { digest, parsed: known };
+    const stored = await findDirectory(digest, blobs, signal);
+    if (stored) cache?.add(digest, stored.parsed);
+    return stored && { digest, parsed: stored.parsed };
+  };
+  for await (const visited of visit(root, load, limits, signal)) {
+    if (!visited.found) {
+      missing.push(visited.digest);
+      continue;
+    }
+    directories.set(visited.digest.key, visited.found);
+    for (const file of visited.found.parsed.files) files.set(file.digest.key, file.digest);
+  }
+  checkExpandedTree(root, directories, limits);
+  return { directories, missing, files };
+}
+
+/**
+ * The directories of a stored tree as they were stored, each once, the root first and always in the same
+ * order, so that a listing can be taken up again (CAS-45). Fails with NOT_FOUND when the root is absent
+ * (CAS-41), with INVALID_ARGUMENT when a directory is malformed (CAS-49); one that is absent below the
+ * root is left out with what only it leads to (CAS-42).
+ */
+export async function* readTree(
+  root: Digest,
+  blobs: BlobStore,
+  limits: TreeLimits,
+  signal: AbortSignal,
+): AsyncGenerator<StoredDirectory, void, undefined> {
+  const load = (digest: Digest) => findDirectory(digest, blobs, signal);
+  for await (const { digest, found } of visit(root, load, limits, signal)) {
+    if (found) yield found;
+    else if (digest === root) {
+      throw new StatusError(Code.NOT_FOUND, `the root directory ${root} is not in the CAS`);
+    }
+  }
+}
+
+/** Breadth-first over the different directories: an explicit queue, as trees are as deep as they like. */
+async function* visit<Found extends { readonly parsed: ParsedDirectory }>(
+  root: Digest,
+  load: (digest: Digest) => Promise<Found | undefined>,
+  limits: TreeLimits,
+  signal: AbortSignal,
+): AsyncGenerator<{ digest: Digest; found: Found | undefined }, void, undefined> {
+  const seen = new Set([root.key]);
+  let bytesTotal = root.sizeBytes;
+  let level: Digest[] = [root];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > limits.depthMax) throw tooLarge(root, `is deeper than ${limits.depthMax}`);
+    const below: Digest[] = [];
+    for (let at = 0; at < level.length; at += READS_AT_ONCE) {
+      signal.throwIfAborted();
+      if (bytesTotal > limits.bytesMax) {
+        throw tooLarge(root, `has more than ${limits.bytesMax} bytes of directories`);
+      }
+      const batch = level.slice(at, at + READS_AT_ONCE);
+      const loaded = await Promise.all(batch.map((digest) => load(digest)));
+      for (const [index, found] of loaded.entries()) {
+        yield { digest: batch[index] as Digest, found };
+        for (const child of found?.parsed.directories ?? []) {
+          const { key } = child.digest;
+          if (seen.has(key)) continue;
+          seen.add(key);
+          bytesTotal += child.digest.sizeBytes;
+          below.push(child.digest);
+        }
+      }
+    }
+    level = below;
+  }
+}
+
+async function findDirectory(
+  digest: Digest,
+  blobs: BlobStore,
+  signal: AbortSignal,
+): Promise<StoredDirectory | undefined> {
+  try {
+    const bytes = await collect(blobs.read(digest, 0, signal));
+    return { digest, bytes, parsed: parseDirectory(bytes, digest) };
+  } catch (error) {
+    if (error instanceof StatusError && error.code === Code.NOT_FOUND) return undefined;
+    throw error;
+  }
+}
+
+function tooLarge(root: Digest, how: string): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, `the tree ${root} ${how}, the limit here`);
+}
