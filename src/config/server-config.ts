@@ -1,0 +1,165 @@
+import path from 'node:path';
+import * as v from 'valibot';
+import type { Address } from './address.ts';
+import { address, choice, count, duration, list, section, size, text } from './keys.ts';
+import { type LoggingConfig, loggingSchema } from './logging.ts';
+import { readConfig, type Sources } from './read-config.ts';
+import { dataFolder, type Surroundings } from './surroundings.ts';
+
+/** What `expbuild server` is told. Folders are absolute. */
+export interface ServerConfig {
+  readonly address: Address;
+  readonly instanceNames: readonly string[];
+  readonly casStorage: {
+    readonly type: 'filesystem' | 'memory';
+    readonly rootPath: string;
+    readonly maxSizeBytes: number;
+    readonly durability: 'full' | 'normal';
+  };
+  readonly actionCache: {
+    readonly type: 'sqlite' | 'memory';
+    readonly rootPath: string;
+    readonly maxSizeBytes: number;
+  };
+  readonly execution: {
+    readonly backend: 'scheduler' | 'direct' | 'none';
+    readonly defaultTimeoutMs: number;
+    readonly maxTimeoutMs: number;
+    readonly workerGraceMs: number;
+    readonly queueMax: number;
+  };
+  /** Names of digest functions, the preferred one first. */
+  readonly digestFunctions: readonly string[];
+  readonly schedulerRootPath: string;
+  readonly logging: LoggingConfig;
+}
+
+const casStorageSchema = section({
+  type: v.optional(
+    choice('Where blobs are kept: as files, or in memory until the server stops.', [
+      'filesystem',
+      'memory',
+    ]),
+    'filesystem',
+  ),
+  root_path: v.optional(text('The folder of the blobs.')),
+  max_size: v.optional(
+    size('The size at which blobs not used for the longest time make room.'),
+    '50GiB',
+  ),
+  durability: v.optional(
+    choice(
+      'What survives a loss of power: with "full" every acknowledged upload; with "normal" uploads ' +
+        'of the last seconds may be lost, and are noticed as missing.',
+      ['full', 'normal'],
+    ),
+    'full',
+  ),
+});
+
+const actionCacheSchema = section({
+  type: v.optional(
+    choice(
+      'Where results are kept: in an SQLite database, which "filesystem" means too, or in memory.',
+      ['sqlite', 'filesystem', 'memory'],
+    ),
+    'sqlite',
+  ),
+  root_path: v.optional(text('The folder of the database.')),
+  max_size: v.optional(
+    size('The size at which results not used for the longest time make room.'),
+    '1GiB',
+  ),
+});
+
+const executionSchema = section({
+  backend: v.optional(
+    choice(
+      'Who runs actions: workers that connect ("scheduler"), this process ("direct"), or nobody, ' +
+        'which leaves a cache ("none").',
+      ['scheduler', 'direct', 'none'],
+    ),
+    'scheduler',
+  ),
+  default_timeout: v.optional(
+    duration('How long an action may run that does not say so itself.'),
+    '15m',
+  ),
+  max_timeout: v.optional(
+    duration('The longest timeout an action may ask for; more is refused.'),
+    '24h',
+  ),
+  worker_grace: v.optional(
+    duration('How long an action waits for a worker that fits it to connect, before it fails.'),
+    '60s',
+  ),
+  queue_max: v.optional(
+    count('How many actions may wait at once; more are refused.', 1, 10_000_000),
+    100_000,
+  ),
+});
+
+const digestSchema = section({
+  functions: v.optional(
+    list('The digest functions that clients may use, the preferred one first.'),
+    ['SHA256', 'BLAKE3'],
+  ),
+});
+
+const schedulerSchema = section({
+  root_path: v.optional(
+    text('The folder of the database that keeps accepted actions across restarts.'),
+  ),
+});
+
+export const serverSchema = section({
+  address: v.optional(
+    address('Where the server listens; port 0 takes a free port.'),
+    '127.0.0.1:50051',
+  ),
+  instance_names: v.optional(
+    v.pipe(
+      list('The instance names that exist: each has its own blobs and results.'),
+      v.minLength(1, 'must name at least one instance'),
+    ),
+    ['', 'main'],
+  ),
+  cas_storage: v.optional(casStorageSchema, {}),
+  action_cache: v.optional(actionCacheSchema, {}),
+  execution: v.optional(executionSchema, {}),
+  digest: v.optional(digestSchema, {}),
+  scheduler: v.optional(schedulerSchema, {}),
+  logging: v.optional(loggingSchema, {}),
+});
+
+/** Fails with a ConfigError that names every problem. */
+export function readServerConfig(sources: Sources, surroundings: Surroundings): ServerConfig {
+  const values = readConfig(serverSchema, sources);
+  const folder = (own: string | undefined, name: string) =>
+    path.resolve(surroundings.workingFolder, own ?? path.join(dataFolder(surroundings), name));
+  return {
+    address: values.address,
+    instanceNames: values.instance_names,
+    casStorage: {
+      type: values.cas_storage.type,
+      rootPath: folder(values.cas_storage.root_path, 'cas'),
+      maxSizeBytes: values.cas_storage.max_size,
+      durability: values.cas_storage.durability,
+    },
+    actionCache: {
+      type: values.action_cache.type === 'memory' ? 'memory' : 'sqlite',
+      rootPath: folder(values.action_cache.root_path, 'action_cache'),
+      maxSizeBytes: values.action_cache.max_size,
+    },
+    execution: {
+      backend: values.execution.backend,
+      defaultTimeoutMs: values.execution.default_timeout,
+      maxTimeoutMs: values.execution.max_timeout,
+      workerGraceMs: values.execution.worker_grace,
+      queueMax: values.execution.queue_max,
+    },
+    digestFunctions: values.digest.functions,
+    schedulerRootPath: folder(values.scheduler.root_path, 'scheduler'),
+    logging: values.logging,
+  };
+}

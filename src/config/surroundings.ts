@@ -1,0 +1,36 @@
+import { availableParallelism, homedir } from 'node:os';
+import path from 'node:path';
+
+/** What the machine and the user's session say, before any configuration. */
+export interface Surroundings {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly homeFolder: string;
+  readonly workingFolder: string;
+  readonly cores: number;
+  /** As Node names them: linux, x64. */
+  readonly os: string;
+  readonly arch: string;
+}
+
+export function currentSurroundings(): Surroundings {
+  return {
+    environment: process.env,
+    homeFolder: homedir(),
+    workingFolder: process.cwd(),
+    cores: availableParallelism(),
+    os: process.platform,
+    arch: process.arch,
+  };
+}
+
+/** Where this user's data is kept by default: the XDG base directory rules. */
+export function dataFolder({ environment, homeFolder }: Surroundings): string {
+  const home = environment['XDG_DATA_HOME'] || path.join(homeFolder, '.local', 'share');
+  return path.join(home, 'expbuild');
+}
+
+/** Where this user's client configuration is looked for, best first. */
+export function clientConfigFiles({ environment, homeFolder, workingFolder }: Surroundings) {
+  const home = environment['XDG_CONFIG_HOME'] || path.join(homeFolder, '.config');
+  return [path.join(workingFolder, 'expbuild.toml'), path.join(home, 'expbuild', 'config.toml')];
+}

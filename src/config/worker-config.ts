@@ -1,0 +1,131 @@
+import path from 'node:path';
+import * as v from 'valibot';
+import type { Address } from './address.ts';
+import { address, choice, count, duration, list, properties, section, size, text } from './keys.ts';
+import { type LoggingConfig, loggingSchema } from './logging.ts';
+import { readConfig, type Sources } from './read-config.ts';
+import { dataFolder, type Surroundings } from './surroundings.ts';
+
+/** What `expbuild worker` is told. The folder is absolute. */
+export interface WorkerConfig {
+  /** Undefined: the worker makes one up once and keeps it in its folder. */
+  readonly workerId: string | undefined;
+  readonly server: Address;
+  readonly cas: Address;
+  readonly slots: number;
+  readonly rootPath: string;
+  readonly cacheMaxSizeBytes: number;
+  readonly drainTimeoutMs: number;
+  /** What actions may ask for; a name may occur several times. */
+  readonly properties: readonly { readonly name: string; readonly value: string }[];
+  readonly executor: {
+    readonly environmentNames: readonly string[];
+    readonly uid: number | undefined;
+    readonly gid: number | undefined;
+    readonly killGraceMs: number;
+  };
+  readonly logging: LoggingConfig;
+}
+
+/** Ids above are reserved by Linux, where -1 as an unsigned number means "leave it". */
+const ID_MAX = 2 ** 32 - 2;
+
+const executorSchema = section({
+  type: v.optional(
+    choice(
+      'How commands are run: "host" starts them as processes of this machine.',
+      ['host'],
+      ['docker', 'sandbox', 'gvisor', 'firecracker', 'kvm', 'vm'],
+    ),
+    'host',
+  ),
+  env_whitelist: v.optional(
+    list("The worker's own environment variables that commands get; their action's values win."),
+    [],
+  ),
+  uid: v.optional(count('The user id that commands run as; only root can choose it.', 0, ID_MAX)),
+  gid: v.optional(count('The group id that commands run as; only root can choose it.', 0, ID_MAX)),
+  kill_grace: v.optional(
+    duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
+    '1s',
+  ),
+});
+
+export const workerSchema = section({
+  worker_id: v.optional(
+    text('The name of this worker, the same across restarts; without it one is made up and kept.'),
+  ),
+  server_url: v.optional(
+    address('The server whose actions this worker runs.'),
+    'http://localhost:50051',
+  ),
+  cas_url: v.optional(address('The server that holds the blobs; without it, that of server_url.')),
+  slots: v.optional(
+    count('How many actions run at once; without it, as many as there are cores.', 1, 10_000),
+  ),
+  root_path: v.optional(text('The folder of the input cache and of the running actions.')),
+  cache_max_size: v.optional(
+    size('The size at which inputs not used for the longest time make room.'),
+    '10GiB',
+  ),
+  drain_timeout: v.optional(
+    duration('How long running actions may take to end after SIGTERM.'),
+    '5m',
+  ),
+  platform: v.optional(
+    properties(
+      "What actions may ask for by their platform properties; OSFamily and ISA are this machine's " +
+        'unless set.',
+    ),
+    {},
+  ),
+  executor: v.optional(executorSchema, {}),
+  logging: v.optional(loggingSchema, {}),
+});
+
+/** Fails with a ConfigError that names every problem. */
+export function readWorkerConfig(sources: Sources, surroundings: Surroundings): WorkerConfig {
+  const values = readConfig(workerSchema, sources);
+  const { executor } = values;
+  const rootPath = values.root_path ?? path.join(dataFolder(surroundings), 'worker');
+  return {
+    workerId: values.worker_id,
+    server: values.server_url,
+    cas: values.cas_url ?? values.server_url,
+    slots: values.slots ?? surroundings.cores,
+    rootPath: path.resolve(surroundings.workingFolder, rootPath),
+    cacheMaxSizeBytes: values.cache_max_size,
+    drainTimeoutMs: values.drain_timeout,
+    properties: propertiesOf(values.platform, surroundings),
+    executor: {
+      environmentNames: executor.env_whitelist,
+      uid: executor.uid,
+      gid: executor.gid,
+      killGraceMs: executor.kill_grace,
+    },
+    logging: values.logging,
+  };
+}
+
+/** The words of the API's platform lexicon for what Node calls them. */
+const osFamilies = new Map([
+  ['linux', 'linux'],
+  ['darwin', 'macos'],
+  ['win32', 'windows'],
+]);
+const isas = new Map([
+  ['x64', 'x86-64'],
+  ['arm64', 'arm-v8'],
+]);
+
+function propertiesOf(
+  platform: Readonly<Record<string, string | readonly string[]>>,
+  { os, arch }: Surroundings,
+): WorkerConfig['properties'] {
+  const values = new Map(Object.entries(platform));
+  if (!values.has('OSFamily')) values.set('OSFamily', osFamilies.get(os) ?? os);
+  if (!values.has('ISA')) values.set('ISA', isas.get(arch) ?? arch);
+  return [...values].flatMap(([name, value]) =>
+    [value].flat().map((one) => ({ name, value: one })),
+  );
+}

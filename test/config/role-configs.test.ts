@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readClientConfig } from '../../src/config/client-config.ts';
+import { findClientConfigFile } from '../../src/config/config-file.ts';
+import { readServerConfig } from '../../src/config/server-config.ts';
+import type { Surroundings } from '../../src/config/surroundings.ts';
+import { readWorkerConfig } from '../../src/config/worker-config.ts';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { tempDir } from '../support/temp-dir.ts';
+
+const surroundings: Surroundings = {
+  environment: {},
+  homeFolder: '/home/me',
+  workingFolder: '/work',
+  cores: 4,
+  os: 'linux',
+  arch: 'x64',
+};
+const sources = (text: string) => ({
+  file: { path: 'x.toml', text },
+  environment: {},
+  flags: [],
+});
+
+test('a server without configuration keeps its data in the XDG data folder', () => {
+  const config = readServerConfig(sources(''), surroundings);
+  assert.equal(config.casStorage.rootPath, '/home/me/.local/share/expbuild/cas');
+  assert.equal(config.actionCache.rootPath, '/home/me/.local/share/expbuild/action_cache');
+  assert.equal(config.schedulerRootPath, '/home/me/.local/share/expbuild/scheduler');
+  assert.deepEqual(config.address, { host: '127.0.0.1', port: 50_051 });
+  assert.deepEqual(config.instanceNames, ['', 'main']);
+  assert.deepEqual(config.digestFunctions, ['SHA256', 'BLAKE3']);
+  assert.equal(config.casStorage.maxSizeBytes, 50 * 2 ** 30);
+  assert.equal(config.execution.defaultTimeoutMs, 15 * 60_000);
+});
+
+test('XDG_DATA_HOME is honoured, and folders are made absolute', () => {
+  const elsewhere = { ...surroundings, environment: { XDG_DATA_HOME: '/data' } };
+  const config = readServerConfig(sources('[cas_storage]\nroot_path = "blobs"'), elsewhere);
+  assert.equal(config.casStorage.rootPath, '/work/blobs');
+  assert.equal(config.actionCache.rootPath, '/data/expbuild/action_cache');
+});
+
+test('an action cache on "filesystem" is one in SQLite', () => {
+  const config = readServerConfig(sources('[action_cache]\ntype = "filesystem"'), surroundings);
+  assert.equal(config.actionCache.type, 'sqlite');
+});
+
+test('a worker offers what is configured, and the OS and ISA of its machine', () => {
+  const toml = '[platform]\nos = "linux"\npool = ["a", "b"]';
+  const config = readWorkerConfig(sources(toml), surroundings);
+  assert.deepEqual(config.properties, [
+    { name: 'os', value: 'linux' },
+    { name: 'pool', value: 'a' },
+    { name: 'pool', value: 'b' },
+    { name: 'OSFamily', value: 'linux' },
+    { name: 'ISA', value: 'x86-64' },
+  ]);
+});
+
+test('a worker may claim another OS and ISA than its machine has', () => {
+  const config = readWorkerConfig(
+    sources('platform = { OSFamily = "qnx", ISA = [] }'),
+    surroundings,
+  );
+  assert.deepEqual(config.properties, [{ name: 'OSFamily', value: 'qnx' }]);
+});
+
+test('a worker takes blobs from its server, and as many actions as cores, unless told otherwise', () => {
+  const config = readWorkerConfig(sources('server_url = "grpc://far:7"'), surroundings);
+  assert.deepEqual(config.cas, { host: 'far', port: 7 });
+  assert.equal(config.slots, 4);
+});
+
+test('a client speaks to this machine unless told otherwise', () => {
+  assert.deepEqual(readClientConfig(sources('')), {
+    remote: { host: 'localhost', port: 50_051 },
+    instanceName: 'main',
+    digestFunction: 'SHA256',
+  });
+});
+
+test("a client's configuration is that of the working folder, else the user's", (t) => {
+  const folder = tempDir(t);
+  const here = { ...surroundings, workingFolder: folder, homeFolder: folder };
+  assert.equal(findClientConfigFile(here), undefined);
+  const ofUser = path.join(folder, '.config', 'expbuild');
+  mkdirSync(ofUser, { recursive: true });
+  writeFileSync(path.join(ofUser, 'config.toml'), '# user');
+  assert.equal(findClientConfigFile(here)?.text, '# user');
+  writeFileSync(path.join(folder, 'expbuild.toml'), '# folder');
+  assert.equal(findClientConfigFile(here)?.text, '# folder');
+});
