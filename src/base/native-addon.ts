@@ -1,35 +1,81 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { homedir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { getAsset, isSea } from 'node:sea';
 
 /**
- * The exports of a native addon. `asset` names it inside the single executable; `specifier` is where
- * npm put it, for runs from the sources.
- *
- * dlopen needs a file, so the executable writes the addon once per content, under its hash, into a
- * folder that only this user can write, by rename: two starts at once do no harm.
+ * The exports of a native addon. `asset` names it inside the single executable; `specifier` is the
+ * package that loads it, for runs from the sources.
  */
 export function loadNativeAddon(asset: string, specifier: string): unknown {
-  if (!isSea()) return createRequire(import.meta.url)(specifier);
-  const bytes = Buffer.from(getAsset(asset));
-  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
-  const folder = path.join(cacheFolder(), 'expbuild', 'native');
-  const file = path.join(folder, `${hash}-${asset}`);
-  if (!existsSync(file)) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const temporary = `${file}.${process.pid}`;
-    writeFileSync(temporary, bytes, { mode: 0o500 });
-    renameSync(temporary, file);
+  return findBundledAddon(asset) ?? createRequire(import.meta.url)(specifier);
+}
+
+/** The exports of a native addon inside the single executable; undefined in runs from the sources. */
+export function findBundledAddon(asset: string): object | undefined {
+  return isSea()
+    ? dlopenBytes(
+        asset,
+        Buffer.from(getAsset(asset)),
+        path.join(cacheFolder(), 'expbuild', 'native'),
+      )
+    : undefined;
+}
+
+/**
+ * Loads an addon from its bytes. dlopen needs a file, so they are kept in `folder`, which only this user
+ * can write, under their hash; where no such folder can be, as with a read-only home, in a temporary
+ * one that is gone once the addon is loaded.
+ */
+export function dlopenBytes(name: string, bytes: Uint8Array, folder: string): object {
+  const kept = keep(name, bytes, folder);
+  if (kept !== undefined) return dlopen(kept);
+  const temporary = mkdtempSync(path.join(tmpdir(), 'expbuild-native-'));
+  try {
+    const file = path.join(temporary, name);
+    writeFileSync(file, bytes, { mode: 0o500 });
+    return dlopen(file);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
   }
+}
+
+/** The file with the bytes, or undefined when it cannot be written. */
+function keep(name: string, bytes: Uint8Array, folder: string): string | undefined {
+  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
+  const file = path.join(folder, `${hash}-${name}`);
+  try {
+    if (!holds(file, bytes)) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      // By rename, so that a start at the same moment sees all of it or nothing.
+      const temporary = `${file}.${process.pid}`;
+      writeFileSync(temporary, bytes, { mode: 0o500 });
+      renameSync(temporary, file);
+    }
+    return file;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Compared in full: a crash or a full disk may have left less than the whole. */
+function holds(file: string, bytes: Uint8Array): boolean {
+  try {
+    return readFileSync(file).equals(bytes);
+  } catch {
+    return false;
+  }
+}
+
+function dlopen(file: string): object {
   const loaded = { exports: {} };
   process.dlopen(loaded, file);
   return loaded.exports;
 }
 
 function cacheFolder(): string {
-  // oxlint-disable-next-line no-process-env
+  // oxlint-disable-next-line no-process-env -- the XDG rule for caches; no setting of ours.
   return process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache');
 }
