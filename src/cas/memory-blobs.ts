@@ -1,0 +1,171 @@
+import type { Chunks } from '../base/chunks.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { Digest } from '../digest/digest.ts';
+import { blobNotFound, checkReadOffset } from './blob-errors.ts';
+import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
+import type { BlobStore } from './blob-store.ts';
+import { untilAborted } from './until-aborted.ts';
+import { UploadCheck } from './upload-check.ts';
+import { withEmptyBlob } from './with-empty-blob.ts';
+
+export interface MemoryBlobsOptions {
+  /** What all blobs together may take; the least recently used go first when it is full. */
+  readonly sizeBytesMax: number;
+}
+
+interface Entry {
+  readonly bytes: Uint8Array;
+  /** Reads under way; it is not evicted before there are none. */
+  reads: number;
+}
+
+/** What the key, the map's slot and the buffer's header take beside a blob's bytes, about. */
+const entryBytes = 256;
+
+/** A reader gets pieces of this size: what the transport sends best. */
+const chunkBytes = 2 ** 20;
+
+/** Blobs in the memory of this process: nothing outlives it. */
+export class MemoryBlobs implements BlobStorage {
+  readonly #options: MemoryBlobsOptions;
+  /** The least recently used first. */
+  readonly #entries = new Map<string, Entry>();
+  /** The uploads under way of each blob, told when another one has completed it. */
+  readonly #uploads = new Map<string, Set<AbortController>>();
+  #storedBytes = 0;
+  #reservedBytes = 0;
+  #evictedBlobs = 0;
+  #evictedBytes = 0;
+
+  constructor(options: MemoryBlobsOptions) {
+    this.#options = options;
+  }
+
+  namespace(name: string): BlobStore {
+    const keyOf = (digest: Digest) => `${digest.key}/${name}`;
+    return withEmptyBlob({
+      findMissing: async (digests, signal) => {
+        signal.throwIfAborted();
+        return this.#findMissing(keyOf, digests);
+      },
+      read: (digest, offset, signal) => this.#read(keyOf(digest), digest, offset, signal),
+      write: (digest, chunks, signal) => this.#write(keyOf(digest), digest, chunks, signal),
+    });
+  }
+
+  stats(): BlobStorageStats {
+    return {
+      blobs: this.#entries.size,
+      usedBytes: this.#storedBytes + this.#reservedBytes,
+      sizeBytesMax: this.#options.sizeBytesMax,
+      evictedBlobs: this.#evictedBlobs,
+      evictedBytes: this.#evictedBytes,
+      corruptBlobs: 0,
+    };
+  }
+
+  async sweep(): Promise<void> {}
+
+  async close(): Promise<void> {
+    this.#entries.clear();
+  }
+
+  #findMissing(keyOf: (digest: Digest) => string, digests: readonly Digest[]): Digest[] {
+    const missing = new Map<string, Digest>();
+    for (const digest of digests) {
+      const key = keyOf(digest);
+      if (!this.#use(key)) missing.set(key, digest);
+    }
+    return [...missing.values()];
+  }
+
+  async *#read(key: string, digest: Digest, offset: number, signal: AbortSignal): Chunks {
+    checkReadOffset(digest, offset);
+    const entry = this.#use(key);
+    if (!entry) throw blobNotFound(digest);
+    entry.reads++;
+    try {
+      for (let at = offset; at < entry.bytes.length; at += chunkBytes) {
+        signal.throwIfAborted();
+        yield entry.bytes.subarray(at, at + chunkBytes);
+      }
+    } finally {
+      entry.reads--;
+    }
+  }
+
+  async #write(key: string, digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#use(key)) return;
+    this.#reserve(digest);
+    const completed = new AbortController();
+    const uploads = this.#uploads.get(key) ?? new Set();
+    this.#uploads.set(key, uploads.add(completed));
+    try {
+      const bytes = await receive(digest, chunks, signal, completed.signal);
+      if (this.#entries.has(key)) return;
+      this.#entries.set(key, { bytes, reads: 0 });
+      this.#storedBytes += bytes.length + entryBytes;
+      for (const upload of uploads) upload.abort();
+    } catch (thrown) {
+      if (!completed.signal.aborted) throw thrown;
+    } finally {
+      this.#reservedBytes -= digest.sizeBytes + entryBytes;
+      uploads.delete(completed);
+      if (uploads.size === 0) this.#uploads.delete(key);
+    }
+  }
+
+  /** The entry, which counts as used just now. */
+  #use(key: string): Entry | undefined {
+    const entry = this.#entries.get(key);
+    if (!entry) return undefined;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** Makes room for the blob before its first byte is taken in. */
+  #reserve(digest: Digest): void {
+    const neededBytes = digest.sizeBytes + entryBytes;
+    const { sizeBytesMax } = this.#options;
+    const isOver = () => this.#storedBytes + this.#reservedBytes + neededBytes > sizeBytesMax;
+    if (neededBytes <= sizeBytesMax) {
+      for (const [key, entry] of this.#entries) {
+        if (!isOver()) break;
+        if (entry.reads === 0) this.#evict(key, entry);
+      }
+    }
+    if (isOver()) {
+      throw new StatusError(
+        Code.RESOURCE_EXHAUSTED,
+        `blob ${digest} does not fit: memory for blobs is limited to max_size = ${sizeBytesMax} ` +
+          'bytes, less what is being read and written now',
+      );
+    }
+    this.#reservedBytes += neededBytes;
+  }
+
+  #evict(key: string, entry: Entry): void {
+    this.#entries.delete(key);
+    this.#storedBytes -= entry.bytes.length + entryBytes;
+    this.#evictedBlobs++;
+    this.#evictedBytes += entry.bytes.length;
+  }
+}
+
+/** The checked bytes in a buffer of their own: a chunk may be a small part of a large one. */
+async function receive(
+  digest: Digest,
+  chunks: Chunks,
+  ...signals: readonly AbortSignal[]
+): Promise<Uint8Array> {
+  const check = new UploadCheck(digest);
+  const parts: Uint8Array[] = [];
+  for await (const chunk of untilAborted(chunks, ...signals)) {
+    check.update(chunk);
+    parts.push(chunk);
+  }
+  check.finish();
+  return Buffer.concat(parts);
+}
