@@ -8,38 +8,67 @@ export const protobufPackage = "google.bytestream";
 
 export const protobufFileName = "google/bytestream/bytestream.proto";
 
+/** Asks for bytes of one resource. */
 export interface ReadRequest {
+  /** The name in its form for reads (BS-02). */
   resourceName: string;
+  /** Bytes to skip, counted in the uncompressed blob also for a compressed name (BS-14). */
   readOffset: number;
+  /** The most bytes to return; 0 for all of them. Must be 0 for a compressed name (BS-13, BS-15). */
   readLimit: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A part of the bytes. */
 export interface ReadResponse {
+  /** May be empty (BS-10). */
   data: Uint8Array;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A part of an upload. */
 export interface WriteRequest {
+  /**
+   * The name in its form for writes. Needed in the first message; later ones leave it empty or
+   * repeat it (BS-30).
+   */
   resourceName: string;
+  /**
+   * In the first message, where in the uncompressed blob the upload starts; then that plus the
+   * bytes of data sent so far, compressed ones if the name is (BS-31, BS-32).
+   */
   writeOffset: number;
+  /** True in the last message, which may have no data (BS-33). */
   finishWrite: boolean;
   data: Uint8Array;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The end of an upload. */
 export interface WriteResponse {
+  /**
+   * The blob's size. For a compressed name see BS-38, where clients differ, and -1 when the blob
+   * was there already (BS-39).
+   */
   committedSize: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Asks after an upload. */
 export interface QueryWriteStatusRequest {
+  /** The name in its form for writes. */
   resourceName: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What is known of an upload. */
 export interface QueryWriteStatusResponse {
+  /**
+   * Bytes that are kept, from which the client can go on; 0 for an upload that is not known (BS-60,
+   * BS-62).
+   */
   committedSize: number;
+  /** True once the blob is stored, by whatever upload (BS-61). */
   complete: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

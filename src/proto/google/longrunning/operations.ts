@@ -11,51 +11,79 @@ export const protobufPackage = "google.longrunning";
 
 export const protobufFileName = "google/longrunning/operations.proto";
 
+/** The state of one execution. */
 export interface Operation {
+  /** The same in every message of the execution, and in no other; cannot be guessed (EXE-02). */
   name: string;
-  metadata: Any | undefined;
+  /** An ExecuteOperationMetadata, always (EXE-03). */
+  metadata:
+    | Any
+    | undefined;
+  /** True in the last message only, and then `response` is set (OPS-09). */
   done: boolean;
-  result: { $case: "error"; value: Status } | { $case: "response"; value: Any } | undefined;
+  result:
+    | //
+    /** Never set for an execution (EXE-12). */
+    { $case: "error"; value: Status }
+    | //
+    /** An ExecuteResponse (EXE-45). */
+    { $case: "response"; value: Any }
+    | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the operation to look at. */
 export interface GetOperationRequest {
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which operations, and which page of them. */
 export interface ListOperationsRequest {
+  /** Not supported unless the server says how. */
   filter: string;
+  /** The most operations to return; 0 lets the server choose. */
   pageSize: number;
+  /** From the page before; empty for the first. */
   pageToken: string;
+  /** Whose operations: `[instance/]operations`. */
   name: string;
+  /** Refused with UNIMPLEMENTED unless supported (OPS-03). */
   returnPartialSuccess: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A page of operations. */
 export interface ListOperationsResponse {
   operations: Operation[];
+  /** Empty on the last page. */
   nextPageToken: string;
+  /** Parts that could not be asked; only with return_partial_success. */
   unreachable: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the operation to stop. */
 export interface CancelOperationRequest {
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the operation to forget. */
 export interface DeleteOperationRequest {
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the operation to wait for. */
 export interface WaitOperationRequest {
   name: string;
+  /** How long to wait; the call's deadline holds too. */
   timeout: Duration | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Tells generators of client libraries what an operation's Any fields hold; nothing here uses it. */
 export interface OperationInfo {
   responseType: string;
   metadataType: string;

@@ -7,6 +7,10 @@ export const protobufPackage = "google.rpc";
 
 export const protobufFileName = "google/rpc/code.proto";
 
+/**
+ * The numbers are those of gRPC's status codes (ERR-06). Which of them a client tries again differs
+ * from client to client (ERR-01).
+ */
 export const Code = {
   OK: 0,
   CANCELLED: 1,

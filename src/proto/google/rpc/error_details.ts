@@ -9,8 +9,11 @@ export const protobufPackage = "google.rpc";
 
 export const protobufFileName = "google/rpc/error_details.proto";
 
+/** A reason that a program can tell from others. */
 export interface ErrorInfo {
+  /** A constant, unique within the domain. */
   reason: string;
+  /** Who defined the reason. */
   domain: string;
   metadata: { [key: string]: string };
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -22,23 +25,32 @@ export interface ErrorInfo_MetadataEntry {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * The call may be tried again. Never on an error that stays, since Bazel retries whenever it sees
+ * one (GEN-06, EXE-54).
+ */
 export interface RetryInfo {
+  /** How long to wait first. */
   retryDelay: Duration | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Where the error arose, for developers. */
 export interface DebugInfo {
   stackEntries: string[];
   detail: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which limits were passed. */
 export interface QuotaFailure {
   violations: QuotaFailure_Violation[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One limit. */
 export interface QuotaFailure_Violation {
+  /** Whose limit it is. */
   subject: string;
   description: string;
   apiService: string;
@@ -46,6 +58,7 @@ export interface QuotaFailure_Violation {
   quotaId: string;
   quotaDimensions: { [key: string]: string };
   quotaValue: number;
+  /** The limit that is being rolled out, if one is. */
   futureQuotaValue?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -56,24 +69,34 @@ export interface QuotaFailure_Violation_QuotaDimensionsEntry {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * What must be put right before the call can succeed. For an execution: the blobs that are missing
+ * (EXE-51).
+ */
 export interface PreconditionFailure {
   violations: PreconditionFailure_Violation[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One thing to put right. */
 export interface PreconditionFailure_Violation {
+  /** `MISSING` for a blob, and then for all of the message (EXE-52). */
   type: string;
+  /** For a missing blob `blobs/[digest function/]hash/size`, without the instance name (EXE-51). */
   subject: string;
   description: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which fields of the request are wrong. */
 export interface BadRequest {
   fieldViolations: BadRequest_FieldViolation[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One field. */
 export interface BadRequest_FieldViolation {
+  /** Its path in the request, such as `qualifiers.name` (AST-06). */
   field: string;
   description: string;
   reason: string;
@@ -81,12 +104,14 @@ export interface BadRequest_FieldViolation {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the request, for a report. */
 export interface RequestInfo {
   requestId: string;
   servingData: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which resource the error is about. */
 export interface ResourceInfo {
   resourceType: string;
   resourceName: string;
@@ -95,18 +120,22 @@ export interface ResourceInfo {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Where to read on. */
 export interface Help {
   links: Help_Link[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One place. */
 export interface Help_Link {
   description: string;
   url: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The message in a person's language. */
 export interface LocalizedMessage {
+  /** As in BCP 47, such as `en-GB`. */
   locale: string;
   message: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;

@@ -9,9 +9,13 @@ export const protobufPackage = "google.rpc";
 
 export const protobufFileName = "google/rpc/status.proto";
 
+/** An outcome inside a message, and, in trailing metadata, the details of a failed call (GEN-07). */
 export interface Status {
+  /** A google.rpc.Code. */
   code: number;
+  /** For people: what happened, and to which digest or path (ERR-05). */
   message: string;
+  /** For programs: messages of error_details.proto. */
   details: Any[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

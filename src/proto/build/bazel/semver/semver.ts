@@ -8,6 +8,7 @@ export const protobufPackage = "build.bazel.semver";
 
 export const protobufFileName = "build/bazel/semver/semver.proto";
 
+/** A version: either three numbers, or a prerelease, which comes before every release (CAP-07). */
 export interface SemVer {
   major: number;
   minor: number;

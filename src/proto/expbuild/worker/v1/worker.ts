@@ -77,6 +77,7 @@ export interface HeldLease {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How far the worker is with it. */
 export const HeldLease_Phase = {
   PHASE_UNSPECIFIED: 0,
   PHASE_FETCHING: 1,

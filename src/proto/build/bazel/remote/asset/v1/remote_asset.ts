@@ -12,32 +12,64 @@ export const protobufPackage = "build.bazel.remote.asset.v1";
 
 export const protobufFileName = "build/bazel/remote/asset/v1/remote_asset.proto";
 
+/**
+ * Says more of the content than its URI does, such as a checksum. Names are unique in a request,
+ * their order does not matter (AST-03, AST-04).
+ */
 export interface Qualifier {
+  /** Known ones are in AST-18 to AST-20. */
   name: string;
   value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What to fetch, and how fresh. */
 export interface FetchBlobRequest {
   instanceName: string;
-  timeout: Duration | undefined;
-  oldestContentAccepted: Timestamp | undefined;
+  /** How long the origin may take; unset is the server's default (AST-14). */
+  timeout:
+    | Duration
+    | undefined;
+  /**
+   * Nothing fetched or pushed before this moment; one in the future means to fetch again (AST-12,
+   * AST-13).
+   */
+  oldestContentAccepted:
+    | Timestamp
+    | undefined;
+  /** At least one; all for the same content, and any of them may be used (AST-01, AST-02). */
   uris: string[];
+  /** Those not supported are refused, unless pushed content may match them (AST-05). */
   qualifiers: Qualifier[];
+  /** For the answer's digest; unset is SHA256 (AST-11). */
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The blob, or what the origin did wrong. */
 export interface FetchBlobResponse {
-  status: Status | undefined;
+  /**
+   * Trouble with the origin; trouble with the request or this server is the call's own status
+   * (AST-08).
+   */
+  status:
+    | Status
+    | undefined;
+  /** The one that was used, or whose error this is (AST-02). */
   uri: string;
+  /** Those known of the content (AST-17). */
   qualifiers: Qualifier[];
-  expiresAt: Timestamp | undefined;
+  /** Until then the content stays (AST-17). */
+  expiresAt:
+    | Timestamp
+    | undefined;
+  /** Set if the status is OK, and then the blob is in the CAS (AST-09, AST-10). */
   blobDigest: Digest | undefined;
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** As FetchBlobRequest. */
 export interface FetchDirectoryRequest {
   instanceName: string;
   timeout: Duration | undefined;
@@ -48,28 +80,42 @@ export interface FetchDirectoryRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** As FetchBlobResponse. */
 export interface FetchDirectoryResponse {
   status: Status | undefined;
   uri: string;
   qualifiers: Qualifier[];
-  expiresAt: Timestamp | undefined;
+  expiresAt:
+    | Timestamp
+    | undefined;
+  /** Of a Directory; all that it reaches is in the CAS (AST-09). */
   rootDirectoryDigest: Digest | undefined;
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The blob must be in the CAS already (AST-25). */
 export interface PushBlobRequest {
   instanceName: string;
+  /** At least one; each finds the blob from now on (AST-26). */
   uris: string[];
+  /** A fetch matches if it asks for none but these (AST-27). */
   qualifiers: Qualifier[];
+  /** Not found after this moment (AST-28). */
   expireAt: Timestamp | undefined;
-  blobDigest: Digest | undefined;
+  blobDigest:
+    | Digest
+    | undefined;
+  /** Blobs that live as long as the URIs' tie (AST-29). */
   referencesBlobs: Digest[];
+  /** The same for directories and all that they reach (AST-29). */
   referencesDirectories: Digest[];
+  /** Unset means it is told from the hash's length where it can be (AST-31). */
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Says nothing more than that it is done. */
 export interface PushBlobResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

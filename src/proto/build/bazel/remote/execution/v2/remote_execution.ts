@@ -14,33 +14,89 @@ export const protobufPackage = "build.bazel.remote.execution.v2";
 
 export const protobufFileName = "build/bazel/remote/execution/v2/remote_execution.proto";
 
+/**
+ * What to run, completely: equal actions have equal results. Stored as a blob; its digest is the
+ * key of the action cache, and every field counts (ACT-01).
+ */
 export interface Action {
-  commandDigest: Digest | undefined;
-  inputRootDigest: Digest | undefined;
-  timeout: Duration | undefined;
+  /** Of a Command. */
+  commandDigest:
+    | Digest
+    | undefined;
+  /** Of the Directory in which the command finds all its inputs. */
+  inputRootDigest:
+    | Digest
+    | undefined;
+  /**
+   * For the command alone, without queueing and transfer. Absent: the server's default. Too long is
+   * refused (EXE-17, EXE-18, EXE-66, WRK-07).
+   */
+  timeout:
+    | Duration
+    | undefined;
+  /** The result is not stored, and the execution not shared with another (EXE-35). */
   doNotCache: boolean;
+  /** Sets actions apart that would be equal; any bytes (EXE-39). */
   salt: Uint8Array;
+  /** What the worker must be (since 2.2; before, Command.platform; ACT-03, ACT-04). */
   platform: Platform | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How to run an action. Stored as a blob. */
 export interface Command {
+  /**
+   * The program and its arguments, no shell between. The program is an absolute path, a path from
+   * the working directory, or a name looked for in PATH (ACT-09, ACT-10).
+   */
   arguments: string[];
+  /**
+   * Sorted by name, names unique; nothing else of the worker's environment gets in (ACT-12,
+   * ACT-13).
+   */
   environmentVariables: Command_EnvironmentVariable[];
-  /** @deprecated */
+  /**
+   * Outputs that are files, for clients before 2.1; not looked at if output_paths is set (ACT-14,
+   * ACT-15).
+   *
+   * @deprecated
+   */
   outputFiles: string[];
-  /** @deprecated */
+  /**
+   * Outputs that are directories, likewise.
+   *
+   * @deprecated
+   */
   outputDirectories: string[];
-  /** @deprecated */
-  platform: Platform | undefined;
+  /**
+   * For clients before 2.2; used if Action.platform is absent (ACT-03).
+   *
+   * @deprecated
+   */
+  platform:
+    | Platform
+    | undefined;
+  /** From the input root, where it must exist; empty is the root itself (ACT-23, ACT-24). */
   workingDirectory: string;
+  /**
+   * What to keep of what the command leaves, files, directories or symlinks. From the working
+   * directory (since 2.1; ACT-14 to ACT-22).
+   */
   outputPaths: string[];
+  /** Which properties of outputs to tell (ACT-25, RES-30). */
   outputNodeProperties: string[];
   outputDirectoryFormat: Command_OutputDirectoryFormat;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-export const Command_OutputDirectoryFormat = { TREE_ONLY: 0, DIRECTORY_ONLY: 1, TREE_AND_DIRECTORY: 2 } as const;
+/** How directories among the outputs are told (ACT-26). */
+export const Command_OutputDirectoryFormat = {
+  /** TREE_ONLY - As one Tree blob. */
+  TREE_ONLY: 0,
+  /** DIRECTORY_ONLY - As Directory blobs, like an input root. This server adds the Tree (RES-14). */
+  DIRECTORY_ONLY: 1,
+  TREE_AND_DIRECTORY: 2,
+} as const;
 
 export type Command_OutputDirectoryFormat =
   typeof Command_OutputDirectoryFormat[keyof typeof Command_OutputDirectoryFormat];
@@ -51,23 +107,32 @@ export namespace Command_OutputDirectoryFormat {
   export type TREE_AND_DIRECTORY = typeof Command_OutputDirectoryFormat.TREE_AND_DIRECTORY;
 }
 
+/** One variable. */
 export interface Command_EnvironmentVariable {
   name: string;
   value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Requirements on a worker. */
 export interface Platform {
+  /** Sorted by name, then value; a name may occur again (ACT-05). */
   properties: Platform_Property[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One requirement; what it means is the server's, and ACT-07 lists common ones. */
 export interface Platform_Property {
   name: string;
   value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * The entries of one directory. Stored as a blob, so that equal directories are stored once. Names
+ * are single segments, unique over the three lists, and each list is sorted by the bytes of its
+ * names (DIR-01 to DIR-04).
+ */
 export interface Directory {
   files: FileNode[];
   directories: DirectoryNode[];
@@ -76,145 +141,260 @@ export interface Directory {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A property of a file, directory or symlink, as text. */
 export interface NodeProperty {
   name: string;
   value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What else is known of a file, directory or symlink (DIR-13). */
 export interface NodeProperties {
+  /** Sorted by name (DIR-05). */
   properties: NodeProperty[];
-  mtime: Timestamp | undefined;
+  /** When its content was last changed. */
+  mtime:
+    | Timestamp
+    | undefined;
+  /** Its mode bits; absent is not 0. */
   unixMode: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A file in a Directory. */
 export interface FileNode {
   name: string;
-  digest: Digest | undefined;
+  digest:
+    | Digest
+    | undefined;
+  /** Decides the x bits (DIR-07). */
   isExecutable: boolean;
   nodeProperties: NodeProperties | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A directory in a Directory. */
 export interface DirectoryNode {
   name: string;
+  /** Of a Directory (DIR-08). */
   digest: Digest | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A symlink in a Directory. */
 export interface SymlinkNode {
   name: string;
+  /**
+   * Kept as it is: from the link's own directory, or absolute where that is allowed; not empty; it
+   * need not exist (DIR-09 to DIR-11, DIR-14).
+   */
   target: string;
   nodeProperties: NodeProperties | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * The name of a blob: both fields belong to it (DIG-02). Which function hashed it is said by what
+ * surrounds it.
+ */
 export interface Digest {
+  /** Lower-case hex, of the function's full length (DIG-01). */
   hash: string;
+  /** Size of the blob, uncompressed. */
   sizeBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * Who ran an action, and when. Bazel takes an unset moment as the epoch once `worker` is set, so
+ * all are set, each not before the one above it (RES-26).
+ */
 export interface ExecutedActionMetadata {
+  /** The worker's name. */
   worker: string;
-  queuedTimestamp: Timestamp | undefined;
-  workerStartTimestamp: Timestamp | undefined;
+  /** When the execution was accepted. */
+  queuedTimestamp:
+    | Timestamp
+    | undefined;
+  /** When the worker got the action. */
+  workerStartTimestamp:
+    | Timestamp
+    | undefined;
+  /** When the worker was done with it, uploads included. */
   workerCompletedTimestamp: Timestamp | undefined;
   inputFetchStartTimestamp: Timestamp | undefined;
-  inputFetchCompletedTimestamp: Timestamp | undefined;
+  inputFetchCompletedTimestamp:
+    | Timestamp
+    | undefined;
+  /** When the command started. */
   executionStartTimestamp: Timestamp | undefined;
   executionCompletedTimestamp: Timestamp | undefined;
   outputUploadStartTimestamp: Timestamp | undefined;
-  outputUploadCompletedTimestamp: Timestamp | undefined;
+  outputUploadCompletedTimestamp:
+    | Timestamp
+    | undefined;
+  /** Whatever else the worker tells (RES-28). */
   auxiliaryMetadata: Any[];
+  /** The time that counts against the timeout (RES-27). */
   virtualExecutionDuration: Duration | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * How an action ended, and what it left. What it names is in the CAS (AC-02). Kept as it was
+ * stored, unknown fields too (AC-25).
+ */
 export interface ActionResult {
+  /** Outputs that are regular files. */
   outputFiles: OutputFile[];
+  /** Outputs that are directories. */
   outputDirectories: OutputDirectory[];
+  /** The command's; 128 plus the number for a signal (RES-23). */
   exitCode: number;
+  /**
+   * What it printed, if that was asked for and is small; the digest is set all the same (AC-05 to
+   * AC-10).
+   */
   stdoutRaw: Uint8Array;
-  stdoutDigest: Digest | undefined;
+  /** What it printed; absent if that was nothing (RES-24). */
+  stdoutDigest:
+    | Digest
+    | undefined;
+  /** As stdout_raw. */
   stderrRaw: Uint8Array;
+  /** As stdout_digest. */
   stderrDigest: Digest | undefined;
   executionMetadata:
     | ExecutedActionMetadata
     | undefined;
-  /** @deprecated */
+  /**
+   * Symlinks to files, or to nothing. Some clients read only this, so it is set beside
+   * output_symlinks (RES-07, RES-08, RES-11).
+   *
+   * @deprecated
+   */
   outputFileSymlinks: OutputSymlink[];
-  /** @deprecated */
+  /**
+   * Symlinks to directories, likewise (RES-07, RES-09).
+   *
+   * @deprecated
+   */
   outputDirectorySymlinks: OutputSymlink[];
+  /** Symlinks, when output_paths asked for them (since 2.1; RES-06). */
   outputSymlinks: OutputSymlink[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A file among the outputs. Fields 1, 2 and 4 are those of FileNode (RES-33). */
 export interface OutputFile {
+  /** As it was asked for (RES-03). */
   path: string;
   digest: Digest | undefined;
   isExecutable: boolean;
+  /** Its bytes, if they were asked for and fit; the digest is set all the same (AC-07 to AC-09). */
   contents: Uint8Array;
   nodeProperties: NodeProperties | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A directory with everything below it in one blob (DIR-18). */
 export interface Tree {
-  root: Directory | undefined;
+  /** The directory itself. */
+  root:
+    | Directory
+    | undefined;
+  /** Every Directory below it, found by the digest of its own bytes in this message (DIR-19). */
   children: Directory[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A directory among the outputs (RES-13, RES-14). */
 export interface OutputDirectory {
+  /** As it was asked for (RES-03). */
   path: string;
-  treeDigest: Digest | undefined;
+  /** Of a Tree. */
+  treeDigest:
+    | Digest
+    | undefined;
+  /**
+   * Promises that in the Tree's bytes every directory comes after all its parents, and once
+   * (RES-15, RES-16).
+   */
   isTopologicallySorted: boolean;
+  /** Of a Directory, stored with all below it. */
   rootDirectoryDigest: Digest | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A symlink among the outputs; the fields are those of SymlinkNode (RES-33). */
 export interface OutputSymlink {
+  /** As it was asked for (RES-03). */
   path: string;
+  /** As the symlink has it. */
   target: string;
   nodeProperties: NodeProperties | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How urgent an execution is. */
 export interface ExecutionPolicy {
+  /** Lower runs sooner; 0 is the default (EXE-14). */
   priority: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How long to keep a result. */
 export interface ResultsCachePolicy {
+  /** Lower is kept longer; 0 is the default (AC-21). */
   priority: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which action to run, and what to do with the result. */
 export interface ExecuteRequest {
   instanceName: string;
+  /** Runs the action even if a result is stored, and replaces that (EXE-32, EXE-34). */
   skipCacheLookup: boolean;
+  /** Of an Action; it and all it reaches are in the CAS already (EXE-04). */
   actionDigest: Digest | undefined;
   executionPolicy: ExecutionPolicy | undefined;
-  resultsCachePolicy: ResultsCachePolicy | undefined;
+  resultsCachePolicy:
+    | ResultsCachePolicy
+    | undefined;
+  /** Of every digest of the execution. Unset: told from the hash's length (DIG-04, DIG-12). */
   digestFunction: DigestFunction_Value;
+  /** Hints, as in GetActionResultRequest (EXE-60). */
   inlineStdout: boolean;
   inlineStderr: boolean;
   inlineOutputFiles: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A log of the server's own making. */
 export interface LogFile {
-  digest: Digest | undefined;
+  digest:
+    | Digest
+    | undefined;
+  /** Bazel downloads only such logs (BZL-25). */
   humanReadable: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How an execution ended. */
 export interface ExecuteResponse {
-  result: ActionResult | undefined;
+  /** Set if the status is OK; else whatever is known (EXE-46, EXE-48). */
+  result:
+    | ActionResult
+    | undefined;
+  /** True if nothing was run (EXE-57). */
   cachedResult: boolean;
-  status: Status | undefined;
+  /** OK if the command ran to its end, whatever its exit code (EXE-47 to EXE-56). */
+  status:
+    | Status
+    | undefined;
+  /** By a name for people (EXE-58). */
   serverLogs: { [key: string]: LogFile };
+  /** For people; Bazel shows it when the action failed (EXE-59). */
   message: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -225,11 +405,24 @@ export interface ExecuteResponse_ServerLogsEntry {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Holds the stages of an execution. */
 export interface ExecutionStage {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-export const ExecutionStage_Value = { UNKNOWN: 0, CACHE_CHECK: 1, QUEUED: 2, EXECUTING: 3, COMPLETED: 4 } as const;
+/** A stage. An execution may go back, when its worker is lost (EXE-28). */
+export const ExecutionStage_Value = {
+  /** UNKNOWN - Not used. */
+  UNKNOWN: 0,
+  /** CACHE_CHECK - Looking for a stored result. */
+  CACHE_CHECK: 1,
+  /** QUEUED - Waiting for a worker (EXE-29). */
+  QUEUED: 2,
+  /** EXECUTING - A worker has it. */
+  EXECUTING: 3,
+  /** COMPLETED - Together with Operation.done, and nothing follows (EXE-26). */
+  COMPLETED: 4,
+} as const;
 
 export type ExecutionStage_Value = typeof ExecutionStage_Value[keyof typeof ExecutionStage_Value];
 
@@ -241,31 +434,46 @@ export namespace ExecutionStage_Value {
   export type COMPLETED = typeof ExecutionStage_Value.COMPLETED;
 }
 
+/** What is in Operation.metadata. */
 export interface ExecuteOperationMetadata {
   stage: ExecutionStage_Value;
-  actionDigest: Digest | undefined;
+  actionDigest:
+    | Digest
+    | undefined;
+  /** For ByteStream.Read while the command runs; empty if there is none (EXE-63). */
   stdoutStreamName: string;
+  /** As stdout_stream_name. */
   stderrStreamName: string;
+  /** What is known so far (EXE-62). */
   partialExecutionMetadata: ExecutedActionMetadata | undefined;
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Names the execution to watch. */
 export interface WaitExecutionRequest {
+  /** Operation.name. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which result, and what of it to inline. */
 export interface GetActionResultRequest {
   instanceName: string;
-  actionDigest: Digest | undefined;
+  actionDigest:
+    | Digest
+    | undefined;
+  /** Hint: fill stdout_raw if the answer stays small enough (AC-06, AC-08). */
   inlineStdout: boolean;
+  /** Hint: the same for stderr_raw. */
   inlineStderr: boolean;
+  /** Hint: fill `contents` of the output files with these paths (AC-07). */
   inlineOutputFiles: string[];
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A result to store. */
 export interface UpdateActionResultRequest {
   instanceName: string;
   actionDigest: Digest | undefined;
@@ -275,6 +483,7 @@ export interface UpdateActionResultRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The blobs in question; at least 50,000 of them (CAS-06). */
 export interface FindMissingBlobsRequest {
   instanceName: string;
   blobDigests: Digest[];
@@ -282,11 +491,13 @@ export interface FindMissingBlobsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The absent ones of those asked for (CAS-01). */
 export interface FindMissingBlobsResponse {
   missingBlobDigests: Digest[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Blobs to store. All data together is bounded by max_batch_total_size_bytes (CAS-12, CAS-13). */
 export interface BatchUpdateBlobsRequest {
   instanceName: string;
   requests: BatchUpdateBlobsRequest_Request[];
@@ -294,117 +505,179 @@ export interface BatchUpdateBlobsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One blob. */
 export interface BatchUpdateBlobsRequest_Request {
-  digest: Digest | undefined;
+  /** Of the uncompressed bytes (CAS-16). */
+  digest:
+    | Digest
+    | undefined;
+  /** As `compressor` left it. */
   data: Uint8Array;
   compressor: Compressor_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One entry for each blob of the request (CAS-10). */
 export interface BatchUpdateBlobsResponse {
   responses: BatchUpdateBlobsResponse_Response[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** How one blob fared. */
 export interface BatchUpdateBlobsResponse_Response {
-  digest: Digest | undefined;
+  digest:
+    | Digest
+    | undefined;
+  /** Always present, also for OK (CAS-11). */
   status: Status | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Blobs to read. All sizes together are bounded by max_batch_total_size_bytes (CAS-32). */
 export interface BatchReadBlobsRequest {
   instanceName: string;
   digests: Digest[];
+  /** What the data may come in, beside IDENTITY (CAS-33). */
   acceptableCompressors: Compressor_Value[];
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One entry for each digest of the request (CAS-30). */
 export interface BatchReadBlobsResponse {
   responses: BatchReadBlobsResponse_Response[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** One blob, or why not. */
 export interface BatchReadBlobsResponse_Response {
-  digest: Digest | undefined;
+  digest:
+    | Digest
+    | undefined;
+  /** As `compressor` says. */
   data: Uint8Array;
+  /** Always present, also for OK (CAS-31). */
   status: Status | undefined;
   compressor: Compressor_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The root, and how to page. */
 export interface GetTreeRequest {
   instanceName: string;
-  rootDigest: Digest | undefined;
+  /** Of a Directory. */
+  rootDigest:
+    | Digest
+    | undefined;
+  /** The most directories in a message; 0 lets the server choose (CAS-43). */
   pageSize: number;
+  /** Where a broken traversal goes on; else empty (CAS-45). */
   pageToken: string;
   digestFunction: DigestFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A page; one call brings all of them (CAS-46). */
 export interface GetTreeResponse {
   directories: Directory[];
+  /** Empty on the last page (CAS-44). */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The blob to split. */
 export interface SplitBlobRequest {
   instanceName: string;
   blobDigest: Digest | undefined;
   digestFunction: DigestFunction_Value;
+  /** A wish; the answer says which one it was (CDC-08). */
   chunkingFunction: ChunkingFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The chunks, all of them in the CAS (CDC-03). */
 export interface SplitBlobResponse {
+  /** In order: put together they are the blob (CDC-02). */
   chunkDigests: Digest[];
   chunkingFunction: ChunkingFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What to put together. */
 export interface SpliceBlobRequest {
   instanceName: string;
-  blobDigest: Digest | undefined;
+  /** What it must come to; the server checks (CDC-14, CDC-15). */
+  blobDigest:
+    | Digest
+    | undefined;
+  /** In order; one may occur again (CDC-21). */
   chunkDigests: Digest[];
   digestFunction: DigestFunction_Value;
+  /** How the client cut, if it cares to say (CDC-20). */
   chunkingFunction: ChunkingFunction_Value;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The blob that is stored now. */
 export interface SpliceBlobResponse {
   blobDigest: Digest | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Asks for one instance. */
 export interface GetCapabilitiesRequest {
   instanceName: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What one caller can do at one instance. */
 export interface ServerCapabilities {
-  cacheCapabilities: CacheCapabilities | undefined;
-  executionCapabilities: ExecutionCapabilities | undefined;
-  deprecatedApiVersion: SemVer | undefined;
-  lowApiVersion: SemVer | undefined;
+  /** Set if there are a CAS and an action cache (CAP-02). */
+  cacheCapabilities:
+    | CacheCapabilities
+    | undefined;
+  /** Set if there is execution (CAP-02). */
+  executionCapabilities:
+    | ExecutionCapabilities
+    | undefined;
+  /** The oldest version that still works. */
+  deprecatedApiVersion:
+    | SemVer
+    | undefined;
+  /** The oldest version that is not deprecated; 2.0 for the sake of Bazel 6 (CAP-05). */
+  lowApiVersion:
+    | SemVer
+    | undefined;
+  /** The newest version; clients use its features (CAP-06). */
   highApiVersion: SemVer | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Holds the digest functions. */
 export interface DigestFunction {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * What a hash was made by. Names of ByteStream carry it only for those from SHA256TREE on
+ * (BS-03).
+ */
 export const DigestFunction_Value = {
+  /** UNKNOWN - To be told from the hash's length; never announced (DIG-04, DIG-18). */
   UNKNOWN: 0,
   SHA256: 1,
   SHA1: 2,
   MD5: 3,
+  /** VSO - BuildXL's hash of pages and blocks; 33 bytes (DIG-15). */
   VSO: 4,
   SHA384: 5,
   SHA512: 6,
+  /** MURMUR3 - Not safe against collisions that somebody made (DIG-16). */
   MURMUR3: 7,
+  /** SHA256TREE - SHA-256 in a tree, so that parts can be hashed side by side (DIG-13). */
   SHA256TREE: 8,
   BLAKE3: 9,
+  /** GITSHA1 - SHA-1 with the size in front, as Git names blobs (DIG-14). */
   GITSHA1: 10,
 } as const;
 
@@ -424,11 +697,20 @@ export namespace DigestFunction_Value {
   export type GITSHA1 = typeof DigestFunction_Value.GITSHA1;
 }
 
+/** Holds the chunking functions. */
 export interface ChunkingFunction {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-export const ChunkingFunction_Value = { UNKNOWN: 0, FAST_CDC_2020: 1, REP_MAX_CDC: 2 } as const;
+/** How a blob is cut into chunks. */
+export const ChunkingFunction_Value = {
+  /** UNKNOWN - The server's choice. */
+  UNKNOWN: 0,
+  /** FAST_CDC_2020 - Cuts where a rolling hash has zeros (CDC-26 to CDC-34). */
+  FAST_CDC_2020: 1,
+  /** REP_MAX_CDC - Cuts where a rolling hash is greatest (CDC-35 to CDC-41). */
+  REP_MAX_CDC: 2,
+} as const;
 
 export type ChunkingFunction_Value = typeof ChunkingFunction_Value[keyof typeof ChunkingFunction_Value];
 
@@ -438,26 +720,32 @@ export namespace ChunkingFunction_Value {
   export type REP_MAX_CDC = typeof ChunkingFunction_Value.REP_MAX_CDC;
 }
 
+/** Writes to the action cache. */
 export interface ActionCacheUpdateCapabilities {
+  /** Whether this caller may (CAP-09). */
   updateEnabled: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Which priorities are accepted; 0 always is (CAP-10, CAP-24). */
 export interface PriorityCapabilities {
   priorities: PriorityCapabilities_PriorityRange[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Both ends included. */
 export interface PriorityCapabilities_PriorityRange {
   minPriority: number;
   maxPriority: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Holds the strategies. */
 export interface SymlinkAbsolutePathStrategy {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Whether symlinks may have absolute targets (CAP-13). */
 export const SymlinkAbsolutePathStrategy_Value = { UNKNOWN: 0, DISALLOWED: 1, ALLOWED: 2 } as const;
 
 export type SymlinkAbsolutePathStrategy_Value =
@@ -469,11 +757,20 @@ export namespace SymlinkAbsolutePathStrategy_Value {
   export type ALLOWED = typeof SymlinkAbsolutePathStrategy_Value.ALLOWED;
 }
 
+/** Holds the compressors. */
 export interface Compressor {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-export const Compressor_Value = { IDENTITY: 0, ZSTD: 1, DEFLATE: 2, BROTLI: 3 } as const;
+/** What bytes are packed by on the wire. A digest is always that of the unpacked bytes (BS-05). */
+export const Compressor_Value = {
+  /** IDENTITY - Not packed; everybody knows it, and no list needs to name it (CMP-01). */
+  IDENTITY: 0,
+  ZSTD: 1,
+  /** DEFLATE - RFC 1951 as it is, without a zlib or gzip wrapper (CMP-03). */
+  DEFLATE: 2,
+  BROTLI: 3,
+} as const;
 
 export type Compressor_Value = typeof Compressor_Value[keyof typeof Compressor_Value];
 
@@ -484,56 +781,99 @@ export namespace Compressor_Value {
   export type BROTLI = typeof Compressor_Value.BROTLI;
 }
 
+/** What the CAS and the action cache can do. */
 export interface CacheCapabilities {
+  /** All that work here (CAP-08). */
   digestFunctions: DigestFunction_Value[];
+  /** Absent means that nothing can be stored (CAP-09). */
   actionCacheUpdateCapabilities: ActionCacheUpdateCapabilities | undefined;
-  cachePriorityCapabilities: PriorityCapabilities | undefined;
+  cachePriorityCapabilities:
+    | PriorityCapabilities
+    | undefined;
+  /** For batches of blobs. 0 states no limit, which clients read in different ways (CAP-11, CAP-12). */
   maxBatchTotalSizeBytes: number;
   symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value;
+  /** For ByteStream. ZSTD first, since Siso looks only there (CMP-11). */
   supportedCompressors: Compressor_Value[];
+  /** For BatchUpdateBlobs (CMP-02). */
   supportedBatchUpdateCompressors: Compressor_Value[];
+  /** 0 is no limit (CAP-15). */
   maxCasBlobSizeBytes: number;
   splitBlobSupport: boolean;
   spliceBlobSupport: boolean;
-  fastCdc2020Params: FastCdc2020Params | undefined;
+  /** Set if FAST_CDC_2020 is supported (CAP-17). */
+  fastCdc2020Params:
+    | FastCdc2020Params
+    | undefined;
+  /** Set if REP_MAX_CDC is supported (CAP-17). */
   repMaxCdcParams: RepMaxCdcParams | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Parameters of FAST_CDC_2020. */
 export interface FastCdc2020Params {
+  /**
+   * A power of two from 1 KiB to 1 MiB. The least chunk is a quarter of it, the largest four times
+   * it (CAP-18, CDC-26, CDC-27).
+   */
   avgChunkSizeBytes: number;
+  /** Changes where the cuts are (CDC-31). */
   seed: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Parameters of REP_MAX_CDC. */
 export interface RepMaxCdcParams {
+  /** All chunks are at least this and less than twice it (CAP-19, CDC-37). */
   minChunkSizeBytes: number;
+  /** How far ahead a cut is looked for; 0 makes all chunks equal (CDC-38). */
   horizonSizeBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** What execution can do. */
 export interface ExecutionCapabilities {
+  /** For clients that know only one; SHA256 (CAP-20, CAP-21). */
   digestFunction: DigestFunction_Value;
+  /** Whether this caller may execute (CAP-23). */
   execEnabled: boolean;
-  executionPriorityCapabilities: PriorityCapabilities | undefined;
+  executionPriorityCapabilities:
+    | PriorityCapabilities
+    | undefined;
+  /** Which node properties workers set and tell (CAP-25). */
   supportedNodeProperties: string[];
+  /** All that work here (CAP-22). */
   digestFunctions: DigestFunction_Value[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** The client's program. */
 export interface ToolDetails {
   toolName: string;
   toolVersion: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * Who makes a call and what for, in its metadata under
+ * `build.bazel.remote.execution.v2.requestmetadata-bin`. For logs and fairness, never for rights or
+ * cache keys (MD-01 to MD-06).
+ */
 export interface RequestMetadata {
-  toolDetails: ToolDetails | undefined;
+  toolDetails:
+    | ToolDetails
+    | undefined;
+  /** Ties the calls of one action together. */
   actionId: string;
+  /** One run of the tool. */
   toolInvocationId: string;
+  /** Several runs that belong together. */
   correlatedInvocationsId: string;
+  /** The kind of the action, such as CppCompile. */
   actionMnemonic: string;
+  /** What is built, such as a Bazel label. */
   targetId: string;
+  /** For which configuration of it. */
   configurationId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

@@ -8,13 +8,21 @@ export const protobufPackage = "build.bazel.remote.logstream.v1";
 
 export const protobufFileName = "build/bazel/remote/logstream/v1/remote_logstream.proto";
 
+/** Asks for a stream. */
 export interface CreateLogStreamRequest {
+  /** What the stream belongs to; the server decides which parents there are. */
   parent: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A stream's two names. */
 export interface LogStream {
+  /** For ByteStream.Read: `PARENT/logstreams/ID` (LOG-03). */
   name: string;
+  /**
+   * For ByteStream.Write: the name, then a token that cannot be guessed. Whoever has it can write,
+   * so it is shown to nobody else (LOG-02, LOG-09).
+   */
   writeResourceName: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
