@@ -10,7 +10,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   digest: ['base', 'proto'],
   sqlite: ['base'],
   cas: ['base', 'digest', 'sqlite'],
-  'action-cache': ['base', 'digest', 'proto', 'sqlite', 'cas'],
+  // tree: a result is complete only if every file in its output trees is stored (AC-02).
+  'action-cache': ['base', 'digest', 'proto', 'sqlite', 'cas', 'tree'],
   tree: ['base', 'digest', 'proto', 'cas'],
   // sqlite: operations are rows, so that a restart loses none.
   scheduler: ['base', 'digest', 'proto', 'sqlite'],

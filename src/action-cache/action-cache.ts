@@ -5,6 +5,13 @@ import type { ActionResult } from '../proto/build/bazel/remote/execution/v2/remo
 export interface ActionCache {
   /** The action's result, if one is stored; it counts as used just now. */
   find(action: Digest, signal: AbortSignal): Promise<ActionResult | undefined>;
-  /** Stores `result` for the action, in place of an earlier one. Durable once it resolves. */
+  /** Stores `result` for the action, in place of an earlier one, at once and whole (AC-18). Outlives this process. */
   update(action: Digest, result: ActionResult, signal: AbortSignal): Promise<void>;
+}
+
+/** The action caches of all instances, which share one bound on their size. */
+export interface ActionCacheStorage {
+  /** The cache of one instance: no other instance sees what is stored in it (DIG-10). */
+  namespace(instanceName: string): ActionCache;
+  close(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { LruCache } from '../base/lru-cache.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ParsedDirectory } from './directory.ts';
 
@@ -11,34 +12,19 @@ const BYTES_PER_DIRECTORY = 500;
  * and reading and parsing is most of walking them. Says nothing of whether their blobs are still stored.
  */
 export class DirectoryCache {
-  readonly #directories = new Map<string, { parsed: ParsedDirectory; sizeBytes: number }>();
-  readonly #maxSizeBytes: number;
-  #sizeBytes = 0;
+  readonly #directories: LruCache<ParsedDirectory>;
 
   /** Keeps about `maxSizeBytes` of memory at most. */
   constructor(maxSizeBytes: number) {
-    this.#maxSizeBytes = maxSizeBytes;
+    this.#directories = new LruCache(maxSizeBytes);
   }
 
   find(digest: Digest): ParsedDirectory | undefined {
-    const { key } = digest;
-    const found = this.#directories.get(key);
-    if (!found) return undefined;
-    this.#directories.delete(key);
-    this.#directories.set(key, found);
-    return found.parsed;
+    return this.#directories.find(digest.key);
   }
 
   add(digest: Digest, parsed: ParsedDirectory): void {
-    const { key } = digest;
     const sizeBytes = BYTES_PER_DIRECTORY + BYTES_PER_ENCODED_BYTE * digest.sizeBytes;
-    if (this.#directories.has(key) || sizeBytes > this.#maxSizeBytes) return;
-    this.#directories.set(key, { parsed, sizeBytes });
-    this.#sizeBytes += sizeBytes;
-    for (const [oldest, entry] of this.#directories) {
-      if (this.#sizeBytes <= this.#maxSizeBytes) return;
-      this.#directories.delete(oldest);
-      this.#sizeBytes -= entry.sizeBytes;
-    }
+    this.#directories.set(digest.key, parsed, sizeBytes);
   }
 }
