@@ -120,6 +120,7 @@ export interface PushBlobResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** As PushBlobRequest, for a directory. */
 export interface PushDirectoryRequest {
   instanceName: string;
   uris: string[];
@@ -132,6 +133,7 @@ export interface PushDirectoryRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Says nothing more than that it is done. */
 export interface PushDirectoryResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
