@@ -1,0 +1,2 @@
+#!/bin/sh
+grep -q 'Hello, world!' greeting.txt
