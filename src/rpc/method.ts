@@ -1,10 +1,10 @@
 import type { Log } from '../base/log.ts';
 import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
 
-/** A message type as generated code has it. */
-export interface MessageType<T> {
+/** How generated code writes one message type. */
+export interface Encodable<T> {
   encode(message: T): { finish(): Uint8Array };
-  decode(bytes: Uint8Array): T;
 }
 
 /** What a service may know of the call it answers; nothing of the transport that brought it. */
@@ -23,6 +23,11 @@ interface MethodOf<Kind extends string, Handle> {
   /** As on the wire: /package.Service/Method. */
   readonly path: string;
   readonly handle: Handle;
+  /**
+   * A call of it may go on for as long as a build does. When the server closes it is ended with
+   * UNAVAILABLE rather than waited for, so that its client comes back to the next one (GEN-22).
+   */
+  readonly lasting?: boolean;
 }
 
 /** One rpc: its path, and an async function that answers it. Messages are bytes at this seam. */
@@ -40,3 +45,88 @@ export type Method =
 
 /** The methods of one service. */
 export type Service = readonly Method[];
+
+export interface MethodOptions {
+  readonly lasting?: boolean;
+}
+
+/** One request, one response. */
+export function unary<Request, Response>(
+  path: string,
+  requestType: Decodable<Request>,
+  responseType: Encodable<Response>,
+  answer: (request: Request, call: Call) => Promise<Response>,
+): Method {
+  return {
+    kind: 'unary',
+    path,
+    handle: async (bytes, call) =>
+      responseType.encode(await answer(decode(path, requestType, bytes), call)).finish(),
+  };
+}
+
+/** One request, many responses. */
+export function serverStream<Request, Response>(
+  path: string,
+  requestType: Decodable<Request>,
+  responseType: Encodable<Response>,
+  answer: (request: Request, call: Call) => AsyncIterable<Response>,
+  options: MethodOptions = {},
+): Method {
+  return {
+    kind: 'server-stream',
+    path,
+    ...options,
+    handle: async function* (bytes, call) {
+      const responses = answer(decode(path, requestType, bytes), call);
+      for await (const response of responses) yield responseType.encode(response).finish();
+    },
+  };
+}
+
+/** Many requests, one response, which may come before the requests end. */
+export function clientStream<Request, Response>(
+  path: string,
+  requestType: Decodable<Request>,
+  responseType: Encodable<Response>,
+  answer: (requests: AsyncIterable<Request>, call: Call) => Promise<Response>,
+): Method {
+  return {
+    kind: 'client-stream',
+    path,
+    handle: async (requests, call) =>
+      responseType.encode(await answer(decodeEach(path, requestType, requests), call)).finish(),
+  };
+}
+
+/** Requests and responses as they come. */
+export function bidi<Request, Response>(
+  path: string,
+  requestType: Decodable<Request>,
+  responseType: Encodable<Response>,
+  answer: (requests: AsyncIterable<Request>, call: Call) => AsyncIterable<Response>,
+  options: MethodOptions = {},
+): Method {
+  return {
+    kind: 'bidi',
+    path,
+    ...options,
+    handle: async function* (requests, call) {
+      const responses = answer(decodeEach(path, requestType, requests), call);
+      for await (const response of responses) yield responseType.encode(response).finish();
+    },
+  };
+}
+
+async function* decodeEach<Request>(
+  path: string,
+  type: Decodable<Request>,
+  requests: AsyncIterable<Uint8Array>,
+): AsyncIterable<Request> {
+  for await (const bytes of requests) yield decode(path, type, bytes);
+}
+
+/** What cannot be decoded is the client's mistake, which no retry mends: INVALID_ARGUMENT (ERR-02). */
+function decode<Request>(path: string, type: Decodable<Request>, bytes: Uint8Array): Request {
+  return decodeMessage(type, bytes, `the request for ${path}`);
+}

@@ -1,0 +1,63 @@
+import { Code, StatusError } from '../base/status.ts';
+import type { Digest } from '../digest/digest.ts';
+import { defaultTreeLimits, type TreeLimits } from '../tree/walk-directories.ts';
+
+/** What a client may cost the server, one connection or call at a time. */
+export interface ServerLimits {
+  /** The largest message taken from a client. */
+  readonly requestBytesMax: number;
+  /** Calls that one connection may have open at once. */
+  readonly concurrentCallsMax: number;
+  /** Bytes that a client may send on one stream before the server has taken them. */
+  readonly streamWindowBytes: number;
+  /** The same for all streams of one connection together. */
+  readonly connectionWindowBytes: number;
+  /** How long a connection may be silent before the server asks whether the client is still there. */
+  readonly keepaliveTimeMs: number;
+  /** How long the client may take to answer that. */
+  readonly keepaliveTimeoutMs: number;
+}
+
+export const defaultServerLimits: ServerLimits = {
+  // Siso asks for the blobs of a whole input tree in one FindMissingBlobs (GEN-08, SIS-03): 32 MiB
+  // are some 400,000 digests.
+  requestBytesMax: 32 * 2 ** 20,
+  // Execute streams stay open for as long as actions wait; a client puts hundreds on a connection
+  // (GEN-14).
+  concurrentCallsMax: 1000,
+  // HTTP/2's own 64 KiB stall an upload once per round trip: uploads were several times slower.
+  streamWindowBytes: 8 * 2 ** 20,
+  connectionWindowBytes: 16 * 2 ** 20,
+  keepaliveTimeMs: 60_000,
+  keepaliveTimeoutMs: 20_000,
+};
+
+/** What one request may ask of an instance. */
+export interface InstanceLimits {
+  /** Announced as max_batch_total_size_bytes: the bytes of blobs in one batch (CAP-11). */
+  readonly batchBytesMax: number;
+  /** Announced as max_cas_blob_size_bytes: larger blobs are refused (CAP-15). */
+  readonly blobBytesMax: number;
+  /** What one GetTree may walk. */
+  readonly tree: TreeLimits;
+}
+
+export const defaultInstanceLimits: InstanceLimits = {
+  // Half a MiB below what clients accept in a message, for the digests of some 6,000 blobs (CAP-12).
+  batchBytesMax: 3.5 * 2 ** 20,
+  // More than any build output seen; a bound so that nobody fills the disk by one upload.
+  blobBytesMax: 64 * 2 ** 30,
+  tree: defaultTreeLimits,
+};
+
+/** What clients accept in one message unless told otherwise, so no response is larger (GEN-09). */
+export const RESPONSE_BYTES_MAX = 4 * 2 ** 20;
+
+/** Refuses the upload of a blob that is larger than announced, before its first byte (BS-43). */
+export function checkBlobSize(digest: Digest, { blobBytesMax }: InstanceLimits): void {
+  if (digest.sizeBytes <= blobBytesMax) return;
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `blob ${digest} is larger than max_cas_blob_size_bytes, which is ${blobBytesMax}`,
+  );
+}

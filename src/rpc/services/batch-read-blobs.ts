@@ -1,0 +1,69 @@
+import { collect } from '../../base/chunks.ts';
+import { concurrently } from '../../base/concurrently.ts';
+import { Code, StatusError } from '../../base/status.ts';
+import { Digest } from '../../digest/digest.ts';
+import {
+  type BatchReadBlobsRequest,
+  type BatchReadBlobsResponse,
+  type BatchReadBlobsResponse_Response,
+  Compressor_Value,
+} from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Status } from '../../proto/google/rpc/status.ts';
+import { statusMessage } from '../any.ts';
+import type { Instance } from '../instances.ts';
+import { RESPONSE_BYTES_MAX } from '../limits.ts';
+import { batchDigestFunction } from '../request-digests.ts';
+
+const READS_AT_ONCE = 64;
+/** What an entry of the response has beside hash and data: tags, lengths, size and status. */
+const ENTRY_OVERHEAD_BYTES = 32;
+
+/**
+ * Each blob with a status of its own (CAS-30), never compressed, which clients must accept (CAS-33).
+ * Fails as a whole when the blobs are more than the limit (CAS-32), or would not fit in a message.
+ */
+export async function batchReadBlobs(
+  { digests, digestFunction }: BatchReadBlobsRequest,
+  instance: Instance,
+  signal: AbortSignal,
+): Promise<BatchReadBlobsResponse> {
+  const hashes = digests.map(({ hash }) => hash);
+  const batchFunction = batchDigestFunction(instance.digestFunctions, digestFunction, hashes);
+  checkSize(digests, instance.limits.batchBytesMax);
+  const responses: BatchReadBlobsResponse_Response[] = [];
+  await concurrently(
+    digests.entries(),
+    READS_AT_ONCE,
+    async ([index, message], either) => {
+      const response = {
+        digest: message,
+        data: new Uint8Array() as Uint8Array,
+        status: Status.fromPartial({}),
+        compressor: Compressor_Value.IDENTITY,
+      };
+      try {
+        const digest = Digest.fromMessage(batchFunction, message, 'digests');
+        response.data = await collect(instance.blobs.read(digest, 0, either));
+      } catch (thrown) {
+        either.throwIfAborted();
+        response.status = statusMessage(StatusError.from(thrown));
+      }
+      responses[index] = response;
+    },
+    signal,
+  );
+  return { responses };
+}
+
+function checkSize(digests: BatchReadBlobsRequest['digests'], batchBytesMax: number): void {
+  const sizes = digests.map(({ sizeBytes }) => Math.max(0, sizeBytes));
+  const bytes = sizes.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
+  const overhead = digests.reduce((sum, { hash }) => sum + hash.length + ENTRY_OVERHEAD_BYTES, 0);
+  if (bytes > batchBytesMax || bytes + overhead > RESPONSE_BYTES_MAX) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `the batch asks for ${digests.length} blobs of ${bytes} bytes; they must not exceed ` +
+        `max_batch_total_size_bytes, which is ${batchBytesMax}, nor, with their digests, a message`,
+    );
+  }
+}

@@ -1,0 +1,66 @@
+import {
+  CacheCapabilities,
+  DigestFunction_Value,
+  ExecutionCapabilities,
+  GetCapabilitiesRequest,
+  ServerCapabilities,
+  SymlinkAbsolutePathStrategy_Value,
+} from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { SemVer } from '../../proto/build/bazel/semver/semver.ts';
+import { supportedNodeProperties } from '../../tree/node-properties.ts';
+import { supportedCompressors } from '../compression.ts';
+import type { Instance, Instances } from '../instances.ts';
+import { type Service, unary } from '../method.ts';
+import { executionPriorities, resultsCachePriorities } from '../priorities.ts';
+
+/** Old Bazels refuse a server that does not go down to 2.0 (CAP-05). */
+const lowApiVersion = SemVer.fromPartial({ major: 2, minor: 0 });
+/** From 2.1 on clients send output_paths only, from 2.2 on Action.platform (CAP-06). */
+const highApiVersion = SemVer.fromPartial({ major: 2, minor: 12 });
+
+/** What an instance can do: the first call of every client, so it asks nobody (CAP-03). */
+export function capabilities(instances: Instances): Service {
+  return [
+    unary(
+      '/build.bazel.remote.execution.v2.Capabilities/GetCapabilities',
+      GetCapabilitiesRequest,
+      ServerCapabilities,
+      async ({ instanceName }) => {
+        const instance = instances.get(instanceName);
+        return ServerCapabilities.fromPartial({
+          lowApiVersion,
+          highApiVersion,
+          cacheCapabilities: cacheCapabilities(instance),
+          executionCapabilities: instance.execution ? executionCapabilities(instance) : undefined,
+        });
+      },
+    ),
+  ];
+}
+
+function cacheCapabilities({ limits, ...instance }: Instance): CacheCapabilities {
+  return CacheCapabilities.fromPartial({
+    digestFunctions: instance.digestFunctions.functions.map(({ value }) => value),
+    actionCacheUpdateCapabilities: { updateEnabled: instance.actionCacheUpdates },
+    cachePriorityCapabilities: { priorities: [resultsCachePriorities] },
+    maxBatchTotalSizeBytes: limits.batchBytesMax,
+    maxCasBlobSizeBytes: limits.blobBytesMax,
+    symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
+    supportedCompressors: [...supportedCompressors],
+    supportedBatchUpdateCompressors: [...supportedCompressors],
+  });
+}
+
+function executionCapabilities({ digestFunctions }: Instance): ExecutionCapabilities {
+  const values = digestFunctions.functions.map(({ value }) => value);
+  const preferred = digestFunctions.resolve(DigestFunction_Value.UNKNOWN, undefined).value;
+  const { SHA256 } = DigestFunction_Value;
+  return ExecutionCapabilities.fromPartial({
+    // Old clients compare theirs with this one alone (CAP-21).
+    digestFunction: values.includes(SHA256) ? SHA256 : preferred,
+    digestFunctions: values,
+    execEnabled: true,
+    executionPriorityCapabilities: { priorities: [executionPriorities] },
+    supportedNodeProperties: [...supportedNodeProperties],
+  });
+}

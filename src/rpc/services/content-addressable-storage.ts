@@ -1,0 +1,59 @@
+import {
+  BatchReadBlobsRequest,
+  BatchReadBlobsResponse,
+  BatchUpdateBlobsRequest,
+  BatchUpdateBlobsResponse,
+  FindMissingBlobsRequest,
+  FindMissingBlobsResponse,
+  GetTreeRequest,
+} from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Digest } from '../../digest/digest.ts';
+import type { Instances } from '../instances.ts';
+import { type Call, serverStream, type Service, unary } from '../method.ts';
+import { batchReadBlobs } from './batch-read-blobs.ts';
+import { batchUpdateBlobs } from './batch-update-blobs.ts';
+import { getTree, treePageType } from './get-tree.ts';
+
+const servicePath = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
+
+/** Blobs by their digests. SplitBlob and SpliceBlob are not offered, and not announced (CAP-16). */
+export function contentAddressableStorage(instances: Instances): Service {
+  const findMissingBlobs = async (
+    request: FindMissingBlobsRequest,
+    call: Call,
+  ): Promise<FindMissingBlobsResponse> => {
+    const { digestFunctions, blobs } = instances.get(request.instanceName);
+    const first = request.blobDigests[0]?.hash;
+    const digestFunction = digestFunctions.resolve(request.digestFunction, first);
+    const digests = request.blobDigests.map((message) =>
+      Digest.fromMessage(digestFunction, message, 'blob_digests'),
+    );
+    const missing = await blobs.findMissing(digests, call.signal);
+    return { missingBlobDigests: missing.map((digest) => digest.toMessage()) };
+  };
+  return [
+    unary(
+      `${servicePath}/FindMissingBlobs`,
+      FindMissingBlobsRequest,
+      FindMissingBlobsResponse,
+      findMissingBlobs,
+    ),
+    unary(
+      `${servicePath}/BatchUpdateBlobs`,
+      BatchUpdateBlobsRequest,
+      BatchUpdateBlobsResponse,
+      async (request, call) =>
+        batchUpdateBlobs(request, instances.get(request.instanceName), call.signal),
+    ),
+    unary(
+      `${servicePath}/BatchReadBlobs`,
+      BatchReadBlobsRequest,
+      BatchReadBlobsResponse,
+      async (request, call) =>
+        batchReadBlobs(request, instances.get(request.instanceName), call.signal),
+    ),
+    serverStream(`${servicePath}/GetTree`, GetTreeRequest, treePageType, (request, call) =>
+      getTree(request, instances.get(request.instanceName), call.signal),
+    ),
+  ];
+}

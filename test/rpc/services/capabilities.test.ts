@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { Code } from '../../../src/base/status.ts';
+import { AnnouncedDigestFunctions } from '../../../src/digest/announced-digest-functions.ts';
+import { blake3, sha256 } from '../../../src/digest/digest-functions.ts';
+import type { Execution } from '../../../src/execution/execution.ts';
+import {
+  Compressor_Value,
+  GetCapabilitiesRequest,
+  ServerCapabilities,
+} from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { SemVer } from '../../../src/proto/build/bazel/semver/semver.ts';
+import { type Instance, Instances } from '../../../src/rpc/instances.ts';
+import { capabilities } from '../../../src/rpc/services/capabilities.ts';
+import { startServer } from '../../support/start-server.ts';
+import { testInstance } from '../../support/test-instance.ts';
+
+const path = '/build.bazel.remote.execution.v2.Capabilities/GetCapabilities';
+
+/** One that nobody calls. */
+const execution: Execution = {
+  execute: () => assert.fail(),
+  wait: () => assert.fail(),
+  cancel: () => assert.fail(),
+};
+
+async function capabilitiesOf(t: TestContext, changes: Partial<Instance>, instanceName = '') {
+  const instances = new Instances([testInstance(changes)]);
+  const { client } = await startServer(t, [capabilities(instances)]);
+  const request = GetCapabilitiesRequest.fromPartial({ instanceName });
+  return client.unary(path, GetCapabilitiesRequest, ServerCapabilities, request);
+}
+
+test('CAP-04 to CAP-07: versions go from 2.0 to 2.12', async (t) => {
+  const { lowApiVersion, highApiVersion } = await capabilitiesOf(t, {});
+  assert.equal(versionText(lowApiVersion), '2.0.0');
+  assert.equal(versionText(highApiVersion), '2.12.0');
+});
+
+test('CAP-02: a cache has no execution capabilities', async (t) => {
+  const { cacheCapabilities, executionCapabilities } = await capabilitiesOf(t, {});
+  assert.ok(cacheCapabilities);
+  assert.equal(executionCapabilities, undefined);
+});
+
+test('CAP-20 to CAP-24: execution announces SHA256 in the old field, and all functions', async (t) => {
+  const digestFunctions = new AnnouncedDigestFunctions([blake3, sha256]);
+  const { executionCapabilities } = await capabilitiesOf(t, { execution, digestFunctions });
+  assert.equal(executionCapabilities?.execEnabled, true);
+  assert.equal(executionCapabilities.digestFunction, sha256.value);
+  assert.deepEqual(executionCapabilities.digestFunctions, [blake3.value, sha256.value]);
+  const [range] = executionCapabilities.executionPriorityCapabilities?.priorities ?? [];
+  assert.ok(range && range.minPriority <= 0 && range.maxPriority >= 0);
+});
+
+test('CAP-20: without SHA256 the old field is one of those announced', async (t) => {
+  const digestFunctions = new AnnouncedDigestFunctions([blake3]);
+  const { executionCapabilities } = await capabilitiesOf(t, { execution, digestFunctions });
+  assert.equal(executionCapabilities?.digestFunction, blake3.value);
+});
+
+test('CAP-08 to CAP-16: the cache announces what it does', async (t) => {
+  const { cacheCapabilities } = await capabilitiesOf(t, { actionCacheUpdates: false });
+  assert.ok(cacheCapabilities);
+  assert.deepEqual(cacheCapabilities.digestFunctions, [1, 9, 2]);
+  assert.equal(cacheCapabilities.actionCacheUpdateCapabilities?.updateEnabled, false);
+  assert.ok(cacheCapabilities.maxBatchTotalSizeBytes > 0);
+  assert.ok(cacheCapabilities.maxBatchTotalSizeBytes <= 4_194_304);
+  assert.ok(cacheCapabilities.maxCasBlobSizeBytes > 0);
+  assert.ok([1, 2].includes(cacheCapabilities.symlinkAbsolutePathStrategy));
+  assert.deepEqual(cacheCapabilities.supportedCompressors, [Compressor_Value.ZSTD]);
+  assert.deepEqual(cacheCapabilities.supportedBatchUpdateCompressors, [Compressor_Value.ZSTD]);
+  assert.equal(cacheCapabilities.splitBlobSupport || cacheCapabilities.spliceBlobSupport, false);
+});
+
+test('GEN-04: an unknown instance is INVALID_ARGUMENT', async (t) => {
+  await assert.rejects(capabilitiesOf(t, {}, 'nope'), { code: Code.INVALID_ARGUMENT });
+});
+
+function versionText(version: SemVer | undefined): string {
+  const { major, minor, patch, prerelease } = version ?? SemVer.fromPartial({});
+  return `${major}.${minor}.${patch}${prerelease}`;
+}
