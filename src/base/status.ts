@@ -69,7 +69,13 @@ export class StatusError extends Error {
 /** A disk, inode or quota that ran out may have room later: clients retry RESOURCE_EXHAUSTED. */
 function codeOfSystemError(error: Error): Code | undefined {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EMFILE' || code === 'ENFILE') {
+  if (
+    code === 'ENOSPC' ||
+    code === 'EDQUOT' ||
+    code === 'SQLITE_FULL' ||
+    code === 'EMFILE' ||
+    code === 'ENFILE'
+  ) {
     return Code.RESOURCE_EXHAUSTED;
   }
   return undefined;

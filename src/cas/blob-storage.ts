@@ -14,7 +14,7 @@ export interface BlobStorage {
    * server listens. Resolves when it is through; rejects with the signal's reason when aborted.
    */
   sweep(signal: AbortSignal): Promise<void>;
-  /** Lets go of files and memory; no call may be under way. */
+  /** Lets go of files and memory; no call may be under way. A second call does nothing. */
   close(): Promise<void>;
 }
 

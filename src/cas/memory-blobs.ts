@@ -4,6 +4,7 @@ import type { Digest } from '../digest/digest.ts';
 import { blobNotFound, checkReadOffset } from './blob-errors.ts';
 import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
 import type { BlobStore } from './blob-store.ts';
+import { ConcurrentUploads } from './concurrent-uploads.ts';
 import { untilAborted } from './until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
 import { withEmptyBlob } from './with-empty-blob.ts';
@@ -30,8 +31,7 @@ export class MemoryBlobs implements BlobStorage {
   readonly #options: MemoryBlobsOptions;
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry>();
-  /** The uploads under way of each blob, told when another one has completed it. */
-  readonly #uploads = new Map<string, Set<AbortController>>();
+  readonly #uploads = new ConcurrentUploads();
   #storedBytes = 0;
   #reservedBytes = 0;
   #evictedBlobs = 0;
@@ -98,21 +98,18 @@ export class MemoryBlobs implements BlobStorage {
     signal.throwIfAborted();
     if (this.#use(key)) return;
     this.#reserve(digest);
-    const completed = new AbortController();
-    const uploads = this.#uploads.get(key) ?? new Set();
-    this.#uploads.set(key, uploads.add(completed));
+    const upload = this.#uploads.begin(key);
     try {
-      const bytes = await receive(digest, chunks, signal, completed.signal);
+      const bytes = await receive(digest, chunks, signal, upload.completed);
       if (this.#entries.has(key)) return;
       this.#entries.set(key, { bytes, reads: 0 });
       this.#storedBytes += bytes.length + entryBytes;
-      for (const upload of uploads) upload.abort();
+      upload.complete();
     } catch (thrown) {
-      if (!completed.signal.aborted) throw thrown;
+      if (!upload.completed.aborted) throw thrown;
     } finally {
       this.#reservedBytes -= digest.sizeBytes + entryBytes;
-      uploads.delete(completed);
-      if (uploads.size === 0) this.#uploads.delete(key);
+      upload.end();
     }
   }
 

@@ -8,6 +8,8 @@ export interface DatabaseOptions {
    * survives a crash of this process, and a power cut may undo the last commits, never half of one.
    */
   readonly synchronous: 'FULL' | 'NORMAL';
+  /** How long to wait, blocking, for another process that has it locked; 5000 by default. */
+  readonly busyTimeoutMs?: number;
 }
 
 /**
@@ -23,7 +25,7 @@ export function openDatabase(
 ): Database.Database {
   let db: Database.Database | undefined;
   try {
-    db = connect(path);
+    db = connect(path, options);
     // A write-ahead log lets readers go on while one writes, and appends where a journal writes twice.
     db.pragma('journal_mode = WAL');
     db.pragma(`synchronous = ${options.synchronous}`);
@@ -36,10 +38,11 @@ export function openDatabase(
   }
 }
 
-function connect(path: string): Database.Database {
+function connect(path: string, { busyTimeoutMs = 5000 }: DatabaseOptions): Database.Database {
   const addon = findBundledAddon('better_sqlite3.node');
   // The package's types know a path for this option; it takes the addon's exports as well.
-  return new Database(path, addon ? { nativeBinding: addon as unknown as string } : {});
+  const nativeBinding = addon ? { nativeBinding: addon as unknown as string } : {};
+  return new Database(path, { timeout: busyTimeoutMs, ...nativeBinding });
 }
 
 function migrate(db: Database.Database, path: string, migrations: readonly string[]): void {

@@ -1,0 +1,222 @@
+import type { FileHandle } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
+import { type Chunks, chunksOf, collect } from '../base/chunks.ts';
+import type { Log } from '../base/log.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { Digest } from '../digest/digest.ts';
+import { blobNotFound, checkReadOffset } from './blob-errors.ts';
+import type { BlobFiles } from './blob-files.ts';
+import type { BlobIndex } from './blob-index.ts';
+import type { BlobStore } from './blob-store.ts';
+import type { ConcurrentUploads } from './concurrent-uploads.ts';
+import type { DiskSpace } from './disk-space.ts';
+import type { Pins } from './pins.ts';
+import { storedBlob, type StoredBlob } from './stored-blob.ts';
+import { untilAborted } from './until-aborted.ts';
+import { UploadCheck } from './upload-check.ts';
+
+/** What the blob stores of all instances on one disk share. */
+export interface LocalDisk {
+  readonly index: BlobIndex;
+  readonly files: BlobFiles;
+  readonly space: DiskSpace;
+  readonly pins: Pins;
+  readonly uploads: ConcurrentUploads;
+  readonly log: Log;
+  /** Called for each blob found damaged. */
+  readonly onCorrupt: () => void;
+}
+
+/** Digests looked up before others get a turn: 500 hold the event loop for about 5 ms. */
+const sliceDigests = 500;
+
+/** What a read hands out at a time: large enough for full speed, small enough to hold a few. */
+const chunkBytes = 2 ** 20;
+
+/** Uploads up to this size are checked in memory before there is a file. */
+const smallBytes = 64 * 1024;
+
+/** The blobs of one instance as files on this disk. */
+export class LocalBlobStore implements BlobStore {
+  readonly #disk: LocalDisk;
+  readonly #namespace: string;
+
+  /** `namespace` is a folder name, see namespaceFolder. */
+  constructor(disk: LocalDisk, namespace: string) {
+    this.#disk = disk;
+    this.#namespace = namespace;
+  }
+
+  async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<Digest[]> {
+    const missing = new Map<string, Digest>();
+    for (let at = 0; at < digests.length; at += sliceDigests) {
+      if (at > 0) await setImmediate();
+      signal.throwIfAborted();
+      for (const digest of digests.slice(at, at + sliceDigests)) {
+        const blob = storedBlob(this.#namespace, digest);
+        if (!this.#usePresent(blob)) missing.set(blob.path, digest);
+      }
+    }
+    signal.throwIfAborted();
+    return [...missing.values()];
+  }
+
+  async *read(digest: Digest, offset: number, signal: AbortSignal): Chunks {
+    checkReadOffset(digest, offset);
+    signal.throwIfAborted();
+    const blob = storedBlob(this.#namespace, digest);
+    if (!this.#usePresent(blob)) throw blobNotFound(digest);
+    const unpin = this.#disk.pins.pin(blob.path);
+    try {
+      const file = await this.#open(blob, digest);
+      try {
+        yield* this.#readFile(file, blob, digest, offset, signal);
+      } finally {
+        await file.close();
+      }
+    } finally {
+      unpin();
+    }
+  }
+
+  async write(digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const blob = storedBlob(this.#namespace, digest);
+    if (this.#usePresent(blob)) return;
+    const unpin = this.#disk.pins.pin(blob.path);
+    const upload = this.#disk.uploads.begin(blob.path);
+    try {
+      const release = await this.#disk.space.reserve(blob, signal);
+      try {
+        const arriving = checked(digest, untilAborted(chunks, signal, upload.completed));
+        await this.#store(blob, await whole(digest, arriving));
+        upload.complete();
+      } finally {
+        release();
+      }
+    } catch (thrown) {
+      if (!upload.completed.aborted) throw thrown;
+    } finally {
+      upload.end();
+      unpin();
+    }
+  }
+
+  async #store(blob: StoredBlob, chunks: Chunks): Promise<void> {
+    const { files, index, pins } = this.#disk;
+    const file = await files.receive(chunks);
+    try {
+      await files.publish(file, blob);
+      // The row comes last: a crash before it leaves a file without a row, never a row without a file.
+      await index.insert(blob);
+    } catch (thrown) {
+      await files.discard(file);
+      if (pins.count(blob.path) === 1 && !index.has(blob)) await files.remove(blob);
+      throw thrown;
+    }
+  }
+
+  /** Whether the blob can be served now (CAS-02); if so it counts as used just now. */
+  #usePresent(blob: StoredBlob): boolean {
+    const { index, files } = this.#disk;
+    if (!index.use(blob)) return false;
+    if (files.isIntact(blob)) return true;
+    this.#condemn(blob, 'its file is gone or has another size');
+    return false;
+  }
+
+  async #open(blob: StoredBlob, digest: Digest): Promise<FileHandle> {
+    try {
+      return await this.#disk.files.open(blob);
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+      if (!this.#disk.files.isIntact(blob)) this.#condemn(blob, 'its file is gone');
+      throw blobNotFound(digest);
+    }
+  }
+
+  async *#readFile(
+    file: FileHandle,
+    blob: StoredBlob,
+    digest: Digest,
+    offset: number,
+    signal: AbortSignal,
+  ): Chunks {
+    const hasher = offset === 0 ? digest.function.createHasher(digest.sizeBytes) : undefined;
+    for (let at = offset; at < digest.sizeBytes;) {
+      signal.throwIfAborted();
+      const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
+      const flaw = await readAll(file, buffer, at);
+      if (flaw !== undefined) throw await this.#corrupt(file, blob, digest, flaw);
+      at += buffer.length;
+      hasher?.update(buffer);
+      if (at === digest.sizeBytes && hasher && hasher.digest() !== digest.hash) {
+        throw await this.#corrupt(file, blob, digest, 'its bytes have another hash');
+      }
+      yield buffer;
+    }
+  }
+
+  /** Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05). */
+  async #corrupt(
+    file: FileHandle,
+    blob: StoredBlob,
+    digest: Digest,
+    flaw: string,
+  ): Promise<StatusError> {
+    const { ino } = await file.stat();
+    // Another reader may have put it away already, and a new upload may stand in its place.
+    if (this.#disk.files.inodeOf(blob) === ino) this.#condemn(blob, flaw);
+    return new StatusError(
+      Code.INTERNAL,
+      `the stored blob ${digest} is damaged: ${flaw}; it counts as missing now, upload it again`,
+    );
+  }
+
+  /** Synchronous, so that no upload of the same blob can come in between. */
+  #condemn(blob: StoredBlob, flaw: string): void {
+    const { index, files, log, onCorrupt } = this.#disk;
+    index.remove([blob]);
+    const movedTo = files.quarantine(blob);
+    onCorrupt();
+    log.error('a stored blob is damaged and counts as missing now', {
+      blob: blob.path,
+      flaw,
+      movedTo,
+    });
+  }
+}
+
+async function* checked(digest: Digest, chunks: Chunks): Chunks {
+  const check = new UploadCheck(digest);
+  for await (const chunk of chunks) {
+    check.update(chunk);
+    yield chunk;
+  }
+  check.finish();
+}
+
+/** A small blob in one piece, which is at hand and right; a large one as it comes. */
+async function whole(digest: Digest, chunks: Chunks): Promise<Chunks> {
+  if (digest.sizeBytes > smallBytes) return chunks;
+  return chunksOf(await collect(chunks));
+}
+
+/** Fills the buffer from the file, or says why that is impossible. */
+async function readAll(
+  file: FileHandle,
+  buffer: Uint8Array,
+  position: number,
+): Promise<string | undefined> {
+  for (let at = 0; at < buffer.length;) {
+    try {
+      const { bytesRead } = await file.read(buffer, at, buffer.length - at, position + at);
+      if (bytesRead === 0) return 'its file is too short';
+      at += bytesRead;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
+      return 'the disk cannot read it';
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,189 @@
+import type { Database, Statement } from 'better-sqlite3';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { GroupCommit } from '../sqlite/group-commit.ts';
+import type { BlobIndex, BlobIndexTotals } from './blob-index.ts';
+import { located, type StoredBlob } from './stored-blob.ts';
+
+/**
+ * `used` is a counter, not a time: clocks jump, and an order is all that eviction needs. The totals are
+ * kept by triggers, so that no start has to count a million rows.
+ */
+export const blobIndexMigrations: readonly string[] = [
+  `create table blob (
+     namespace text not null,
+     function text not null,
+     hash blob not null,
+     size_bytes integer not null,
+     used integer not null,
+     primary key (namespace, function, hash, size_bytes)
+   ) strict, without rowid;
+   create index blob_by_use on blob (used);
+   create table total (blobs integer not null, disk_bytes integer not null) strict;
+   insert into total values (0, 0);
+   create trigger blob_inserted after insert on blob begin
+     update total set blobs = blobs + 1,
+       disk_bytes = disk_bytes + (new.size_bytes + 4095) / 4096 * 4096;
+   end;
+   create trigger blob_deleted after delete on blob begin
+     update total set blobs = blobs - 1,
+       disk_bytes = disk_bytes - (old.size_bytes + 4095) / 4096 * 4096;
+   end;`,
+];
+
+/** How long a use may be known in memory only; a crash forgets it, which costs order, not blobs. */
+const touchDelayMs = 1000;
+
+/** Uses noted beyond this many, 20 MB, are not: they come in faster than the disk takes them. */
+const touchesMax = 100_000;
+
+/** Rows handled at a time: 256 hold the event loop for about 5 ms. */
+const pageRows = 256;
+
+type Key = [namespace: string, functionName: string, hash: Buffer, sizeBytes: number];
+
+interface Row {
+  readonly namespace: string;
+  readonly function: string;
+  readonly hash: Buffer;
+  readonly size_bytes: number;
+  readonly used: number;
+}
+
+interface Touch {
+  readonly blob: StoredBlob;
+  readonly used: number;
+}
+
+/** The index of a disk's blobs in one SQLite database, opened with blobIndexMigrations. */
+export class SqliteBlobIndex implements BlobIndex {
+  readonly #db: Database;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #group: GroupCommit;
+  readonly #closing = new AbortController();
+  readonly #find: Statement<Key, number>;
+  readonly #insert: Statement<[...Key, number]>;
+  readonly #touch: Statement<[number, ...Key]>;
+  readonly #delete: Statement<Key>;
+  readonly #page: Statement<[number, number], Row>;
+  readonly #totals: Statement<[], { blobs: number; diskBytes: number }>;
+  /** The last use of all. */
+  #used: number;
+  #blobs: number;
+  /** Uses that are not in the database yet, by path. */
+  #touches = new Map<string, Touch>();
+  #flushing: Promise<void> | undefined;
+
+  constructor(db: Database, clock: Clock, log: Log) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#log = log;
+    this.#group = new GroupCommit(db);
+    const where = 'where namespace = ? and function = ? and hash = ? and size_bytes = ?';
+    this.#find = db.prepare<Key, number>(`select used from blob ${where}`).pluck();
+    this.#insert = db.prepare('insert into blob values (?, ?, ?, ?, ?) on conflict do nothing');
+    this.#touch = db.prepare(`update blob set used = ? ${where}`);
+    this.#delete = db.prepare(`delete from blob ${where}`);
+    this.#page = db.prepare('select * from blob where used > ? order by used limit ?');
+    this.#totals = db.prepare('select blobs, disk_bytes as diskBytes from total');
+    this.#used =
+      db.prepare<[], number>('select coalesce(max(used), 0) from blob').pluck().get() ?? 0;
+    this.#blobs = this.totals().blobs;
+  }
+
+  has(blob: StoredBlob): boolean {
+    return this.#find.get(...keyOf(blob)) !== undefined;
+  }
+
+  use(blob: StoredBlob): boolean {
+    const used = this.#find.get(...keyOf(blob));
+    if (used === undefined) return false;
+    // One among the newest eighth is safe as it is: a build that asks for the same blobs again and
+    // again then writes nothing.
+    if (this.#used - used >= this.#blobs / 8) this.#noteUse(blob);
+    return true;
+  }
+
+  async insert(blob: StoredBlob): Promise<void> {
+    await this.#group.run(() => this.#insert.run(...keyOf(blob), ++this.#used));
+    this.#blobs = this.totals().blobs;
+  }
+
+  remove(blobs: readonly StoredBlob[]): void {
+    this.#db.transaction(() => {
+      for (const blob of blobs) this.#delete.run(...keyOf(blob));
+    })();
+    for (const { path } of blobs) this.#touches.delete(path);
+    this.#blobs = this.totals().blobs;
+  }
+
+  *leastRecentlyUsed(): Iterable<StoredBlob> {
+    let after = -1;
+    for (;;) {
+      const rows = this.#page.all(after, pageRows);
+      if (rows.length === 0) return;
+      after = rows.at(-1)?.used ?? after;
+      const blobs = rows.map((row) =>
+        located(row.namespace, row.function, row.hash.toString('hex'), row.size_bytes),
+      );
+      const touched = blobs.filter(({ path }) => this.#touches.has(path));
+      // Their rows move on to where they belong, and come up again there.
+      if (touched.length > 0) this.#storeTouches(touched.map(({ path }) => this.#takeTouch(path)));
+      yield* blobs.filter((blob) => !touched.includes(blob));
+    }
+  }
+
+  totals(): BlobIndexTotals {
+    return this.#totals.get() ?? { blobs: 0, diskBytes: 0 };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#flushing;
+    if (!this.#db.open) return;
+    this.#storeTouches([...this.#touches.values()]);
+    this.#touches.clear();
+    this.#db.close();
+  }
+
+  #noteUse(blob: StoredBlob): void {
+    if (this.#touches.size >= touchesMax && !this.#touches.has(blob.path)) return;
+    this.#touches.set(blob.path, { blob, used: ++this.#used });
+    this.#flushing ??= this.#flushLater().finally(() => {
+      this.#flushing = undefined;
+    });
+  }
+
+  async #flushLater(): Promise<void> {
+    try {
+      await this.#clock.sleep(touchDelayMs, this.#closing.signal);
+      while (this.#touches.size > 0) {
+        const paths = [...this.#touches.keys().take(pageRows)];
+        const touches = paths.map((path) => this.#takeTouch(path));
+        await this.#group.run(() => this.#storeTouches(touches));
+      }
+    } catch (thrown) {
+      if (this.#closing.signal.aborted) return;
+      this.#log.warn('the order in which blobs were used could not be kept', {
+        error: String(thrown),
+      });
+    }
+  }
+
+  #takeTouch(path: string): Touch {
+    const touch = this.#touches.get(path) as Touch;
+    this.#touches.delete(path);
+    return touch;
+  }
+
+  #storeTouches(touches: readonly Touch[]): void {
+    this.#db.transaction(() => {
+      for (const { blob, used } of touches) this.#touch.run(used, ...keyOf(blob));
+    })();
+  }
+}
+
+function keyOf(blob: StoredBlob): Key {
+  return [blob.namespace, blob.functionName, Buffer.from(blob.hash, 'hex'), blob.sizeBytes];
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { chunksOf, collect } from '../../src/base/chunks.ts';
+import { Code } from '../../src/base/status.ts';
+import { type Blob, blobOf } from '../support/blob-of.ts';
+import {
+  blockBlobs,
+  filesIn,
+  openFilesystemBlobs,
+  readText,
+  writeAll,
+} from '../support/filesystem-blobs.ts';
+import { never } from '../support/never.ts';
+import { seededRandom } from '../support/seeded-random.ts';
+import { hanging, untouched } from '../support/sources.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const digests = (blobs: readonly Blob[]) => blobs.map(({ digest }) => digest);
+
+test('CAS-03, BS-21: evicts the least recently used, where asking and reading are uses', async (t) => {
+  const blobs = await openFilesystemBlobs(t, { sizeBytesMax: 4 * 4096 });
+  const store = blobs.namespace('');
+  const [a, b, c, d, e] = blockBlobs(5) as [Blob, Blob, Blob, Blob, Blob];
+  await writeAll(store, [a, b, c, d]);
+  await store.findMissing([a.digest], never);
+  await readText(store, c.digest);
+  await writeAll(store, [e]);
+  assert.deepEqual(await store.findMissing(digests([a, b, c, d, e]), never), [b.digest]);
+  assert.equal(blobs.stats().evictedBlobs, 1);
+  assert.equal(blobs.stats().evictedBytes, 4096);
+});
+
+test('deletes the files of what it evicts, and counts whole blocks', async (t) => {
+  const root = tempDir(t);
+  const blobs = await openFilesystemBlobs(t, { root, sizeBytesMax: 10 * 4096 });
+  const small = Array.from({ length: 30 }, (_, n) => blobOf(`small ${n}`));
+  await writeAll(blobs.namespace(''), small);
+  assert.ok(filesIn(root).length <= 10);
+  assert.equal(filesIn(root).length, blobs.stats().blobs);
+  assert.equal(blobs.stats().usedBytes, blobs.stats().blobs * 4096);
+});
+
+test('CAS-61: does not evict what is being read', async (t) => {
+  const store = (await openFilesystemBlobs(t, { sizeBytesMax: 2 * 4096 })).namespace('');
+  const [a, b, c] = blockBlobs(3) as [Blob, Blob, Blob];
+  await writeAll(store, [a, b]);
+  const read = store.read(a.digest, 0, never)[Symbol.asyncIterator]();
+  await read.next();
+  await writeAll(store, [c]);
+  assert.deepEqual(await store.findMissing(digests([a, b, c]), never), [b.digest]);
+  const both = blobOf(Buffer.alloc(8192));
+  await assert.rejects(store.write(both.digest, untouched(), never), {
+    code: Code.RESOURCE_EXHAUSTED,
+  });
+  await read.return?.();
+  await writeAll(store, [both]);
+});
+
+test('DF-09: refuses what can never fit before its first byte, and evicts nothing for it', async (t) => {
+  const store = (await openFilesystemBlobs(t, { sizeBytesMax: 2 * 4096 })).namespace('');
+  const [a] = blockBlobs(1) as [Blob];
+  await writeAll(store, [a]);
+  const big = blobOf(Buffer.alloc(8193));
+  await assert.rejects(store.write(big.digest, untouched(), never), {
+    code: Code.RESOURCE_EXHAUSTED,
+    message: /max_size = 8192/,
+  });
+  assert.deepEqual(await store.findMissing([a.digest], never), []);
+});
+
+test('counts uploads under way, and gives their room back when they fail', async (t) => {
+  const blobs = await openFilesystemBlobs(t, { sizeBytesMax: 2 * 4096 });
+  const store = blobs.namespace('');
+  const [a] = blockBlobs(1) as [Blob];
+  const big = blobOf(Buffer.alloc(8192));
+  const aborting = new AbortController();
+  const waiting = store.write(big.digest, hanging(), aborting.signal);
+  await assert.rejects(writeAll(store, [a]), { code: Code.RESOURCE_EXHAUSTED });
+  aborting.abort();
+  await assert.rejects(waiting);
+  await writeAll(store, [a]);
+  assert.equal(blobs.stats().usedBytes, 4096);
+});
+
+test('EV-12: a smaller limit after a restart is reached step by step', async (t) => {
+  const root = tempDir(t);
+  const large = await openFilesystemBlobs(t, { root });
+  await writeAll(large.namespace(''), blockBlobs(400));
+  await large.close();
+  const small = await openFilesystemBlobs(t, { root, sizeBytesMax: 20 * 4096 });
+  const one = blobOf('one more');
+  await writeAll(small.namespace(''), [one]);
+  assert.ok(small.stats().usedBytes <= 20 * 4096);
+  assert.equal(await readText(small.namespace(''), one.digest), 'one more');
+});
+
+test('EV-04, EV-06: totals stay exact while blobs are evicted, deleted and uploaded again', async (t) => {
+  const seed = 1;
+  const random = seededRandom(seed);
+  t.diagnostic(`seed ${seed}`);
+  const root = tempDir(t);
+  const blobs = await openFilesystemBlobs(t, { root, sizeBytesMax: 20 * 4096 });
+  const store = blobs.namespace('');
+  const all = blockBlobs(40);
+  const pick = () => all[Math.floor(random() * all.length)] as Blob;
+  const act = async () => {
+    const { digest, bytes } = pick();
+    const choice = random();
+    if (choice < 0.6) await store.write(digest, chunksOf(bytes), never);
+    else if (choice < 0.8) await store.findMissing([digest, pick().digest], never);
+    else {
+      const [missing] = await store.findMissing([digest], never);
+      if (missing) return;
+      const read = await collect(store.read(digest, 0, never)).catch((thrown: unknown) => {
+        assert.equal((thrown as { code: Code }).code, Code.NOT_FOUND);
+        return bytes;
+      });
+      assert.ok(Buffer.from(bytes).equals(read));
+    }
+  };
+  for (let round = 0; round < 60; round++) {
+    await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(act));
+    const [gone] = filesIn(root);
+    if (gone && round % 10 === 0) rmSync(path.join(root, gone));
+  }
+  await store.findMissing(digests(all), never);
+  const files = filesIn(root).filter((file) => file.startsWith('blobs-v1/'));
+  const sizeBytes = files.reduce((sum, file) => sum + statSync(path.join(root, file)).size, 0);
+  assert.equal(blobs.stats().blobs, files.length);
+  assert.equal(blobs.stats().usedBytes, sizeBytes);
+});
+
+test('DF-01: a full disk refuses uploads, keeps serving, and recovers by itself', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('mounting a small disk needs root');
+  const root = tempDir(t);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', root], { stdio: 'pipe' });
+  } catch (thrown) {
+    return t.skip(`cannot mount a tmpfs here: ${String(thrown)}`);
+  }
+  try {
+    const blobs = await openFilesystemBlobs({ after: () => {} }, { root });
+    const store = blobs.namespace('');
+    const kept = blobOf('kept');
+    await writeAll(store, [kept]);
+    const filler = path.join(root, 'filler');
+    writeFileSync(filler, Buffer.alloc(2.5 * 2 ** 20));
+    const big = blobOf(Buffer.alloc(3 * 2 ** 20));
+    await assert.rejects(writeAll(store, [big]), { code: Code.RESOURCE_EXHAUSTED });
+    assert.deepEqual(await store.findMissing([big.digest], never), [big.digest]);
+    assert.equal(filesIn(root).length, 1);
+    assert.equal(await readText(store, kept.digest), 'kept');
+    rmSync(filler);
+    await writeAll(store, [big]);
+    await blobs.close();
+  } finally {
+    execFileSync('umount', ['-l', root]);
+  }
+});
