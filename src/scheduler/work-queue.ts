@@ -1,5 +1,8 @@
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 
+/** The version of proto/expbuild/worker/v1/worker.proto that this program speaks. */
+export const workerProtocolVersion = 1;
+
 /**
  * The scheduler as a worker sees it: say all you are doing, hear all you should be doing. The same
  * exchange runs inside one process and over the network (proto/expbuild/worker/v1/worker.proto).

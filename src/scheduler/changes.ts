@@ -1,0 +1,64 @@
+import type { OperationChanges, StoredOperation, StoredRun } from './operation-rows.ts';
+import type { Operation, Run } from './run.ts';
+
+/** Collects what has to be written before anybody hears of it. */
+export class Changes {
+  readonly #runs = new Set<Run>();
+  readonly #operations = new Set<Operation>();
+  readonly #endedRuns = new Set<string>();
+  readonly #forgotten = new Set<string>();
+
+  run(run: Run): void {
+    this.#runs.add(run);
+  }
+
+  endedRun(run: Run): void {
+    this.#runs.delete(run);
+    this.#endedRuns.add(run.id);
+  }
+
+  operation(operation: Operation): void {
+    if (operation.isDurable) this.#operations.add(operation);
+  }
+
+  forgotten(operation: Operation): void {
+    if (!operation.isDurable) return;
+    this.#operations.delete(operation);
+    this.#forgotten.add(operation.name);
+  }
+
+  /** Hands over what has collected; it is forgotten only if `write` does not throw. */
+  flush(write: (changes: OperationChanges) => void): void {
+    const sets = [this.#runs, this.#operations, this.#endedRuns, this.#forgotten];
+    if (sets.every(({ size }) => size === 0)) return;
+    write({
+      runs: [...this.#runs].map(storedRun),
+      operations: [...this.#operations].map(storedOperation),
+      endedRuns: [...this.#endedRuns],
+      forgottenOperations: [...this.#forgotten],
+    });
+    for (const set of sets) set.clear();
+  }
+}
+
+function storedRun(run: Run): StoredRun {
+  const { id, request, queuedAt, order, priority, epoch, losses, failures, refusals, place } = run;
+  const lease = 'lease' in place ? place.lease : undefined;
+  return {
+    id,
+    request,
+    queuedAt,
+    order,
+    priority,
+    epoch,
+    losses,
+    failures,
+    refusals,
+    avoided: [...run.avoided],
+    lease: lease && { id: lease.id, workerId: lease.workerId, bootId: lease.bootId },
+  };
+}
+
+function storedOperation({ name, instanceName, action, run, done }: Operation): StoredOperation {
+  return { name, instanceName, action, runId: run?.id, done };
+}

@@ -1,0 +1,54 @@
+import type { Digest } from '../digest/digest.ts';
+import type { ActionRequest } from './operations.ts';
+import type { Done } from './run.ts';
+
+/** What a restart must know of a run. */
+export interface StoredRun {
+  readonly id: string;
+  readonly request: ActionRequest;
+  readonly queuedAt: number;
+  readonly order: number;
+  readonly priority: number;
+  readonly epoch: number;
+  readonly losses: number;
+  readonly failures: number;
+  readonly refusals: number;
+  readonly avoided: readonly string[];
+  /** Undefined while it is queued. */
+  readonly lease: StoredLease | undefined;
+}
+
+export interface StoredLease {
+  readonly id: string;
+  readonly workerId: string;
+  readonly bootId: string;
+}
+
+/** What a restart must know of an operation: it waits for a run, or it is done. */
+export interface StoredOperation {
+  readonly name: string;
+  readonly instanceName: string;
+  readonly action: Digest;
+  readonly runId: string | undefined;
+  readonly done: Done | undefined;
+}
+
+export interface StoredScheduler {
+  readonly runs: readonly StoredRun[];
+  /** Oldest first. */
+  readonly operations: readonly StoredOperation[];
+}
+
+/** What has become different since the last write. */
+export interface OperationChanges extends StoredScheduler {
+  readonly endedRuns: readonly string[];
+  readonly forgottenOperations: readonly string[];
+}
+
+/** Keeps the scheduler's state through restarts and crashes. */
+export interface OperationRows {
+  /** All that was written and is not ended or forgotten. */
+  load(): StoredScheduler;
+  /** Keeps all of it or nothing: when it returns, a power cut no longer undoes it. */
+  write(changes: OperationChanges): void;
+}

@@ -1,0 +1,134 @@
+import type { Digest } from '../digest/digest.ts';
+import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { Changes } from './changes.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { Done, Operation, Run } from './run.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
+import type { SteadyTime } from './steady-time.ts';
+
+export interface OperationTableOptions {
+  readonly time: SteadyTime;
+  readonly deadlines: Deadlines;
+  readonly changes: Changes;
+  readonly limits: SchedulerOptions;
+  /** Told when nobody watched the operation for too long. */
+  readonly onAbandoned: (operation: Operation, afterMs: number) => void;
+}
+
+export interface NewOperation {
+  readonly name: string;
+  readonly instanceName: string;
+  readonly action: Digest;
+  readonly isDurable: boolean;
+}
+
+/** All operations by name, from when they are asked for until nobody can ask for them any more. */
+export class OperationTable {
+  readonly #options: OperationTableOptions;
+  /** Oldest first. */
+  readonly #operations = new Map<string, Operation>();
+  /** Those that are done, in the order in which they became so. */
+  readonly #done = new Set<Operation>();
+  /** Operations that look different since `takeChanged`. */
+  #changed = new Set<Operation>();
+
+  constructor(options: OperationTableOptions) {
+    this.#options = options;
+  }
+
+  get pendingCount(): number {
+    return this.#operations.size - this.#done.size;
+  }
+
+  find(name: string): Operation | undefined {
+    return this.#operations.get(name);
+  }
+
+  values(): Iterable<Operation> {
+    return this.#operations.values();
+  }
+
+  /** A new operation that waits for the run, or for `finish`. */
+  add(named: NewOperation, run: Run | undefined): Operation {
+    const operation = this.#put(named, run);
+    this.#options.changes.operation(operation);
+    return operation;
+  }
+
+  /** An operation of before a restart. */
+  restore(named: Omit<NewOperation, 'isDurable'>, run: Run | undefined, done: Done | undefined) {
+    const operation = this.#put({ ...named, isDurable: true }, run);
+    if (done) this.#retain(operation, done);
+    return operation;
+  }
+
+  finish(operation: Operation, response: ExecuteResponse): void {
+    this.#retain(operation, { response, at: this.#options.time.wallNow });
+    this.#options.changes.operation(operation);
+    this.#changed.add(operation);
+  }
+
+  /** Its run went on or back: watchers are told, and the wait for one starts anew (EXE-28). */
+  changed(run: Run): void {
+    for (const operation of run.operations) {
+      this.#changed.add(operation);
+      this.#awaitWatcher(operation);
+    }
+  }
+
+  watch(operation: Operation): void {
+    operation.watchers += 1;
+    if (!operation.done) operation.deadline?.cancel();
+  }
+
+  unwatch(operation: Operation): void {
+    operation.watchers -= 1;
+    this.#awaitWatcher(operation);
+  }
+
+  takeChanged(): ReadonlySet<Operation> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  #put(named: NewOperation, run: Run | undefined): Operation {
+    const operation = { ...named, run, done: undefined, watchers: 0, deadline: undefined };
+    this.#operations.set(operation.name, operation);
+    run?.operations.add(operation);
+    this.#awaitWatcher(operation);
+    return operation;
+  }
+
+  /** Done since then: what is past its time already is forgotten at the next deadline. */
+  #retain(operation: Operation, done: Done): void {
+    const { time, deadlines, limits } = this.#options;
+    operation.run?.operations.delete(operation);
+    operation.run = undefined;
+    operation.done = done;
+    operation.deadline?.cancel();
+    const ageMs = Math.max(0, time.wallNow - done.at);
+    operation.deadline = deadlines.add(time.now + Math.max(0, limits.retainDoneMs - ageMs), () =>
+      this.#forget(operation),
+    );
+    this.#done.add(operation);
+    const [oldest] = this.#done;
+    if (oldest && this.#done.size > limits.retainedDoneMax) this.#forget(oldest);
+  }
+
+  #awaitWatcher(operation: Operation): void {
+    if (operation.done || operation.watchers > 0) return;
+    const { time, deadlines, limits, onAbandoned } = this.#options;
+    const isQueued = operation.run?.place.kind === 'queued';
+    const afterMs = isQueued ? limits.abandonQueuedAfterMs : limits.abandonRunningAfterMs;
+    operation.deadline?.cancel();
+    operation.deadline = deadlines.add(time.now + afterMs, () => onAbandoned(operation, afterMs));
+  }
+
+  #forget(operation: Operation): void {
+    operation.deadline?.cancel();
+    this.#operations.delete(operation.name);
+    this.#done.delete(operation);
+    this.#options.changes.forgotten(operation);
+  }
+}

@@ -1,0 +1,153 @@
+import type { Deadlines } from './deadlines.ts';
+import { explainUnmatched, matches, type Offered } from './platform.ts';
+import { PlatformQueue } from './platform-queue.ts';
+import { isBefore, type Run } from './run.ts';
+import type { SteadyTime } from './steady-time.ts';
+import type { Worker } from './worker.ts';
+
+/** Runs that wait for another worker, of those that could go to a free one, looked at in one pass. */
+const setAsideMax = 100;
+
+export interface RunQueuesOptions {
+  readonly time: SteadyTime;
+  readonly deadlines: Deadlines;
+  readonly unmatchedGraceMs: number;
+  /** Told when no worker could run the queue's runs for the whole grace. */
+  readonly onUnmatched: (queue: PlatformQueue) => void;
+}
+
+/** All queued runs, one queue for each platform asked for, and who could run them. */
+export class RunQueues {
+  readonly #options: RunQueuesOptions;
+  readonly #queues = new Map<string, PlatformQueue>();
+  readonly #workers = new Set<Worker>();
+  #size = 0;
+  /** Something happened since the last pass that may let a run go. */
+  #isDue = false;
+
+  constructor(options: RunQueuesOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(run: Run): void {
+    const queue = this.#queues.get(run.requirements.key) ?? this.#open(run);
+    queue.add(run);
+    this.#size += 1;
+    this.#isDue = true;
+  }
+
+  remove(run: Run): void {
+    const queue = this.#queues.get(run.requirements.key);
+    if (!queue) return;
+    const before = queue.size;
+    queue.remove(run);
+    this.#size -= before - queue.size;
+    if (queue.size > 0) return;
+    queue.unmatched?.cancel();
+    this.#queues.delete(run.requirements.key);
+  }
+
+  /** Counts the worker among those who can run something, or no longer, as it is open or not. */
+  update(worker: Worker): void {
+    if (worker.isOpen) this.#workers.add(worker);
+    else this.#workers.delete(worker);
+    for (const queue of this.#queues.values()) this.#consider(queue, worker);
+    this.#isDue = true;
+  }
+
+  /** A worker may have a free slot now. */
+  freed(): void {
+    this.#isDue = true;
+  }
+
+  /** What the workers offer that can be given something. */
+  offers(): Offered[] {
+    return [...this.#workers].map(({ offered }) => offered);
+  }
+
+  /** Gives runs to workers with free slots, the most urgent first, until one of them runs out. */
+  assign(give: (run: Run, worker: Worker) => void): void {
+    if (!this.#isDue) return;
+    this.#isDue = false;
+    const freeSlots = new Map<Worker, number>();
+    for (const worker of this.#workers) {
+      if (worker.freeSlots > 0) freeSlots.set(worker, worker.freeSlots);
+    }
+    const aside: Run[] = [];
+    while (freeSlots.size > 0) {
+      const next = this.#findNext(freeSlots, aside);
+      if (!next) break;
+      this.remove(next.run);
+      give(next.run, next.worker);
+      const free = next.worker.freeSlots;
+      if (free > 0) freeSlots.set(next.worker, free);
+      else freeSlots.delete(next.worker);
+    }
+    for (const run of aside) this.add(run);
+    this.#isDue = false;
+  }
+
+  /** Why the run is still queued, for people. */
+  explain(run: Run): string {
+    const queue = this.#queues.get(run.requirements.key);
+    if (!queue || queue.workers.size === 0) {
+      return explainUnmatched(run.requirements, this.offers());
+    }
+    return `all slots of the ${queue.workers.size} workers that can run it are taken`;
+  }
+
+  #findNext(freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
+    let next: { run: Run; worker: Worker } | undefined;
+    for (const queue of this.#queues.values()) {
+      if (queue.workers.size === 0) continue;
+      const candidate = this.#findCandidate(queue, freeSlots, aside);
+      if (candidate && (!next || isBefore(candidate.run, next.run))) next = candidate;
+    }
+    return next;
+  }
+
+  /** The first run of the queue for which a worker is free; those that avoid it step aside. */
+  #findCandidate(queue: PlatformQueue, freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
+    for (;;) {
+      const run = queue.first;
+      if (!run) return undefined;
+      const worker = queue.findWorker(run, freeSlots);
+      if (worker) return { run, worker };
+      if (run.avoided.size === 0 || aside.length >= setAsideMax) return undefined;
+      aside.push(run);
+      this.remove(run);
+    }
+  }
+
+  #open(run: Run): PlatformQueue {
+    const queue = new PlatformQueue(run.requirements);
+    this.#queues.set(run.requirements.key, queue);
+    for (const worker of this.#workers) this.#consider(queue, worker);
+    this.#watchUnmatched(queue);
+    return queue;
+  }
+
+  #consider(queue: PlatformQueue, worker: Worker): void {
+    if (worker.isOpen && matches(queue.requirements, worker.offered)) {
+      queue.workers.add(worker);
+      queue.wasMatched = true;
+    } else {
+      queue.workers.delete(worker);
+    }
+    this.#watchUnmatched(queue);
+  }
+
+  #watchUnmatched(queue: PlatformQueue): void {
+    if (queue.workers.size > 0) {
+      queue.unmatched?.cancel();
+      queue.unmatched = undefined;
+      return;
+    }
+    const { time, deadlines, unmatchedGraceMs, onUnmatched } = this.#options;
+    queue.unmatched ??= deadlines.add(time.now + unmatchedGraceMs, () => onUnmatched(queue));
+  }
+}

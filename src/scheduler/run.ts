@@ -1,0 +1,127 @@
+import type { Digest } from '../digest/digest.ts';
+import {
+  ExecutedActionMetadata,
+  type ExecuteResponse,
+  ExecutionStage_Value,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
+import type { Deadline } from './deadlines.ts';
+import type { ActionRequest, OperationState } from './operations.ts';
+import type { Requirements } from './platform.ts';
+import { timestampOf } from './protobuf-time.ts';
+
+/** A client's name for what it asked. Several may wait for the same run. */
+export interface Operation {
+  readonly name: string;
+  readonly instanceName: string;
+  readonly action: Digest;
+  /** A restart forgets the others: they cost a look-up, not a run. */
+  readonly isDurable: boolean;
+  /** Undefined once it is done. */
+  run: Run | undefined;
+  done: Done | undefined;
+  watchers: number;
+  /** When it is cancelled for want of a watcher, or forgotten. */
+  deadline: Deadline | undefined;
+}
+
+export interface Done {
+  readonly response: ExecuteResponse;
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number;
+}
+
+/** One action on its way through queue and workers, for as long as it has operations. */
+export interface Run {
+  readonly id: string;
+  readonly request: ActionRequest;
+  readonly requirements: Requirements;
+  /** Milliseconds since the Unix epoch. */
+  readonly queuedAt: number;
+  /** Among equal priorities the lowest goes first. */
+  readonly order: number;
+  readonly operations: Set<Operation>;
+  /** The most urgent one of all who asked; lower is sooner. */
+  priority: number;
+  /** Counts its leases. */
+  epoch: number;
+  /** Leases that ended because their worker was lost. */
+  losses: number;
+  /** Leases that ended because their worker could not run the action. */
+  failures: number;
+  /** Leases that were handed back. */
+  refusals: number;
+  /** Workers that it should not meet again. */
+  readonly avoided: Set<string>;
+  place: Place;
+}
+
+export type Place =
+  | { readonly kind: 'queued' }
+  | { readonly kind: 'leased'; readonly lease: GivenLease }
+  | {
+      readonly kind: 'committing';
+      readonly lease: GivenLease;
+      readonly response: ExecuteResponse;
+      /** Times that storing it failed. */
+      readonly failures: number;
+    }
+  | { readonly kind: 'ended' };
+
+/** A lease, as the scheduler keeps it. */
+export interface GivenLease {
+  readonly id: string;
+  readonly epoch: number;
+  readonly run: Run;
+  readonly workerId: string;
+  readonly bootId: string;
+  /** Undefined until the worker has confirmed it. */
+  phase: HeldLease_Phase | undefined;
+  metadata: ExecutedActionMetadata | undefined;
+  /** The worker may have heard of it. */
+  isSent: boolean;
+  /** The first DesiredState of the present session that lists it. */
+  offeredIn: number | undefined;
+  offer: Deadline | undefined;
+}
+
+/** Lower priority first, then who came first (EXE-14, EXE-65). */
+export function isBefore(a: Run, b: Run): boolean {
+  return a.priority === b.priority ? a.order < b.order : a.priority < b.priority;
+}
+
+/** What its clients may know of an operation (EXE-61, EXE-62). */
+export function stateOf({ name, instanceName, action, run, done }: Operation): OperationState {
+  return {
+    name,
+    instanceName,
+    metadata: {
+      stage: done ? ExecutionStage_Value.COMPLETED : stageOf(run),
+      actionDigest: action.toMessage(),
+      digestFunction: action.function.value,
+      stdoutStreamName: '',
+      stderrStreamName: '',
+      partialExecutionMetadata: done
+        ? done.response.result?.executionMetadata
+        : partialMetadataOf(run),
+    },
+    response: done?.response,
+  };
+}
+
+/** EXECUTING from the moment a worker works on it, not from when it was promised one (EXE-29). */
+function stageOf(run: Run | undefined): ExecutionStage_Value {
+  if (run?.place.kind === 'committing') return ExecutionStage_Value.EXECUTING;
+  const isStarted =
+    run?.place.kind === 'leased' && (run.place.lease.phase ?? 0) >= HeldLease_Phase.PHASE_FETCHING;
+  return isStarted ? ExecutionStage_Value.EXECUTING : ExecutionStage_Value.QUEUED;
+}
+
+function partialMetadataOf(run: Run | undefined): ExecutedActionMetadata | undefined {
+  if (!run) return undefined;
+  const known = 'lease' in run.place ? run.place.lease.metadata : undefined;
+  return ExecutedActionMetadata.fromPartial({
+    ...known,
+    queuedTimestamp: timestampOf(run.queuedAt),
+  });
+}

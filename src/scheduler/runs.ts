@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import type { NewId } from '../base/id.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { Changes } from './changes.ts';
+import type { Deadlines } from './deadlines.ts';
+import { endedBy, retryAfter } from './endings.ts';
+import type { OperationTable } from './operation-table.ts';
+import type { StoredRun } from './operation-rows.ts';
+import type { ActionRequest } from './operations.ts';
+import { requirementsOf } from './platform.ts';
+import type { GivenLease, Place, Run } from './run.ts';
+import type { RunQueues } from './run-queues.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
+import type { SteadyTime } from './steady-time.ts';
+import type { Worker } from './worker.ts';
+
+export interface RunsOptions {
+  readonly time: SteadyTime;
+  readonly deadlines: Deadlines;
+  readonly newId: NewId;
+  readonly changes: Changes;
+  readonly operations: OperationTable;
+  readonly queues: RunQueues;
+  readonly limits: SchedulerOptions;
+}
+
+/** A result that is to be stored. */
+export interface PendingCommit {
+  readonly runId: string;
+  /** Goes back with the outcome, so that a late one is known. */
+  readonly epoch: number;
+  readonly request: ActionRequest;
+  readonly response: ExecuteResponse;
+}
+
+/** The runs and where each of them is: queued, leased, committing, and then no more. */
+export class Runs {
+  readonly #options: RunsOptions;
+  readonly #ignored: ReadonlySet<string>;
+  readonly #byId = new Map<string, Run>();
+  /** Those that a request for the same action may join. */
+  readonly #joinable = new Map<string, Run>();
+  #commits: PendingCommit[] = [];
+  #nextOrder = 1;
+
+  constructor(options: RunsOptions) {
+    this.#options = options;
+    this.#ignored = new Set(options.limits.ignoredProperties);
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  values(): Iterable<Run> {
+    return this.#byId.values();
+  }
+
+  /** A run for the request: one that is on its way already if they may share it (EXE-35, EXE-36). */
+  obtain(request: ActionRequest): Run {
+    const joined = request.doNotCache ? undefined : this.#joinable.get(joinKeyOf(request));
+    if (!joined) return this.#start(request);
+    if (request.priority < joined.priority) this.#raise(joined, request.priority);
+    return joined;
+  }
+
+  /** A run of before a restart. Its lease, if it has one, is `restoreLease`d by the caller. */
+  restore(stored: StoredRun, place: (run: Run) => Place): Run {
+    const run = this.#add({
+      ...stored,
+      requirements: requirementsOf(stored.request.properties, this.#ignored),
+      operations: new Set(),
+      avoided: new Set(stored.avoided),
+      place: { kind: 'queued' },
+    });
+    run.place = place(run);
+    if (run.place.kind === 'queued') this.#options.queues.add(run);
+    this.#nextOrder = Math.max(this.#nextOrder, run.order + 1);
+    return run;
+  }
+
+  /** Promises the run to the worker. It must have left its queue. */
+  lease(run: Run, worker: Worker): GivenLease {
+    assert.equal(run.place.kind, 'queued');
+    run.epoch += 1;
+    const lease: GivenLease = {
+      id: this.#options.newId(),
+      epoch: run.epoch,
+      run,
+      workerId: worker.id,
+      bootId: worker.bootId,
+      phase: undefined,
+      metadata: undefined,
+      isSent: false,
+      offeredIn: undefined,
+      offer: undefined,
+    };
+    run.place = { kind: 'leased', lease };
+    this.#changed(run);
+    return lease;
+  }
+
+  /** Its worker is gone, and what it did with it: another one runs it again (EXE-64). */
+  lose(run: Run, what: string): void {
+    const { attemptsMax, retryDelayMs } = this.#options.limits;
+    run.losses += 1;
+    const message = `${what}; workers were lost ${run.losses} times while they ran the action`;
+    if (run.losses < attemptsMax) this.#requeue(run);
+    else this.end(run, endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]));
+  }
+
+  /** Its worker could not run it for a reason of its own. */
+  fail(run: Run, code: Code, what: string): void {
+    run.failures += 1;
+    const message = `${what}; workers failed ${run.failures} times to run the action`;
+    if (run.failures < this.#options.limits.failuresMax) this.#requeue(run);
+    else this.end(run, endedBy(code === Code.OK ? Code.UNAVAILABLE : code, message));
+  }
+
+  /** Its worker does not have it, without saying why. */
+  refuse(run: Run, what: string): void {
+    const { refusalsMax, retryDelayMs } = this.#options.limits;
+    run.refusals += 1;
+    const message = `${what}; workers handed the action back ${run.refusals} times`;
+    if (run.refusals < refusalsMax) this.#requeue(run);
+    else this.end(run, endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]));
+  }
+
+  /** Its worker shuts down before it began: nothing is counted (WRK-17). */
+  giveBack(run: Run): void {
+    this.#requeue(run);
+  }
+
+  commit(run: Run, lease: GivenLease, response: ExecuteResponse): void {
+    run.place = { kind: 'committing', lease, response, failures: 0 };
+    this.#options.operations.changed(run);
+    this.#pushCommit(run, response);
+  }
+
+  /** The run whose result was to be stored; undefined when that is of no interest any more. */
+  findCommitting(runId: string, epoch: number): Run | undefined {
+    const run = this.#byId.get(runId);
+    return run?.place.kind === 'committing' && run.epoch === epoch ? run : undefined;
+  }
+
+  /** Tries again later, or ends it with why its result could not be stored (SC-14). */
+  commitFailed(run: Run, error: StatusError): void {
+    const { limits, deadlines, time } = this.#options;
+    assert.equal(run.place.kind, 'committing');
+    const { lease, response } = run.place;
+    const failures = run.place.failures + 1;
+    if (failures >= limits.commitAttemptsMax) {
+      this.end(run, endedBy(error.code, `storing the result: ${error.message}`, error.details));
+      return;
+    }
+    run.place = { kind: 'committing', lease, response, failures };
+    deadlines.add(time.now + limits.commitRetryMs, () => {
+      if (this.findCommitting(run.id, lease.epoch)) this.#pushCommit(run, response);
+    });
+  }
+
+  /** All its operations are done, with this response; then it is no more. */
+  end(run: Run, response: ExecuteResponse): void {
+    for (const operation of run.operations) {
+      this.#options.operations.finish(operation, response);
+    }
+    if (run.place.kind === 'queued') this.#options.queues.remove(run);
+    run.place = { kind: 'ended' };
+    this.#byId.delete(run.id);
+    const key = joinKeyOf(run.request);
+    // A later run of the same action may stand there by now (SC-12).
+    if (this.#joinable.get(key) === run) this.#joinable.delete(key);
+    this.#options.changes.endedRun(run);
+  }
+
+  takeCommits(): readonly PendingCommit[] {
+    const commits = this.#commits;
+    this.#commits = [];
+    return commits;
+  }
+
+  #start(request: ActionRequest): Run {
+    const { limits, queues, time, newId, changes } = this.#options;
+    if (queues.size >= limits.queuedMax) {
+      throw new StatusError(
+        Code.RESOURCE_EXHAUSTED,
+        `${queues.size} actions are queued, which is the limit; action ${request.action} may come ` +
+          `back in ${limits.retryDelayMs} ms`,
+        { details: [retryAfter(limits.retryDelayMs)] },
+      );
+    }
+    const run = this.#add({
+      id: newId(),
+      request,
+      requirements: requirementsOf(request.properties, this.#ignored),
+      queuedAt: time.wallNow,
+      order: this.#nextOrder,
+      operations: new Set(),
+      priority: request.priority,
+      epoch: 0,
+      losses: 0,
+      failures: 0,
+      refusals: 0,
+      avoided: new Set(),
+      place: { kind: 'queued' },
+    });
+    this.#nextOrder += 1;
+    queues.add(run);
+    changes.run(run);
+    return run;
+  }
+
+  #add(run: Run): Run {
+    this.#byId.set(run.id, run);
+    if (!run.request.doNotCache) this.#joinable.set(joinKeyOf(run.request), run);
+    return run;
+  }
+
+  #raise(run: Run, priority: number): void {
+    const { queues, changes } = this.#options;
+    const isQueued = run.place.kind === 'queued';
+    if (isQueued) queues.remove(run);
+    run.priority = priority;
+    if (isQueued) queues.add(run);
+    changes.run(run);
+  }
+
+  #requeue(run: Run): void {
+    run.place = { kind: 'queued' };
+    this.#options.queues.add(run);
+    this.#changed(run);
+  }
+
+  #pushCommit(run: Run, response: ExecuteResponse): void {
+    this.#commits.push({ runId: run.id, epoch: run.epoch, request: run.request, response });
+  }
+
+  #changed(run: Run): void {
+    this.#options.changes.run(run);
+    this.#options.operations.changed(run);
+  }
+}
+
+function joinKeyOf({ instanceName, action }: ActionRequest): string {
+  return `${instanceName} ${action.key}`;
+}

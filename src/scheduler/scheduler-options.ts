@@ -1,0 +1,85 @@
+/** Limits of the scheduler. All waits are in milliseconds. */
+export interface SchedulerOptions {
+  /** Actions that wait for a worker; one more is refused with RESOURCE_EXHAUSTED (SC-27). */
+  readonly queuedMax: number;
+  /** Operations that are not done; several may wait for one action. */
+  readonly pendingOperationsMax: number;
+  /** When a client that was refused for want of room should come back. */
+  readonly retryDelayMs: number;
+  /** Properties that do not choose a worker (ACT-08). */
+  readonly ignoredProperties: readonly string[];
+  /** How often a worker says what it is doing. */
+  readonly heartbeatMs: number;
+  /** A worker that says nothing for so long loses its leases (EXE-64). */
+  readonly lostAfterMs: number;
+  /** A worker that does not confirm a lease for so long does not get it. */
+  readonly offerTimeoutMs: number;
+  /** How long leases of before a restart wait for their worker. */
+  readonly reattachGraceMs: number;
+  /** How long an action waits when no connected worker could ever run it (EXE-08). */
+  readonly unmatchedGraceMs: number;
+  /** Workers that may be lost while they run an action, before it ends with UNAVAILABLE (EXE-64). */
+  readonly attemptsMax: number;
+  /** Times an action may meet a worker that cannot run it, before it ends with the last one's error. */
+  readonly failuresMax: number;
+  /** Times an action may be handed back unrun, before it ends with UNAVAILABLE. */
+  readonly refusalsMax: number;
+  /** A worker that failed or refused gets nothing for so long, doubled for each time in a row. */
+  readonly restMs: number;
+  readonly restMsMax: number;
+  /** Tries to store a result, before its action ends with the error. */
+  readonly commitAttemptsMax: number;
+  readonly commitRetryMs: number;
+  /** A queued operation that nobody watches for so long is cancelled (EXE-21). */
+  readonly abandonQueuedAfterMs: number;
+  /** A running operation that nobody watches for so long is cancelled (EXE-20). */
+  readonly abandonRunningAfterMs: number;
+  /** How long a done operation can still be asked for (EXE-23). */
+  readonly retainDoneMs: number;
+  /** Done operations kept at most; the oldest go first. */
+  readonly retainedDoneMax: number;
+  /** A process that wakes so much later than it meant to stood still: nobody is late (SC-15). */
+  readonly pauseMs: number;
+}
+
+export const defaultSchedulerOptions: SchedulerOptions = {
+  // About 2 KB each in memory: 200 MB.
+  queuedMax: 100_000,
+  pendingOperationsMax: 200_000,
+  retryDelayMs: 5_000,
+  // ACT-08 without OSFamily and ISA, which say where a command can run at all.
+  ignoredProperties: [
+    'container-image',
+    'Pool',
+    'JDK_SYMLINK',
+    'unixUID',
+    'unixGID',
+    'network',
+    'remoteApisSocketPath',
+    'InputRootAbsolutePath',
+    'persistentWorkerKey',
+    'persistentWorkerProtocol',
+  ],
+  heartbeatMs: 5_000,
+  // Six heartbeats: a network that hiccups, or a worker that swaps, loses nothing.
+  lostAfterMs: 30_000,
+  offerTimeoutMs: 15_000,
+  // Workers come back within their back-off of at most 10 s; twice that, and time to start.
+  reattachGraceMs: 60_000,
+  unmatchedGraceMs: 60_000,
+  attemptsMax: 3,
+  failuresMax: 5,
+  refusalsMax: 10,
+  restMs: 1_000,
+  restMsMax: 60_000,
+  commitAttemptsMax: 5,
+  commitRetryMs: 1_000,
+  // EXE-20 asks for 60 s at least; Siso cuts its streams every 60 s and comes back at once.
+  abandonQueuedAfterMs: 60_000,
+  abandonRunningAfterMs: 600_000,
+  // EXE-23 asks for 10 minutes at least.
+  retainDoneMs: 900_000,
+  // About 3 KB each in memory: 60 MB.
+  retainedDoneMax: 20_000,
+  pauseMs: 10_000,
+};

@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import type { Clock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
+import { Changes } from './changes.ts';
+import { Deadlines } from './deadlines.ts';
+import { endedBy, retryAfter } from './endings.ts';
+import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
+import { OperationTable } from './operation-table.ts';
+import type { ActionRequest, OperationState } from './operations.ts';
+import { explainUnmatched } from './platform.ts';
+import type { PlatformQueue } from './platform-queue.ts';
+import { type Operation, type Run, stateOf } from './run.ts';
+import { RunQueues } from './run-queues.ts';
+import { type PendingCommit, Runs } from './runs.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
+import { SteadyTime } from './steady-time.ts';
+import type { Session } from './worker.ts';
+import { WorkerTable, type WorkerView } from './worker-table.ts';
+
+export interface SchedulerParts {
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly limits: SchedulerOptions;
+  /** What an earlier process left; its leases wait for their workers to come back. */
+  readonly stored: StoredScheduler;
+}
+
+/** What there is to tell, once everything that changed is written. */
+export interface News {
+  /** Watched operations that look different. */
+  readonly operations: readonly OperationState[];
+  /** What workers should be doing now; undefined when their session has ended. */
+  readonly sessions: ReadonlyMap<Session, DesiredState | undefined>;
+  readonly commits: readonly PendingCommit[];
+}
+
+/**
+ * Decides which worker runs which action, and when an operation ends. Synchronous: no I/O, no timers,
+ * no promises. Whoever owns it writes what `flush` gives before it tells anybody the news, and calls
+ * `wake` when `wakeInMs` have passed.
+ */
+export class Scheduler {
+  readonly #newId: NewId;
+  readonly #limits: SchedulerOptions;
+  readonly #time: SteadyTime;
+  readonly #deadlines = new Deadlines();
+  readonly #changes = new Changes();
+  readonly #operations: OperationTable;
+  readonly #queues: RunQueues;
+  readonly #runs: Runs;
+  readonly #workers: WorkerTable;
+
+  constructor({ clock, newId, limits, stored }: SchedulerParts) {
+    this.#newId = newId;
+    this.#limits = limits;
+    this.#time = new SteadyTime(clock, limits.pauseMs);
+    const shared = { time: this.#time, deadlines: this.#deadlines, changes: this.#changes, limits };
+    this.#operations = new OperationTable({
+      ...shared,
+      onAbandoned: (operation, afterMs) =>
+        this.#cancel(operation, `nobody watched the operation for ${afterMs / 1_000} s`),
+    });
+    this.#queues = new RunQueues({
+      ...shared,
+      unmatchedGraceMs: limits.unmatchedGraceMs,
+      onUnmatched: (queue) => this.#endUnmatched(queue),
+    });
+    this.#runs = new Runs({ ...shared, newId, operations: this.#operations, queues: this.#queues });
+    this.#workers = new WorkerTable({
+      ...shared,
+      runs: this.#runs,
+      queues: this.#queues,
+      operations: this.#operations,
+    });
+    this.#restore(stored);
+  }
+
+  /** The name of a new operation, which will end. Fails with RESOURCE_EXHAUSTED when too many wait. */
+  enqueue(request: ActionRequest): string {
+    return this.#entered(() => {
+      if (this.#operations.pendingCount >= this.#limits.pendingOperationsMax) throw this.#full();
+      const run = this.#runs.obtain(request);
+      return this.#add(request, run, true).name;
+    });
+  }
+
+  /** The name of a new operation that is done. A restart forgets it. */
+  complete(request: ActionRequest, response: ExecuteResponse): string {
+    return this.#entered(() => {
+      const operation = this.#add(request, undefined, false);
+      this.#operations.finish(operation, response);
+      return operation.name;
+    });
+  }
+
+  /** False when there is no such operation. One that is done stays as it is (OPS-05). */
+  cancel(name: string): boolean {
+    return this.#entered(() => {
+      const operation = this.#operations.find(name);
+      if (operation) this.#cancel(operation, 'the operation was cancelled');
+      return operation !== undefined;
+    });
+  }
+
+  /** Counts a watcher, until `unwatch`; false when there is no such operation. */
+  watch(name: string): boolean {
+    return this.#entered(() => {
+      const operation = this.#operations.find(name);
+      if (operation) this.#operations.watch(operation);
+      return operation !== undefined;
+    });
+  }
+
+  unwatch(name: string): void {
+    this.#entered(() => {
+      const operation = this.#operations.find(name);
+      if (operation) this.#operations.unwatch(operation);
+    });
+  }
+
+  /**
+   * Takes a worker in; its first state carries `hello`. Fails with INVALID_ARGUMENT or
+   * FAILED_PRECONDITION when such a worker cannot be served.
+   */
+  connect(state: WorkerState): Session {
+    return this.#entered(() => this.#workers.connect(state));
+  }
+
+  /** Takes what a worker says; nothing happens when its session has ended, or said so before. */
+  report(session: Session, state: WorkerState): void {
+    this.#entered(() => this.#workers.report(session, state));
+  }
+
+  /** The worker keeps its leases, and has some time to come back. */
+  disconnect(session: Session): void {
+    this.#entered(() => this.#workers.disconnect(session));
+  }
+
+  /** The result of a `PendingCommit` is stored; it may have got a different response by that. */
+  committed({ runId, epoch }: PendingCommit, response: ExecuteResponse): void {
+    this.#entered(() => {
+      const run = this.#runs.findCommitting(runId, epoch);
+      if (run) this.#end(run, response);
+    });
+  }
+
+  commitFailed({ runId, epoch }: PendingCommit, error: StatusError): void {
+    this.#entered(() => {
+      const run = this.#runs.findCommitting(runId, epoch);
+      if (!run || run.place.kind !== 'committing') return;
+      const { lease } = run.place;
+      this.#runs.commitFailed(run, error);
+      if (!this.#runs.findCommitting(runId, epoch)) this.#workers.withdraw(lease);
+    });
+  }
+
+  /** Does what is due. */
+  wake(): void {
+    this.#entered(() => {});
+  }
+
+  /** In how many milliseconds something is due; undefined when nothing is to come. */
+  wakeInMs(): number | undefined {
+    const { nextAt } = this.#deadlines;
+    return nextAt === undefined ? undefined : this.#time.untilMs(nextAt);
+  }
+
+  find(name: string): OperationState | undefined {
+    const operation = this.#operations.find(name);
+    return operation && stateOf(operation);
+  }
+
+  /** Oldest first. */
+  list(instanceName: string): OperationState[] {
+    return [...this.#operations.values()]
+      .filter((operation) => operation.instanceName === instanceName)
+      .map(stateOf);
+  }
+
+  /** Why the operation is not running yet, for people; undefined when it is, or is done, or unknown. */
+  waitingReason(name: string): string | undefined {
+    const run = this.#operations.find(name)?.run;
+    if (run?.place.kind === 'queued') return this.#queues.explain(run);
+    return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
+  }
+
+  /** Gives `write` what has changed; all of it again next time if it throws. */
+  flush(write: (changes: OperationChanges) => void): void {
+    this.#changes.flush(write);
+  }
+
+  takeNews(): News {
+    return {
+      operations: [...this.#operations.takeChanged()]
+        .filter(({ watchers }) => watchers > 0)
+        .map(stateOf),
+      sessions: this.#workers.takeChanged(),
+      commits: this.#runs.takeCommits(),
+    };
+  }
+
+  workers(): WorkerView[] {
+    return this.#workers.view();
+  }
+
+  get queuedCount(): number {
+    return this.#queues.size;
+  }
+
+  #cancel(operation: Operation, message: string): void {
+    const { run } = operation;
+    if (!run) return;
+    this.#operations.finish(operation, endedBy(Code.CANCELLED, message));
+    if (run.operations.size === 0) this.#end(run, endedBy(Code.CANCELLED, message));
+  }
+
+  #end(run: Run, response: ExecuteResponse): void {
+    const { place } = run;
+    this.#runs.end(run, response);
+    if ('lease' in place) this.#workers.withdraw(place.lease);
+  }
+
+  /** UNAVAILABLE when such a worker may come, FAILED_PRECONDITION when it looks like a mistake (EXE-08). */
+  #endUnmatched(queue: PlatformQueue): void {
+    const { unmatchedGraceMs, retryDelayMs } = this.#limits;
+    const why = explainUnmatched(queue.requirements, this.#queues.offers());
+    const message = `${why}, for ${unmatchedGraceMs / 1_000} s`;
+    const response =
+      queue.wasMatched || this.#queues.offers().length === 0
+        ? endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)])
+        : endedBy(Code.FAILED_PRECONDITION, message);
+    for (const run of queue.runs()) this.#end(run, response);
+  }
+
+  #add({ instanceName, action }: ActionRequest, run: Run | undefined, isDurable: boolean) {
+    const name = `${instanceName === '' ? '' : `${instanceName}/`}operations/${this.#newId()}`;
+    return this.#operations.add({ name, instanceName, action, isDurable }, run);
+  }
+
+  #full(): StatusError {
+    const { pendingOperationsMax, retryDelayMs } = this.#limits;
+    return new StatusError(
+      Code.RESOURCE_EXHAUSTED,
+      `${pendingOperationsMax} operations are not done, which is the limit; come back later`,
+      { details: [retryAfter(retryDelayMs)] },
+    );
+  }
+
+  #restore({ runs, operations }: StoredScheduler): void {
+    const byId = new Map<string, Run>();
+    for (const stored of runs) {
+      byId.set(
+        stored.id,
+        this.#runs.restore(stored, (run) => this.#workers.restore(run, stored.lease)),
+      );
+    }
+    for (const { name, instanceName, action, runId, done } of operations) {
+      const run = runId === undefined ? undefined : byId.get(runId);
+      const operation = this.#operations.restore({ name, instanceName, action }, run, done);
+      assert.ok(operation.done ?? operation.run, `operation ${name} waits for nothing`);
+    }
+  }
+
+  /** Every entry begins with what has become due, and ends with giving out what can be given. */
+  #entered<T>(act: () => T): T {
+    this.#deadlines.runDue(this.#time.read(this.#deadlines.nextAt));
+    const result = act();
+    this.#queues.assign((run, worker) => this.#workers.give(run, worker));
+    return result;
+  }
+}

@@ -1,0 +1,80 @@
+import { Code, StatusError } from '../base/status.ts';
+import type { DesiredState, Hello, Lease } from '../proto/expbuild/worker/v1/worker.ts';
+import { durationOf, timestampOf } from './protobuf-time.ts';
+import type { GivenLease } from './run.ts';
+import { workerProtocolVersion } from './work-queue.ts';
+
+/** More slots than one machine has use for: a typing error, or nonsense. */
+const slotsMax = 4_096;
+const idCharsMax = 256;
+const propertiesMax = 1_000;
+
+/** Fails with INVALID_ARGUMENT or FAILED_PRECONDITION when such a worker cannot be served. */
+export function checkHello(hello: Hello | undefined): asserts hello is Hello {
+  if (!hello) throw refusal('the first state of a worker has no hello');
+  if (hello.protocolVersion !== workerProtocolVersion) {
+    throw new StatusError(
+      Code.FAILED_PRECONDITION,
+      `worker ${hello.workerId} speaks version ${hello.protocolVersion} of the worker protocol, ` +
+        `this scheduler version ${workerProtocolVersion}; run the same ExpBuild on both`,
+    );
+  }
+  for (const [field, id] of [
+    ['worker_id', hello.workerId],
+    ['boot_id', hello.bootId],
+  ] as const) {
+    if (id.length === 0 || id.length > idCharsMax) {
+      throw refusal(`${field} has ${id.length} characters; it must have 1 to ${idCharsMax}`);
+    }
+  }
+  if (!(hello.slots >= 1 && hello.slots <= slotsMax)) {
+    throw refusal(
+      `worker ${hello.workerId} has ${hello.slots} slots; it must have 1 to ${slotsMax}`,
+    );
+  }
+  if (hello.properties.length > propertiesMax) {
+    throw refusal(
+      `worker ${hello.workerId} has ${hello.properties.length} properties; the limit is ${propertiesMax}`,
+    );
+  }
+}
+
+export interface DesiredStateOptions {
+  readonly sequence: number;
+  readonly leases: Iterable<GivenLease>;
+  readonly heartbeatMs: number;
+  readonly lostAfterMs: number;
+}
+
+/** What the scheduler wants of a worker, as a message. */
+export function desiredStateOf(options: DesiredStateOptions): DesiredState {
+  const welcome = {
+    heartbeatEvery: durationOf(options.heartbeatMs),
+    lostAfter: durationOf(options.lostAfterMs),
+  };
+  return {
+    welcome: options.sequence === 1 ? welcome : undefined,
+    sequence: options.sequence,
+    leases: [...options.leases].map(leaseMessageOf),
+  };
+}
+
+function leaseMessageOf({ id, epoch, run }: GivenLease): Lease {
+  const [operation] = run.operations;
+  return {
+    leaseId: id,
+    epoch,
+    operationName: operation?.name ?? '',
+    instanceName: run.request.instanceName,
+    digestFunction: run.request.action.function.value,
+    actionDigest: run.request.action.toMessage(),
+    timeout: durationOf(run.request.timeoutMs),
+    attempt: run.losses + run.failures + 1,
+    queuedAt: timestampOf(run.queuedAt),
+    requestMetadata: run.request.requestMetadata,
+  };
+}
+
+function refusal(message: string): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, message);
+}

@@ -1,0 +1,258 @@
+import { Code } from '../base/status.ts';
+import type {
+  DesiredState,
+  HeldLease,
+  Hello,
+  WorkerState,
+} from '../proto/expbuild/worker/v1/worker.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { OperationTable } from './operation-table.ts';
+import type { StoredLease } from './operation-rows.ts';
+import type { Offered } from './platform.ts';
+import type { GivenLease, Place, Run } from './run.ts';
+import type { RunQueues } from './run-queues.ts';
+import type { Runs } from './runs.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
+import type { SteadyTime } from './steady-time.ts';
+import { type Session, Worker } from './worker.ts';
+import { checkHello, desiredStateOf } from './worker-messages.ts';
+
+export interface WorkerTableOptions {
+  readonly time: SteadyTime;
+  readonly deadlines: Deadlines;
+  readonly runs: Runs;
+  readonly queues: RunQueues;
+  readonly operations: OperationTable;
+  readonly limits: SchedulerOptions;
+}
+
+/** A worker, for people. */
+export interface WorkerView {
+  readonly id: string;
+  readonly bootId: string;
+  readonly isConnected: boolean;
+  readonly isDraining: boolean;
+  readonly slots: number;
+  readonly busySlots: number;
+  readonly properties: Offered;
+  /** Milliseconds since the Unix epoch; 0 when it was not heard of since a restart. */
+  readonly lastSeenAt: number;
+}
+
+/** The workers that are here, or that still have leases from when they were. */
+export class WorkerTable {
+  readonly #options: WorkerTableOptions;
+  readonly #workers = new Map<string, Worker>();
+  /** Sessions that end, or whose worker is to be told something. */
+  readonly #changed = new Set<Session>();
+
+  constructor(options: WorkerTableOptions) {
+    this.#options = options;
+  }
+
+  connect(state: WorkerState): Session {
+    const { hello } = state;
+    checkHello(hello);
+    const worker = this.#admit(hello);
+    if (worker.session) this.#changed.add(worker.session);
+    const session = worker.attach(hello);
+    worker.isDraining = state.draining;
+    this.#options.queues.update(worker);
+    this.#changed.add(session);
+    this.report(session, state);
+    return session;
+  }
+
+  report(session: Session, state: WorkerState): void {
+    const { time, queues, operations, limits } = this.#options;
+    if (session.hasEnded || state.sequence <= session.received) return;
+    const { worker } = session;
+    session.received = state.sequence;
+    session.seen = Math.max(session.seen, Math.min(state.seenSequence, session.sent));
+    this.#heard(worker);
+    if (worker.isDraining !== state.draining) {
+      worker.isDraining = state.draining;
+      queues.update(worker);
+    }
+    const { changed, done, missing } = worker.reconcile(session, state);
+    for (const { run } of changed) operations.changed(run);
+    for (const lease of missing) this.#handBack(worker, lease, 'does not have');
+    for (const { lease, held } of done) this.#take(worker, lease, held);
+    // What it was told last may have got lost on the way.
+    const isBehind = session.seen < session.sent && time.now - session.sentAt >= limits.heartbeatMs;
+    if (isBehind) this.#changed.add(session);
+    queues.freed();
+  }
+
+  disconnect(session: Session): void {
+    if (session.hasEnded) return;
+    session.worker.detach();
+    this.#options.queues.update(session.worker);
+  }
+
+  give(run: Run, worker: Worker): void {
+    const lease = this.#options.runs.lease(run, worker);
+    worker.leases.set(lease.id, lease);
+    if (worker.session) this.#changed.add(worker.session);
+  }
+
+  /** Wants the lease no more; nothing happens when its worker is gone. */
+  withdraw(lease: GivenLease): void {
+    const worker = this.#workers.get(lease.workerId);
+    if (worker?.leases.get(lease.id) !== lease) return;
+    worker.withdraw(lease);
+    if (worker.session) this.#changed.add(worker.session);
+    this.#options.queues.freed();
+  }
+
+  /** Where a run of before a restart is: its lease waits for its worker, which may be at work. */
+  restore(run: Run, stored: StoredLease | undefined): Place {
+    if (!stored) return { kind: 'queued' };
+    const { id, workerId, bootId } = stored;
+    const lease: GivenLease = {
+      id,
+      epoch: run.epoch,
+      run,
+      workerId,
+      bootId,
+      phase: undefined,
+      metadata: undefined,
+      isSent: true,
+      offeredIn: undefined,
+      offer: undefined,
+    };
+    const worker = this.#workers.get(workerId) ?? this.#await(new Worker(workerId, bootId));
+    worker.leases.set(id, lease);
+    return { kind: 'leased', lease };
+  }
+
+  /** Why the lease is not running yet, for people; undefined when it is. */
+  explain({ workerId, phase }: GivenLease): string | undefined {
+    if (!this.#workers.get(workerId)?.session)
+      return `worker ${workerId} is away, and may come back`;
+    return phase === undefined ? `worker ${workerId} has not confirmed it yet` : undefined;
+  }
+
+  /** What is to be told to workers since the last time; undefined when their session has ended. */
+  takeChanged(): ReadonlyMap<Session, DesiredState | undefined> {
+    const changed = new Map<Session, DesiredState | undefined>();
+    for (const session of this.#changed) changed.set(session, this.#desiredState(session));
+    this.#changed.clear();
+    return changed;
+  }
+
+  view(): WorkerView[] {
+    return [...this.#workers.values()].map((worker) => ({
+      id: worker.id,
+      bootId: worker.bootId,
+      isConnected: worker.session !== undefined,
+      isDraining: worker.isDraining,
+      slots: worker.slots,
+      busySlots: worker.busySlots,
+      properties: worker.offered,
+      lastSeenAt: worker.lastSeenAt,
+    }));
+  }
+
+  #desiredState(session: Session): DesiredState | undefined {
+    const { time, deadlines, limits } = this.#options;
+    if (session.hasEnded) return undefined;
+    const { worker } = session;
+    const sequence = worker.nextSequence(time.now);
+    for (const lease of worker.leases.values()) {
+      if (lease.phase !== undefined) continue;
+      lease.offer ??= deadlines.add(time.now + limits.offerTimeoutMs, () =>
+        this.#handBack(worker, lease, 'did not confirm'),
+      );
+    }
+    return desiredStateOf({ ...limits, sequence, leases: worker.leases.values() });
+  }
+
+  /** The worker of that name: a new start of it has nothing of what an earlier one had. */
+  #admit({ workerId, bootId }: Hello): Worker {
+    const known = this.#workers.get(workerId);
+    if (known?.bootId === bootId) return known;
+    if (known) this.#lose(known, `worker ${workerId} was started anew`);
+    const worker = new Worker(workerId, bootId);
+    this.#workers.set(workerId, worker);
+    return worker;
+  }
+
+  #heard(worker: Worker): void {
+    const { time, deadlines, limits } = this.#options;
+    worker.lastSeenAt = time.wallNow;
+    worker.lost?.cancel();
+    worker.lost = deadlines.add(time.now + limits.lostAfterMs, () =>
+      this.#lose(worker, `worker ${worker.id} was silent for ${limits.lostAfterMs / 1_000} s`),
+    );
+  }
+
+  #await(worker: Worker): Worker {
+    const { time, deadlines, limits } = this.#options;
+    this.#workers.set(worker.id, worker);
+    worker.lost = deadlines.add(time.now + limits.reattachGraceMs, () =>
+      this.#lose(worker, `worker ${worker.id} did not come back after a restart of the scheduler`),
+    );
+    return worker;
+  }
+
+  #lose(worker: Worker, what: string): void {
+    const { runs, queues } = this.#options;
+    this.#workers.delete(worker.id);
+    if (worker.session) this.#changed.add(worker.session);
+    worker.detach();
+    worker.lost?.cancel();
+    worker.rest?.cancel();
+    queues.update(worker);
+    for (const lease of worker.leases.values()) {
+      const { run } = lease;
+      lease.offer?.cancel();
+      if (run.place.kind !== 'leased') continue;
+      run.avoided.add(worker.id);
+      if (lease.isSent) runs.lose(run, what);
+      else runs.giveBack(run);
+    }
+  }
+
+  /** The worker has not got the lease, and is to have no other for a while, unless it shuts down. */
+  #handBack(worker: Worker, lease: GivenLease, verb: string): void {
+    const { runs } = this.#options;
+    const { run } = lease;
+    this.withdraw(lease);
+    if (run.place.kind !== 'leased') return;
+    if (worker.isDraining) {
+      runs.giveBack(run);
+      return;
+    }
+    this.#rest(worker);
+    runs.refuse(run, `worker ${worker.id} ${verb} lease ${lease.id}`);
+  }
+
+  /** A finished lease: its result goes to be stored once, however often it is reported (WRK-15). */
+  #take(worker: Worker, lease: GivenLease, { response, failure }: HeldLease): void {
+    const { runs } = this.#options;
+    const { run } = lease;
+    if (run.place.kind !== 'leased') return;
+    if (response) {
+      worker.troublesInARow = 0;
+      runs.commit(run, lease, response);
+      return;
+    }
+    this.withdraw(lease);
+    this.#rest(worker);
+    run.avoided.add(worker.id);
+    const message = failure?.message ?? 'the lease is done, without response and failure';
+    runs.fail(run, (failure?.code ?? Code.INTERNAL) as Code, `worker ${worker.id}: ${message}`);
+  }
+
+  #rest(worker: Worker): void {
+    const { time, deadlines, queues, limits } = this.#options;
+    const restMs = Math.min(limits.restMs * 2 ** worker.troublesInARow, limits.restMsMax);
+    worker.troublesInARow += 1;
+    worker.rest?.cancel();
+    worker.rest = deadlines.add(time.now + restMs, () => {
+      worker.rest = undefined;
+      queues.freed();
+    });
+  }
+}

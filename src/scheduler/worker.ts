@@ -1,0 +1,161 @@
+import {
+  type HeldLease,
+  HeldLease_Phase,
+  type Hello,
+  type WorkerState,
+} from '../proto/expbuild/worker/v1/worker.ts';
+import type { Deadline } from './deadlines.ts';
+import { type Offered, offeredBy } from './platform.ts';
+import type { GivenLease } from './run.ts';
+
+/** One stream of a worker, and how far each side has come. */
+export interface Session {
+  readonly worker: Worker;
+  /** The last WorkerState taken. */
+  received: number;
+  /** The last DesiredState sent, and when. */
+  sent: number;
+  sentAt: number;
+  /** The last DesiredState the worker has acted on. */
+  seen: number;
+  /** True once the worker has another session or counts as lost: the stream is to end. */
+  hasEnded: boolean;
+}
+
+/** What a report changed. */
+export interface Report {
+  /** Leases of which the worker told something new. */
+  readonly changed: readonly GivenLease[];
+  readonly done: readonly { readonly lease: GivenLease; readonly held: HeldLease }[];
+  /** Leases that the worker should have and does not. */
+  readonly missing: readonly GivenLease[];
+}
+
+/** A lease that the worker shall no longer have and may still work on. */
+interface Leaving {
+  /** The first DesiredState of the session without it; undefined until that is sent. */
+  goneFrom: number | undefined;
+  isActive: boolean;
+}
+
+/** One start of a worker, as the scheduler sees it. */
+export class Worker {
+  readonly id: string;
+  readonly bootId: string;
+  /** What the scheduler wants it to have. */
+  readonly leases = new Map<string, GivenLease>();
+  readonly #leaving = new Map<string, Leaving>();
+  offered: Offered = new Map();
+  slots = 0;
+  isDraining = false;
+  /** Milliseconds since the Unix epoch. */
+  lastSeenAt = 0;
+  session: Session | undefined;
+  lost: Deadline | undefined;
+  /** Set while it gets nothing because it failed or refused. */
+  rest: Deadline | undefined;
+  troublesInARow = 0;
+
+  constructor(id: string, bootId: string) {
+    this.id = id;
+    this.bootId = bootId;
+  }
+
+  /** It may be given leases, now or later. */
+  get isOpen(): boolean {
+    return this.session !== undefined && !this.isDraining;
+  }
+
+  /** Leases that take a slot: a finished one does not, it only waits to be stored. */
+  get busySlots(): number {
+    let busy = 0;
+    for (const { phase } of this.leases.values()) {
+      if (phase !== HeldLease_Phase.PHASE_DONE) busy += 1;
+    }
+    for (const { isActive } of this.#leaving.values()) if (isActive) busy += 1;
+    return busy;
+  }
+
+  /** How many leases it may be given now. Finished ones may pile up to as many as it has slots. */
+  get freeSlots(): number {
+    if (!this.isOpen || this.rest) return 0;
+    const listed = this.leases.size + this.#leaving.size;
+    return Math.min(this.slots - this.busySlots, 2 * this.slots - listed);
+  }
+
+  /** Starts a session; the one before it ends. */
+  attach(hello: Hello): Session {
+    this.detach();
+    this.offered = offeredBy(hello.properties);
+    this.slots = hello.slots;
+    this.session = { worker: this, received: 0, sent: 0, sentAt: 0, seen: 0, hasEnded: false };
+    for (const lease of this.leases.values()) lease.offeredIn = undefined;
+    for (const leaving of this.#leaving.values()) leaving.goneFrom = undefined;
+    return this.session;
+  }
+
+  detach(): void {
+    if (this.session) this.session.hasEnded = true;
+    this.session = undefined;
+  }
+
+  /** Wants the lease no more. Its slot stays taken until the worker has let go of it. */
+  withdraw(lease: GivenLease): void {
+    lease.offer?.cancel();
+    if (!this.leases.delete(lease.id) || !lease.isSent) return;
+    const isActive = lease.phase !== HeldLease_Phase.PHASE_DONE;
+    this.#leaving.set(lease.id, { goneFrom: undefined, isActive });
+  }
+
+  /** Numbers what it now wants of the worker, which is told next. */
+  nextSequence(now: number): number {
+    const { session } = this;
+    if (!session) return 0;
+    session.sent += 1;
+    session.sentAt = now;
+    for (const lease of this.leases.values()) {
+      lease.isSent = true;
+      lease.offeredIn ??= session.sent;
+    }
+    for (const leaving of this.#leaving.values()) leaving.goneFrom ??= session.sent;
+    return session.sent;
+  }
+
+  /** Compares what the worker has with what it should have. */
+  reconcile(session: Session, state: WorkerState): Report {
+    const heldById = new Map(state.leases.map((held) => [held.leaseId, held]));
+    const changed: GivenLease[] = [];
+    const done: { lease: GivenLease; held: HeldLease }[] = [];
+    const missing: GivenLease[] = [];
+    for (const lease of this.leases.values()) {
+      const held = heldById.get(lease.id);
+      if (held?.epoch === lease.epoch) {
+        if (lease.phase !== held.phase) changed.push(lease);
+        lease.offer?.cancel();
+        lease.phase = held.phase;
+        lease.metadata = held.metadata;
+        if (held.phase === HeldLease_Phase.PHASE_DONE) done.push({ lease, held });
+      } else if (hasSeen(session, lease.offeredIn) || state.draining) {
+        missing.push(lease);
+      }
+    }
+    this.#forgetGone(session, heldById);
+    return { changed, done, missing };
+  }
+
+  #forgetGone(session: Session, heldById: ReadonlyMap<string, HeldLease>): void {
+    for (const [id, { goneFrom }] of this.#leaving) {
+      if (!heldById.has(id) && hasSeen(session, goneFrom)) this.#leaving.delete(id);
+    }
+    for (const [id, { phase }] of heldById) {
+      if (this.leases.has(id)) continue;
+      const leaving = this.#leaving.get(id) ?? { goneFrom: 0, isActive: true };
+      leaving.isActive = phase !== HeldLease_Phase.PHASE_DONE;
+      this.#leaving.set(id, leaving);
+    }
+  }
+}
+
+function hasSeen(session: Session, sequence: number | undefined): boolean {
+  return sequence !== undefined && session.seen >= sequence;
+}

@@ -1,0 +1,27 @@
+import type {
+  OperationChanges,
+  OperationRows,
+  StoredOperation,
+  StoredRun,
+  StoredScheduler,
+} from '../../src/scheduler/operation-rows.ts';
+
+/** Rows that live as long as this object: a disk that outlives the scheduler. */
+export class MemoryOperationRows implements OperationRows {
+  readonly runs = new Map<string, StoredRun>();
+  readonly operations = new Map<string, StoredOperation>();
+  /** Set to let writes fail. */
+  failure: Error | undefined;
+
+  load(): StoredScheduler {
+    return { runs: [...this.runs.values()], operations: [...this.operations.values()] };
+  }
+
+  write({ runs, operations, endedRuns, forgottenOperations }: OperationChanges): void {
+    if (this.failure) throw this.failure;
+    for (const run of runs) this.runs.set(run.id, run);
+    for (const operation of operations) this.operations.set(operation.name, operation);
+    for (const id of endedRuns) this.runs.delete(id);
+    for (const name of forgottenOperations) this.operations.delete(name);
+  }
+}
