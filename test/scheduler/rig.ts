@@ -233,7 +233,7 @@ export class RigWorker {
 
   hold(lease: Lease, phase: HeldLease_Phase, rest: Partial<HeldLease> = {}): void {
     const { leaseId, epoch } = lease;
-    this.held.set(leaseId, HeldLease.fromPartial({ leaseId, epoch, phase, ...rest } as HeldLease));
+    this.held.set(leaseId, HeldLease.fromPartial({ leaseId, epoch, phase, ...rest }));
     this.say();
   }
 

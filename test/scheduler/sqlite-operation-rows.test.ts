@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { RequestMetadata } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { StoredOperation, StoredRun } from '../../src/scheduler/operation-rows.ts';
+import {
+  operationMigrations,
+  SqliteOperationRows,
+} from '../../src/scheduler/sqlite-operation-rows.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { ranWith, requestOf } from './rig.ts';
+
+function openRows(t: TestContext, file: string) {
+  const db = openDatabase(file, operationMigrations, { synchronous: 'FULL' });
+  t.after(() => db.close());
+  return { db, rows: new SqliteOperationRows(db) };
+}
+
+const run: StoredRun = {
+  id: 'run-1',
+  request: {
+    ...requestOf('a', { instanceName: 'team', properties: { OSFamily: 'linux' }, priority: 3 }),
+    timeoutMs: 1_500.5,
+    requestMetadata: RequestMetadata.fromPartial({ toolInvocationId: 'build-7' }),
+  },
+  queuedAt: 1_700_000_000_123,
+  order: 9,
+  priority: -2,
+  epoch: 0,
+  losses: 0,
+  failures: 0,
+  refusals: 0,
+  avoided: [],
+  lease: undefined,
+};
+
+const operation: StoredOperation = {
+  name: 'team/operations/1',
+  instanceName: 'team',
+  action: run.request.action,
+  runId: 'run-1',
+  done: undefined,
+};
+
+const none = { runs: [], operations: [], endedRuns: [], forgottenOperations: [] };
+
+test('operations and runs come back as they were written', (t) => {
+  const file = path.join(tempDir(t), 'operations.db');
+  const first = openRows(t, file);
+  first.rows.write({ ...none, runs: [run], operations: [operation] });
+  const leased: StoredRun = {
+    ...run,
+    epoch: 2,
+    losses: 1,
+    failures: 2,
+    refusals: 3,
+    priority: -5,
+    avoided: ['w1', 'w"2'],
+    lease: { id: 'lease-1', workerId: 'w3', bootId: 'boot-1' },
+  };
+  first.rows.write({ ...none, runs: [leased] });
+  first.db.close();
+  assert.deepEqual(openRows(t, file).rows.load(), { runs: [leased], operations: [operation] });
+});
+
+test('what is ended and forgotten does not come back, and operations keep their order', (t) => {
+  const { rows } = openRows(t, ':memory:');
+  const names = ['c', 'a', 'b'];
+  rows.write({ ...none, runs: [run], operations: names.map((name) => ({ ...operation, name })) });
+  const done = { response: ranWith('ok'), at: 1_700_000_000_999 };
+  rows.write({
+    ...none,
+    operations: [{ ...operation, name: 'c', runId: undefined, done }],
+    endedRuns: ['run-1'],
+    forgottenOperations: ['a'],
+  });
+  const { runs, operations } = rows.load();
+  assert.deepEqual(runs, []);
+  assert.deepEqual(
+    operations.map(({ name }) => name),
+    ['c', 'b'],
+  );
+  assert.deepEqual(operations[0]?.done, done);
+});
+
+test('a write that fails leaves nothing behind', (t) => {
+  const { rows } = openRows(t, ':memory:');
+  const broken = { ...operation, name: 'x', instanceName: undefined as unknown as string };
+  assert.throws(() => rows.write({ ...none, runs: [run], operations: [operation, broken] }));
+  assert.deepEqual(rows.load(), { runs: [], operations: [] });
+});
