@@ -26,11 +26,22 @@ export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: numb
   | { readonly kind: 'output-limit'; readonly message: string }
 );
 
+/** A user and group of the operating system, by number. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /**
- * Runs commands in prepared input roots: as processes, in Docker, in virtual machines. When `run`
- * settles, no process of the command is left. It fails with INVALID_ARGUMENT when there is nothing to
- * run under argv[0] (ACT-11), and with CANCELLED, after ending the command, when `signal` aborts.
+ * Runs commands in prepared input roots, one at a time: as processes, in Docker, in virtual machines.
+ * When `run` settles, no process of the command is left. It fails with INVALID_ARGUMENT when there is
+ * nothing to run under argv[0] (ACT-11), and with CANCELLED, after ending the command, when `signal`
+ * aborts.
  */
 export interface Executor {
   run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome>;
+  /** Whom the folders of an input root must belong to, unless it is the worker itself. */
+  readonly owner: Owner | undefined;
+  /** True when a command cannot change files of the worker that it can read (WRK-03). */
+  readonly protectsInputs: boolean;
 }

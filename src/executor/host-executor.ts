@@ -1,0 +1,145 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { systemClock } from '../base/clock.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { Command, Executor, Outcome, Owner } from './executor.ts';
+import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
+import { groupsWritingTo, signalGroup } from './processes.ts';
+
+export interface HostExecutorOptions {
+  /** The program and arguments that call `runLauncher()`. */
+  readonly launcherCommand: readonly [string, ...string[]];
+  /** Whom the commands run as; undefined for the worker's own user. Needs the rights of root. */
+  readonly owner: Owner | undefined;
+  /** How long a command may take to end after SIGTERM. */
+  readonly graceMs: number;
+  /** For standard output and standard error each. */
+  readonly outputBytesMax: number;
+}
+
+export const defaultHostExecutorOptions = {
+  owner: undefined,
+  // Enough to remove temporary files and print a last line.
+  graceMs: 2_000,
+  // Test logs reach tens of megabytes; beyond this it is a loop.
+  outputBytesMax: 256 * 1024 * 1024,
+} as const;
+
+/** A launcher answers within 100 ms; a machine in trouble gets more. */
+const startMsMax = 30_000;
+
+interface Launcher {
+  readonly process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly reports: AsyncIterator<LauncherReport, void>;
+}
+
+/** Runs commands as processes of this machine, by a launcher of its own: one command at a time. */
+export class HostExecutor implements Executor {
+  readonly owner: Owner | undefined;
+  readonly protectsInputs: boolean;
+  readonly #options: HostExecutorOptions;
+  #launcher: Launcher | undefined;
+
+  private constructor(options: HostExecutorOptions) {
+    this.#options = options;
+    this.owner = options.owner;
+    this.protectsInputs = options.owner !== undefined && options.owner.uid !== process.getuid?.();
+  }
+
+  /** Starts the launcher. To be called before this process grows: that is what it is for. */
+  static async start(options: HostExecutorOptions): Promise<HostExecutor> {
+    const executor = new HostExecutor(options);
+    await executor.#startLauncher();
+    return executor;
+  }
+
+  async run(command: Command, _inputRoot: string, signal: AbortSignal): Promise<Outcome> {
+    signal.throwIfAborted();
+    const launcher = this.#launcher ?? (await this.#startLauncher());
+    const { owner, graceMs, outputBytesMax } = this.#options;
+    const environment = Object.entries(command.environment);
+    const request = { ...command, environment, owner, graceMs, outputBytesMax };
+    const cancel = () => writeMessage(launcher.process.stdin, { kind: 'cancel' });
+    writeMessage(launcher.process.stdin, { kind: 'run', request });
+    signal.addEventListener('abort', cancel);
+    try {
+      return await outcomeFrom(launcher.reports, command);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Ends the launcher, and a command that still runs; waits until both are gone. */
+  async close(): Promise<void> {
+    const launcher = this.#launcher?.process;
+    this.#launcher = undefined;
+    if (!launcher || launcher.exitCode !== null || launcher.signalCode !== null) return;
+    const exited = once(launcher, 'exit');
+    launcher.stdin.end();
+    await exited;
+  }
+
+  async #startLauncher(): Promise<Launcher> {
+    const [file, ...args] = this.#options.launcherCommand;
+    // Its own session: Ctrl-C at the worker's terminal is not for the commands that still run.
+    const started = spawn(file, args, {
+      env: {},
+      stdio: ['pipe', 'pipe', 'inherit'],
+      detached: true,
+    });
+    const launcher = { process: started, reports: messagesFrom<LauncherReport>(started.stdout) };
+    const gone = () => {
+      if (this.#launcher === launcher) this.#launcher = undefined;
+    };
+    started.on('error', gone);
+    started.on('exit', gone);
+    started.stdout.on('end', gone);
+    // What is written to a launcher that is gone is lost; the end of its reports tells it.
+    started.stdin.on('error', gone);
+    if (!(await isReady(launcher))) {
+      started.kill('SIGKILL');
+      throw new StatusError(Code.INTERNAL, `the launcher of commands, ${file}, did not start`);
+    }
+    this.#launcher = launcher;
+    return launcher;
+  }
+}
+
+async function isReady({ reports }: Launcher): Promise<boolean> {
+  const waiting = new AbortController();
+  const first = reports.next().then(({ value }) => value?.kind === 'ready');
+  const late = systemClock.sleep(startMsMax, waiting.signal).then(() => false);
+  try {
+    return await Promise.race([first, late]);
+  } catch {
+    return false;
+  } finally {
+    late.catch(() => {});
+    waiting.abort();
+  }
+}
+
+/** Waits for the command to end. When the launcher goes first, its command is ended here. */
+async function outcomeFrom(
+  reports: AsyncIterator<LauncherReport, void>,
+  { stdoutPath }: Command,
+): Promise<Outcome> {
+  let processGroup: number | undefined;
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop -- reports come one after the other
+    const { value: report, done } = await reports.next();
+    if (done === true) {
+      // It may have gone after the command started and before it said so.
+      const groups = processGroup === undefined ? groupsWritingTo(stdoutPath) : [processGroup];
+      for (const group of groups) signalGroup(group, 'SIGKILL');
+      throw new StatusError(Code.INTERNAL, 'the launcher of commands ended while one was running');
+    }
+    if (report.kind === 'ended') return report.outcome;
+    if (report.kind === 'started') processGroup = report.processGroup;
+    if (report.kind === 'failed') throw new StatusError(report.code, report.message);
+    if (report.kind === 'cancelled') {
+      throw new StatusError(Code.CANCELLED, 'the command was cancelled');
+    }
+  }
+}

@@ -1,0 +1,223 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, fchownSync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
+import { systemClock } from '../base/clock.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { Outcome } from './executor.ts';
+import { defaultPath, findExecutable } from './find-executable.ts';
+import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
+import { childrenCpuTime, groupIsAlive, peakResidentBytes, signalGroup } from './processes.ts';
+
+/** Short commands are measured too, and long ones cost nothing. */
+const firstSampleMs = 10;
+const sampleMsMax = 200;
+/** The kernel ends what got SIGKILL at once, unless it waits for a broken disk. */
+const killWaitMs = 5_000;
+/** A file that was just written may still be open in a process that is about to execute. */
+const busyRetriesMax = 8;
+
+type Cause = 'timed-out' | 'cancelled' | 'output-limit';
+
+/**
+ * Runs one command in a process group of its own and ends all of that group, however the command ends
+ * (WRK-07, WRK-10). Its standard input is empty, and nothing of this process reaches it but what the
+ * request says (ACT-13, WRK-08, WRK-23). Throws when it cannot be run.
+ */
+export async function runCommand(
+  request: LaunchRequest,
+  signal: AbortSignal,
+  onStarted: (processGroup: number) => void,
+): Promise<LauncherReport> {
+  const outputs: number[] = [];
+  try {
+    for (const file of [request.stdoutPath, request.stderrPath])
+      outputs.push(openOutput(request, file));
+    const before = childrenCpuTime();
+    const child = await start(request, outputs);
+    const running = new Running(request, child, outputs);
+    onStarted(running.processGroup);
+    const ended = await running.ended(signal);
+    if (ended.kind === 'cancelled') return ended;
+    const after = childrenCpuTime();
+    const usage = {
+      userTimeMs: after.userTimeMs - before.userTimeMs,
+      systemTimeMs: after.systemTimeMs - before.systemTimeMs,
+      maxResidentBytes: running.maxResidentBytes,
+    };
+    const outcome = { ...ended, usage, wallTimeMs: running.wallTimeMs } as Outcome;
+    return { kind: 'ended', outcome };
+  } finally {
+    for (const output of outputs) closeSync(output);
+  }
+}
+
+/** A command that has started. */
+class Running {
+  readonly processGroup: number;
+  maxResidentBytes: number | undefined;
+  wallTimeMs = 0;
+  readonly #request: LaunchRequest;
+  readonly #outputs: readonly number[];
+  readonly #exit: Promise<unknown[]>;
+  readonly #startedAt = performance.now();
+  /** Aborts once the command's first process has ended. */
+  readonly #over = new AbortController();
+  #cause: Cause | undefined;
+
+  constructor(request: LaunchRequest, child: ChildProcess, outputs: readonly number[]) {
+    this.#request = request;
+    this.#outputs = outputs;
+    this.processGroup = child.pid ?? 0;
+    this.#exit = once(child, 'exit');
+  }
+
+  async ended(signal: AbortSignal) {
+    const cancel = () => void this.#end('cancelled', this.#request.graceMs);
+    signal.addEventListener('abort', cancel);
+    if (signal.aborted) cancel();
+    void this.#expire();
+    void this.#sample();
+    const [exitCode, killedBy] = await this.#exit;
+    this.wallTimeMs = performance.now() - this.#startedAt;
+    this.#over.abort();
+    signal.removeEventListener('abort', cancel);
+    await this.#endGroup();
+    const message = this.#trimOutputs();
+    if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
+    if (message !== undefined) return { kind: 'output-limit', message } as const;
+    if (this.#cause !== undefined) return { kind: this.#cause } as const;
+    if (killedBy !== null) return { kind: 'killed', signal: killedBy } as const;
+    return { kind: 'exited', exitCode } as const;
+  }
+
+  async #expire(): Promise<void> {
+    if (await passed(this.#request.timeoutMs, this.#over.signal)) {
+      await this.#end('timed-out', this.#request.graceMs);
+    }
+  }
+
+  /** Asks the whole group to end, and ends it when it does not within `graceMs`. */
+  async #end(cause: Cause, graceMs: number): Promise<void> {
+    if (this.#cause !== undefined) return;
+    this.#cause = cause;
+    signalGroup(this.processGroup, 'SIGTERM');
+    if (await passed(graceMs, this.#over.signal)) signalGroup(this.processGroup, 'SIGKILL');
+  }
+
+  async #sample(): Promise<void> {
+    for (let ms = firstSampleMs; ; ms = Math.min(2 * ms, sampleMsMax)) {
+      // oxlint-disable-next-line no-await-in-loop -- samples are apart in time
+      if (!(await passed(ms, this.#over.signal))) return;
+      const peak = peakResidentBytes(this.processGroup);
+      if (peak !== undefined) this.maxResidentBytes = Math.max(this.maxResidentBytes ?? 0, peak);
+      if (this.#outputs.some((output) => fstatSync(output).size > this.#request.outputBytesMax)) {
+        void this.#end('output-limit', 0);
+      }
+    }
+  }
+
+  /**
+   * Ends what the command left behind. Its number is not given to another process while the group has
+   * a member, and the first signal follows the exit at once.
+   */
+  async #endGroup(): Promise<void> {
+    const endAt = performance.now() + killWaitMs;
+    for (let ms = 1; signalGroup(this.processGroup, 'SIGKILL'); ms = Math.min(2 * ms, 100)) {
+      if (!groupIsAlive(this.processGroup)) return;
+      if (performance.now() > endAt) {
+        throw new StatusError(
+          Code.INTERNAL,
+          `processes of group ${this.processGroup} did not end within ${killWaitMs} ms of SIGKILL`,
+        );
+      }
+      // oxlint-disable-next-line no-await-in-loop -- each look waits for the last
+      await passed(ms, new AbortController().signal);
+    }
+  }
+
+  /** Cuts each output to the limit; says which was beyond it. */
+  #trimOutputs(): string | undefined {
+    const { outputBytesMax } = this.#request;
+    const large = this.#outputs.map((output) => fstatSync(output).size > outputBytesMax);
+    for (const [index, output] of this.#outputs.entries()) {
+      if (large[index] === true) ftruncateSync(output, outputBytesMax);
+    }
+    if (!large.includes(true)) return undefined;
+    return `standard ${large[0] === true ? 'output' : 'error'} is larger than ${outputBytesMax} bytes`;
+  }
+}
+
+async function start(request: LaunchRequest, outputs: readonly number[]): Promise<ChildProcess> {
+  const { argv, owner, workingDirectory } = request;
+  refuseNul([...argv, ...request.environment.flat()]);
+  if (statSync(workingDirectory, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `${workingDirectory} is not a directory to run in`,
+    );
+  }
+  const environment = new Map(request.environment);
+  const searchPath = environment.get('PATH') ?? defaultPath;
+  const file = findExecutable(argv[0], searchPath, workingDirectory);
+  for (let retries = 0; ; retries++) {
+    try {
+      const child = spawn(file, argv.slice(1), {
+        argv0: argv[0],
+        cwd: workingDirectory,
+        env: Object.fromEntries(environment.set('PATH', searchPath)),
+        stdio: ['ignore', outputs[0], outputs[1]],
+        detached: true,
+        ...owner,
+      });
+      // oxlint-disable-next-line no-await-in-loop -- returned when it works
+      await once(child, 'spawn');
+      return child;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ETXTBSY' || retries === busyRetriesMax) throw whyNotStarted(file, error);
+      // oxlint-disable-next-line no-await-in-loop -- 1 ms to 128 ms
+      await passed(2 ** retries, new AbortController().signal);
+    }
+  }
+}
+
+/** What a retry cannot help is the action's fault; the rest is the machine's (ACT-11, WRK-18). */
+function whyNotStarted(file: string, error: unknown): StatusError {
+  const codes: Readonly<Record<string, Code>> = {
+    ENOENT: Code.INVALID_ARGUMENT,
+    EACCES: Code.INVALID_ARGUMENT,
+    ENOEXEC: Code.INVALID_ARGUMENT,
+    ELOOP: Code.INVALID_ARGUMENT,
+    E2BIG: Code.INVALID_ARGUMENT,
+    EAGAIN: Code.RESOURCE_EXHAUSTED,
+    ENOMEM: Code.RESOURCE_EXHAUSTED,
+    EMFILE: Code.RESOURCE_EXHAUSTED,
+  };
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const hint = code === 'E2BIG' ? ': its arguments and environment are too large' : '';
+  return new StatusError(codes[code] ?? Code.INTERNAL, `cannot run ${file}: ${message}${hint}`);
+}
+
+function refuseNul(texts: readonly string[]): void {
+  const text = texts.find((other) => other.includes('\0'));
+  if (text === undefined) return;
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `${JSON.stringify(text.slice(0, 200))} holds a NUL, which no argument or variable can`,
+  );
+}
+
+/** Made here, so that nobody waits before it; the command may open it again as /dev/stdout. */
+function openOutput({ owner }: LaunchRequest, file: string): number {
+  const output = openSync(file, 'ax', 0o600);
+  if (owner) fchownSync(output, owner.uid, owner.gid);
+  return output;
+}
+
+/** Waits; false when `signal` aborts first. */
+function passed(ms: number, signal: AbortSignal): Promise<boolean> {
+  return systemClock.sleep(ms, signal).then(
+    () => true,
+    () => false,
+  );
+}
