@@ -1,0 +1,241 @@
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  ActionResult,
+  BatchReadBlobsRequest,
+  BatchUpdateBlobsRequest,
+  type Digest,
+  FindMissingBlobsRequest,
+  GetActionResultRequest,
+  UpdateActionResultRequest,
+} from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ReadRequest, WriteRequest } from '../../src/proto/google/bytestream/bytestream.ts';
+import { bytesOf, drain, send, spread, type Target, unary } from './load.ts';
+
+/** One workload. Before each round `prepare` fills the server; what it returns is what is timed. */
+export interface Scenario {
+  readonly name: string;
+  readonly what: string;
+  /** What the rate counts. */
+  readonly unit: string;
+  /** How many of them one round does. */
+  readonly amount: number;
+  readonly prepare: (target: Target) => Promise<() => Promise<void>>;
+}
+
+const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
+const actionCache = '/build.bazel.remote.execution.v2.ActionCache';
+const MiB = 2 ** 20;
+
+interface Blob {
+  readonly data: Buffer;
+  readonly digest: Digest;
+}
+
+const blobOf = (data: Buffer): Blob => ({
+  data,
+  digest: { hash: createHash('sha256').update(data).digest('hex'), sizeBytes: data.length },
+});
+const randomBlobs = (count: number, size: number) =>
+  Array.from({ length: count }, () => blobOf(randomBytes(size)));
+const clientOf = (target: Target, index: number) => {
+  const client = target.clients[index % target.clients.length];
+  if (!client) throw new Error('no connection');
+  return client;
+};
+
+const updateRequest = (blobs: readonly Blob[]) =>
+  bytesOf(
+    BatchUpdateBlobsRequest,
+    BatchUpdateBlobsRequest.fromPartial({
+      requests: blobs.map(({ digest, data }) => ({ digest, data })),
+    }),
+  );
+const readRequest = ({ digest }: Blob) =>
+  bytesOf(
+    ReadRequest,
+    ReadRequest.fromPartial({ resourceName: `blobs/${digest.hash}/${digest.sizeBytes}` }),
+  );
+
+async function upload(target: Target, blobs: readonly Blob[]): Promise<void> {
+  for (let i = 0; i < blobs.length; i += 500) {
+    await unary(
+      clientOf(target, 0),
+      `${cas}/BatchUpdateBlobs`,
+      updateRequest(blobs.slice(i, i + 500)),
+    );
+  }
+}
+
+function* writeMessages({ digest, data }: Blob, chunkBytes: number): Generator<Buffer> {
+  for (let offset = 0; offset < data.length; offset += chunkBytes) {
+    const chunk = data.subarray(offset, offset + chunkBytes);
+    yield bytesOf(
+      WriteRequest,
+      WriteRequest.fromPartial({
+        resourceName:
+          offset === 0
+            ? `uploads/${crypto.randomUUID()}/blobs/${digest.hash}/${digest.sizeBytes}`
+            : '',
+        writeOffset: offset,
+        finishWrite: offset + chunk.length === data.length,
+        data: chunk,
+      }),
+    );
+  }
+}
+
+async function storedResult(target: Target): Promise<Buffer> {
+  const outputs = randomBlobs(4, 1000);
+  await upload(target, outputs);
+  const action = blobOf(randomBytes(100)).digest;
+  const actionResult = ActionResult.fromPartial({
+    outputFiles: outputs.map(({ digest }, i) => ({ path: `out/file-${i}.o`, digest })),
+    executionMetadata: { worker: 'bench' },
+  });
+  await unary(
+    clientOf(target, 0),
+    `${actionCache}/UpdateActionResult`,
+    bytesOf(
+      UpdateActionResultRequest,
+      UpdateActionResultRequest.fromPartial({ actionDigest: action, actionResult }),
+    ),
+  );
+  return bytesOf(
+    GetActionResultRequest,
+    GetActionResultRequest.fromPartial({ actionDigest: action }),
+  );
+}
+
+const results = (name: string, what: string, amount: number, width: number): Scenario => ({
+  name,
+  what,
+  unit: 'calls',
+  amount,
+  prepare: async (target) => {
+    const request = await storedResult(target);
+    return () =>
+      spread(amount, width, (i) =>
+        unary(clientOf(target, i), `${actionCache}/GetActionResult`, request),
+      );
+  },
+});
+
+const bigRead = (streams: number): Scenario => ({
+  name: `big-read ×${streams}`,
+  what: `ByteStream.Read of 100 MB, ${streams} at a time`,
+  unit: 'MB',
+  amount: 100 * streams,
+  prepare: async (target) => {
+    const blob = blobOf(randomBytes(100e6));
+    await send(
+      clientOf(target, 0),
+      '/google.bytestream.ByteStream/Write',
+      writeMessages(blob, MiB),
+    );
+    return () =>
+      spread(streams, streams, (i) =>
+        drain(clientOf(target, i), '/google.bytestream.ByteStream/Read', readRequest(blob)),
+      );
+  },
+});
+
+const bigWrite = (chunkBytes: number, label: string): Scenario => ({
+  name: `big-write ${label}`,
+  what: `ByteStream.Write of a new 100 MB blob in messages of ${label}`,
+  unit: 'MB',
+  amount: 100,
+  prepare: async (target) => {
+    const blob = blobOf(randomBytes(100e6));
+    return async () => {
+      await send(
+        clientOf(target, 0),
+        '/google.bytestream.ByteStream/Write',
+        writeMessages(blob, chunkBytes),
+      );
+    };
+  },
+});
+
+/** The paths of the protocol that a build leans on, in the order of their weight. */
+export const scenarios: readonly Scenario[] = [
+  results('ac-storm', 'GetActionResult hit with 4 outputs, 8 connections × 16', 4000, 128),
+  results('ac-ping', 'the same, one call at a time', 500, 1),
+  {
+    name: 'fmb-1000',
+    what: 'FindMissingBlobs of 1,000 digests, half of them there, 4 at a time',
+    unit: 'digests',
+    amount: 100_000,
+    prepare: async (target) => {
+      const blobs = randomBlobs(1000, 200);
+      await upload(target, blobs.slice(0, 500));
+      const request = bytesOf(
+        FindMissingBlobsRequest,
+        FindMissingBlobsRequest.fromPartial({ blobDigests: blobs.map(({ digest }) => digest) }),
+      );
+      return () =>
+        spread(100, 4, (i) => unary(clientOf(target, i), `${cas}/FindMissingBlobs`, request));
+    },
+  },
+  {
+    name: 'small-read',
+    what: 'ByteStream.Read of 2,000 blobs of 4 KB, 8 connections × 16',
+    unit: 'blobs',
+    amount: 2000,
+    prepare: async (target) => {
+      const blobs = randomBlobs(2000, 4096);
+      await upload(target, blobs);
+      const requests = blobs.map(readRequest);
+      return () =>
+        spread(requests.length, 128, (i) =>
+          drain(
+            clientOf(target, i),
+            '/google.bytestream.ByteStream/Read',
+            requests[i] ?? Buffer.alloc(0),
+          ),
+        );
+    },
+  },
+  {
+    name: 'small-write',
+    what: 'ByteStream.Write of 2,000 new blobs of 4 KB, 8 connections × 16',
+    unit: 'blobs',
+    amount: 2000,
+    prepare: async (target) => {
+      const blobs = randomBlobs(2000, 4096);
+      return () =>
+        spread(blobs.length, 128, async (i) => {
+          const blob = blobs[i];
+          if (!blob) return;
+          await send(
+            clientOf(target, i),
+            '/google.bytestream.ByteStream/Write',
+            writeMessages(blob, MiB),
+          );
+        });
+    },
+  },
+  bigRead(1),
+  bigRead(4),
+  bigWrite(16 * 1024, '16 KiB'),
+  bigWrite(MiB, '1 MiB'),
+  {
+    name: 'batch-1k',
+    what: 'BatchUpdateBlobs of 1,000 new blobs of 1 KB, then BatchReadBlobs of them',
+    unit: 'blobs',
+    amount: 2000,
+    prepare: async (target) => {
+      const blobs = randomBlobs(1000, 1000);
+      return async () => {
+        await unary(clientOf(target, 0), `${cas}/BatchUpdateBlobs`, updateRequest(blobs));
+        await unary(
+          clientOf(target, 0),
+          `${cas}/BatchReadBlobs`,
+          bytesOf(
+            BatchReadBlobsRequest,
+            BatchReadBlobsRequest.fromPartial({ digests: blobs.map(({ digest }) => digest) }),
+          ),
+        );
+      };
+    },
+  },
+];
