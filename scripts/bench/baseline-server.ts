@@ -27,7 +27,7 @@ import {
   WriteRequest,
   WriteResponse,
 } from '../../src/proto/google/bytestream/bytestream.ts';
-import type { MessageType } from '../../src/rpc/method.ts';
+import type { MessageType } from '../../';
 
 const blobs = new Map<string, Uint8Array>();
 const results = new Map<string, ActionResult>();

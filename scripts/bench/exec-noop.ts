@@ -10,7 +10,7 @@ import {
   Directory,
   ExecuteRequest,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { MessageType } from '../../src/rpc/method.ts';
+import type { MessageType } from '../../';
 import { bytesOf, drain, spread, unary } from './load.ts';
 
 const actions = 200;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
-import type { MessageType } from '../../src/rpc/method.ts';
+import type { MessageType } from '../../';
 
 /** A server under load: its connections, and the process whose CPU time is charged. */
 export interface Target {
