@@ -27,7 +27,6 @@ import {
   WriteRequest,
   WriteResponse,
 } from '../../src/proto/google/bytestream/bytestream.ts';
-import type { MessageType } from '../../';
 
 const blobs = new Map<string, Uint8Array>();
 const results = new Map<string, ActionResult>();
@@ -111,10 +110,16 @@ const write: handleClientStreamingCall<WriteRequest, WriteResponse> = (call, don
   });
 };
 
+/** How generated code writes and reads one message type. */
+interface Codec<T> {
+  encode(message: T): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): T;
+}
+
 function method<Req, Res>(
   path: string,
-  request: MessageType<Req>,
-  response: MessageType<Res>,
+  request: Codec<Req>,
+  response: Codec<Res>,
   streams: { readonly request?: boolean; readonly response?: boolean } = {},
 ) {
   return {

@@ -10,13 +10,13 @@ import {
   Directory,
   ExecuteRequest,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { MessageType } from '../../';
+import type { Encodable } from '../../src/rpc/method.ts';
 import { bytesOf, drain, spread, unary } from './load.ts';
 
 const actions = 200;
 const inputs = 20;
 
-function blobOf<T>(type: MessageType<T>, message: T): { digest: Digest; data: Buffer } {
+function blobOf<T>(type: Encodable<T>, message: T): { digest: Digest; data: Buffer } {
   const data = bytesOf(type, message);
   return {
     data,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
-import type { MessageType } from '../../';
+import type { Encodable } from '../../src/rpc/method.ts';
 
 /** A server under load: its connections, and the process whose CPU time is charged. */
 export interface Target {
@@ -26,7 +26,7 @@ export function connect(name: string, pid: number, port: number, connections: nu
 }
 
 /** A message as bytes, made once and sent many times. */
-export function bytesOf<T>(type: MessageType<T>, message: T): Buffer {
+export function bytesOf<T>(type: Encodable<T>, message: T): Buffer {
   return Buffer.from(type.encode(message).finish());
 }
 
