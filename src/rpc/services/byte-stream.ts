@@ -1,0 +1,52 @@
+import { parseReadName, parseWriteName, type ReadName } from '../../digest/resource-name.ts';
+import {
+  QueryWriteStatusRequest,
+  QueryWriteStatusResponse,
+  ReadRequest,
+  ReadResponse,
+  WriteRequest,
+  WriteResponse,
+} from '../../proto/google/bytestream/bytestream.ts';
+import type { Instances } from '../instances.ts';
+import { type Call, clientStream, serverStream, type Service, unary } from '../method.ts';
+import { type NamedBlob, resolveName } from '../named-blob.ts';
+import { readBlob } from './read-blob.ts';
+import { writeBlob } from './write-blob.ts';
+
+const servicePath = '/google.bytestream.ByteStream';
+/** Blobs of any size, as streams, plain or compressed. */
+export function byteStream(instances: Instances): Service {
+  const resolve = (resourceName: string, parsed: ReadName, call: Call) =>
+    resolveName(instances, resourceName, parsed, call);
+  return [
+    serverStream(`${servicePath}/Read`, ReadRequest, ReadResponse, (request, call) => {
+      const { resourceName } = request;
+      return readBlob(resolve(resourceName, parseReadName(resourceName), call), request, call);
+    }),
+    clientStream(`${servicePath}/Write`, WriteRequest, WriteResponse, (requests, call) =>
+      writeBlob(requests, (name) => resolve(name, parseWriteName(name), call), call),
+    ),
+    unary(
+      `${servicePath}/QueryWriteStatus`,
+      QueryWriteStatusRequest,
+      QueryWriteStatusResponse,
+      async ({ resourceName }, call) => {
+        const blob = resolve(resourceName, parseWriteName(resourceName), call);
+        return queryWriteStatus(blob, call.signal);
+      },
+    ),
+  ];
+}
+
+/**
+ * An upload that is not known has committed nothing: Bazel asks before each retry, and fails the build
+ * on NOT_FOUND (BS-61, BS-62).
+ */
+async function queryWriteStatus(
+  { instance, digest }: NamedBlob,
+  signal: AbortSignal,
+): Promise<QueryWriteStatusResponse> {
+  const [missing] = await instance.blobs.findMissing([digest], signal);
+  if (!missing) return { committedSize: digest.sizeBytes, complete: true };
+  return { committedSize: 0, complete: false };
+}
