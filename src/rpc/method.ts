@@ -1,3 +1,4 @@
+import type { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Log } from '../base/log.ts';
 import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
@@ -5,6 +6,11 @@ import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
 /** How generated code writes one message type. */
 export interface Encodable<T> {
   encode(message: T): { finish(): Uint8Array };
+}
+
+/** How it writes and reads one. */
+export interface MessageType<T> extends Encodable<T>, Decodable<T> {
+  decode(bytes: BinaryReader | Uint8Array): T;
 }
 
 /** What a service may know of the call it answers; nothing of the transport that brought it. */
