@@ -1,33 +1,37 @@
 import type { Chunks } from '../base/chunks.ts';
 
 /**
+ * What `promise` comes to, unless one of the signals aborts first: then it fails with that one's
+ * reason. Unlike Promise.race, it leaves nothing behind at a promise or signal that lives on.
+ */
+export function orAborted<T>(promise: Promise<T>, ...signals: readonly AbortSignal[]): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => {
+      for (const signal of signals) signal.removeEventListener('abort', onAbort);
+      const aborted = signals.find((signal) => signal.aborted);
+      if (aborted) reject(aborted.reason as Error);
+    };
+    for (const signal of signals) signal.addEventListener('abort', onAbort);
+    promise.then(resolve, reject).finally(onAbort);
+    if (signals.some((signal) => signal.aborted)) onAbort();
+  });
+}
+
+/**
  * `chunks` until one of the signals aborts, which fails the wait for the next chunk with its reason
  * even when the source never answers. A source left early is told so.
  */
 export async function* untilAborted(chunks: Chunks, ...signals: readonly AbortSignal[]): Chunks {
+  for (const signal of signals) signal.throwIfAborted();
   const iterator = chunks[Symbol.asyncIterator]();
-  // Not Promise.race: it would keep every chunk for as long as the signal lives.
-  let rejectPending: ((reason: unknown) => void) | undefined;
-  let ended = false;
-  const onAbort = (event: Event) => rejectPending?.((event.target as AbortSignal).reason);
-  for (const signal of signals) signal.addEventListener('abort', onAbort);
   try {
     for (;;) {
-      for (const signal of signals) signal.throwIfAborted();
-      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
-        rejectPending = reject;
-        iterator.next().then(resolve, reject);
-      });
-      rejectPending = undefined;
-      if (next.done) {
-        ended = true;
-        return;
-      }
+      const next = await orAborted(iterator.next(), ...signals);
+      if (next.done) return;
       yield next.value;
     }
   } finally {
-    for (const signal of signals) signal.removeEventListener('abort', onAbort);
     // Not awaited: a source that hangs in next() would hang here too.
-    if (!ended) iterator.return?.().catch(() => {});
+    iterator.return?.().catch(() => {});
   }
 }
