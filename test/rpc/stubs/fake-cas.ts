@@ -1,0 +1,174 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { TestContext } from 'node:test';
+import { chunksOf, collect } from '../../../src/base/chunks.ts';
+import { Code, StatusError } from '../../../src/base/status.ts';
+import { withEmptyBlob } from '../../../src/cas/with-empty-blob.ts';
+import { AnnouncedDigestFunctions } from '../../../src/digest/announced-digest-functions.ts';
+import { blake3, sha1, sha256 } from '../../../src/digest/digest-functions.ts';
+import { Digest } from '../../../src/digest/digest.ts';
+import { digestOfName, parseReadName, parseWriteName } from '../../../src/digest/resource-name.ts';
+import {
+  BatchReadBlobsRequest,
+  BatchReadBlobsResponse,
+  BatchUpdateBlobsRequest,
+  BatchUpdateBlobsResponse,
+  type DigestFunction_Value,
+  type Digest as DigestMessage,
+  FindMissingBlobsRequest,
+  FindMissingBlobsResponse,
+} from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import {
+  ReadRequest,
+  ReadResponse,
+  WriteRequest,
+  WriteResponse,
+} from '../../../src/proto/google/bytestream/bytestream.ts';
+import { PlainBlobStore } from '../../support/memory-blob-store.ts';
+import { never } from '../../support/never.ts';
+import { clientStream, fakeServer, serverStream, unary } from './fake-server.ts';
+
+const announced = new AnnouncedDigestFunctions([sha256, sha1, blake3]);
+const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
+
+/** What a fake server does other than it should. */
+export interface Quirks {
+  /** Called with the data of each small read; its answer is sent instead. */
+  readonly spoil?: (data: Uint8Array) => Uint8Array;
+  /** Called before each ByteStream message with the offset; may throw to break the stream. */
+  readonly beforeChunk?: (offset: number) => void;
+  /** Answers a ByteStream Write after its first message with this committed size. */
+  readonly earlyCommittedSize?: number;
+  /** Fails whole batch calls as long as it gives an error. */
+  readonly batchError?: () => StatusError | undefined;
+}
+
+/** A server with blobs in memory, and a record of what it was asked. */
+export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
+  const plain = new PlainBlobStore();
+  const store = withEmptyBlob(plain);
+  const calls: string[] = [];
+  const routes: string[] = [];
+  const route = (metadata: Metadata) =>
+    routes.push(String(metadata.get('build.bazel.remote.execution.v2.resource-name')[0]));
+  const channel = await fakeServer(t, [
+    unary(
+      `${cas}/FindMissingBlobs`,
+      FindMissingBlobsRequest,
+      FindMissingBlobsResponse,
+      async ({ blobDigests, digestFunction }) => {
+        calls.push(`find ${blobDigests.length}`);
+        const missing = await store.findMissing(digestsOf(blobDigests, digestFunction), never);
+        return FindMissingBlobsResponse.fromPartial({
+          missingBlobDigests: missing.map((digest) => digest.toMessage()),
+        });
+      },
+    ),
+    unary(
+      `${cas}/BatchReadBlobs`,
+      BatchReadBlobsRequest,
+      BatchReadBlobsResponse,
+      async ({ digests, digestFunction }) => {
+        calls.push(`batch read ${digests.length}`);
+        const error = quirks.batchError?.();
+        if (error) throw error;
+        const responses = digestsOf(digests, digestFunction).map(async (digest) => ({
+          digest: digest.toMessage(),
+          ...(await settled(async () => {
+            const data = await collect(store.read(digest, 0, never));
+            return quirks.spoil?.(data) ?? data;
+          })),
+        }));
+        return BatchReadBlobsResponse.fromPartial({ responses: await Promise.all(responses) });
+      },
+    ),
+    unary(
+      `${cas}/BatchUpdateBlobs`,
+      BatchUpdateBlobsRequest,
+      BatchUpdateBlobsResponse,
+      async ({ requests, digestFunction }) => {
+        calls.push(`batch update ${requests.length}`);
+        const error = quirks.batchError?.();
+        if (error) throw error;
+        const responses = requests.map(async ({ digest: message, data }) => {
+          const [digest] = digestsOf(message ? [message] : [], digestFunction) as [Digest];
+          const { status } = await settled(async () => {
+            await store.write(digest, chunksOf(data), never);
+            return data;
+          });
+          return { digest: digest.toMessage(), status };
+        });
+        return BatchUpdateBlobsResponse.fromPartial({ responses: await Promise.all(responses) });
+      },
+    ),
+    serverStream(
+      '/google.bytestream.ByteStream/Read',
+      ReadRequest,
+      ReadResponse,
+      async function* ({ resourceName, readOffset }, metadata) {
+        calls.push(`read from ${readOffset}`);
+        route(metadata);
+        const digest = digestOfName(parseReadName(resourceName), announced);
+        const rest = await collect(store.read(digest, readOffset, never));
+        yield ReadResponse.fromPartial({}); // A keep-alive (BS-10).
+        for (let at = 0; at < rest.length; at += 100_000) {
+          quirks.beforeChunk?.(readOffset + at);
+          const data = rest.subarray(at, at + 100_000);
+          yield ReadResponse.fromPartial({ data: quirks.spoil?.(data) ?? data });
+        }
+        quirks.beforeChunk?.(digest.sizeBytes);
+      },
+    ),
+    clientStream(
+      '/google.bytestream.ByteStream/Write',
+      WriteRequest,
+      WriteResponse,
+      async (requests, metadata) => {
+        route(metadata);
+        return writeBlob(store, requests, calls, quirks.earlyCommittedSize);
+      },
+    ),
+  ]);
+  return { channel, plain, calls, routes };
+}
+
+async function writeBlob(
+  store: ReturnType<typeof withEmptyBlob>,
+  requests: AsyncIterable<WriteRequest>,
+  calls: string[],
+  earlyCommittedSize: number | undefined,
+): Promise<WriteResponse> {
+  let digest: Digest | undefined;
+  const parts: Uint8Array[] = [];
+  let expectedOffset = 0;
+  for await (const { resourceName, writeOffset, data, finishWrite } of requests) {
+    digest ??= digestOfName(parseWriteName(resourceName), announced);
+    calls.push(`write ${data.length} at ${writeOffset}${finishWrite ? ', finished' : ''}`);
+    if (earlyCommittedSize !== undefined) {
+      return WriteResponse.fromPartial({ committedSize: earlyCommittedSize });
+    }
+    if (writeOffset !== expectedOffset) {
+      throw new StatusError(Code.INVALID_ARGUMENT, `offset ${writeOffset}`);
+    }
+    expectedOffset += data.length;
+    parts.push(data);
+    if (finishWrite) {
+      await store.write(digest, chunksOf(Buffer.concat(parts)), never);
+      return WriteResponse.fromPartial({ committedSize: digest.sizeBytes });
+    }
+  }
+  throw new StatusError(Code.INVALID_ARGUMENT, 'the write was not finished');
+}
+
+function digestsOf(messages: readonly DigestMessage[], value: DigestFunction_Value): Digest[] {
+  const digestFunction = announced.resolve(value, messages[0]?.hash);
+  return messages.map((message) => Digest.fromMessage(digestFunction, message, 'digest'));
+}
+
+async function settled(work: () => Promise<Uint8Array>) {
+  try {
+    return { data: await work(), status: { code: Code.OK } };
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    return { status: { code, message } };
+  }
+}
