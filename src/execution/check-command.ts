@@ -1,0 +1,67 @@
+import { Code, StatusError } from '../base/status.ts';
+import type {
+  Command,
+  Platform_Property,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { supportedNodeProperties } from '../tree/node-properties.ts';
+import { resolveInRoot } from '../tree/output-path.ts';
+
+/**
+ * Fails with INVALID_ARGUMENT when no worker could run the command, whatever its inputs: better now than
+ * after a wait in the queue (ACT-29). The order of its lists is taken as it is (ACT-12, ACT-18).
+ */
+export function checkCommand(command: Command): void {
+  if ((command.arguments[0] ?? '') === '') throw refused('the command has no arguments');
+  for (const argument of command.arguments) {
+    if (argument.includes('\0')) throw refused(`the argument ${quoted(argument)} has a NUL in it`);
+  }
+  for (const { name, value } of command.environmentVariables) {
+    if (name === '' || name.includes('=') || name.includes('\0') || value.includes('\0')) {
+      throw refused(`the environment variable ${quoted(name)} cannot be set`);
+    }
+  }
+  if (resolveInRoot('', command.workingDirectory) === undefined) {
+    throw refused(
+      `the working directory ${quoted(command.workingDirectory)} is outside the input root`,
+    );
+  }
+  const outputs =
+    command.outputPaths.length > 0
+      ? command.outputPaths
+      : [...command.outputFiles, ...command.outputDirectories];
+  for (const output of outputs) checkOutputPath(command.workingDirectory, output);
+  const supported: readonly string[] = supportedNodeProperties;
+  for (const name of command.outputNodeProperties) {
+    if (!supported.includes(name)) {
+      throw refused(
+        `the output node property ${quoted(name)} is unknown; known are ${supported.join(', ')}`,
+      );
+    }
+  }
+}
+
+/** Fails with INVALID_ARGUMENT when properties of the standard lexicon contradict themselves (ACT-07). */
+export function checkPlatform(properties: readonly Platform_Property[]): void {
+  const families = new Set(
+    properties.filter(({ name }) => name === 'OSFamily').map(({ value }) => value),
+  );
+  if (families.size > 1)
+    throw refused(`OSFamily cannot be all of ${[...families].map(quoted).join()}`);
+}
+
+function checkOutputPath(workingDirectory: string, output: string): void {
+  if (output.startsWith('/') || output.endsWith('/')) {
+    throw refused(`the output path ${quoted(output)} starts or ends with a slash`);
+  }
+  if (resolveInRoot(workingDirectory, output) === undefined) {
+    throw refused(`the output path ${quoted(output)} is outside the input root`);
+  }
+}
+
+function refused(why: string): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, why);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 200));
+}

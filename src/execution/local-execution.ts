@@ -1,0 +1,140 @@
+import type { ActionCache } from '../action-cache/action-cache.ts';
+import { inlineContents } from '../action-cache/inline-contents.ts';
+import { Permits } from '../base/permits.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import {
+  type Action,
+  ExecuteResponse,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { ActionRequest, Operations, OperationState } from '../scheduler/operations.ts';
+import { DirectoryCache } from '../tree/directory-cache.ts';
+import { missingBlobs } from '../tree/missing-blobs.ts';
+import { timeoutMsOf } from './action-timeout.ts';
+import { checkCommand, checkPlatform } from './check-command.ts';
+import { findMissingInputs } from './check-inputs.ts';
+import type { ExecuteOptions, Execution } from './execution.ts';
+import type { ExecutionOptions } from './execution-options.ts';
+import { failedResponse } from './failed-response.ts';
+import { findAction, findCommand } from './find-message.ts';
+
+export interface ExecutionDependencies {
+  /** The blobs of an instance. */
+  readonly blobsOf: (instanceName: string) => BlobStore;
+  /** The action cache of an instance; gives complete results only (AC-04). */
+  readonly actionsOf: (instanceName: string) => ActionCache;
+  readonly operations: Operations;
+  readonly options: ExecutionOptions;
+}
+
+/** What is to become of an action: it ends at once, or it runs. */
+interface Prepared {
+  readonly request: ActionRequest;
+  readonly response?: ExecuteResponse;
+}
+
+/**
+ * Runs actions on the workers of this server's scheduler. What can be known of an action without running
+ * it is looked at first: whether its result is cached, whether its inputs are stored and make sense.
+ */
+export class LocalExecution implements Execution {
+  readonly #dependencies: ExecutionDependencies;
+  readonly #preparations: Permits;
+  readonly #directories: DirectoryCache;
+
+  constructor(dependencies: ExecutionDependencies) {
+    this.#dependencies = dependencies;
+    this.#preparations = new Permits(dependencies.options.preparationsMax);
+    this.#directories = new DirectoryCache(dependencies.options.directoryCacheSizeBytes);
+  }
+
+  /**
+   * Fails before there is an operation when the action or its inputs are malformed (EXE-12). Missing
+   * blobs are told by an operation that is done: some clients lose the details of an error (EXE-13).
+   */
+  async *execute(options: ExecuteOptions, signal: AbortSignal): AsyncIterable<OperationState> {
+    const { operations, blobsOf } = this.#dependencies;
+    const prepare = () => this.#prepare(options, signal);
+    const { request, response } = await this.#preparations.hold(prepare, signal);
+    const { name } = response
+      ? await operations.complete(request, response)
+      : await operations.enqueue(request);
+    for await (const state of operations.watch(name, signal)) {
+      const result = state.response?.result;
+      if (!result) {
+        yield state;
+        continue;
+      }
+      const { action, instanceName } = options;
+      const blobs = blobsOf(instanceName);
+      const inlined = await inlineContents(result, options, action.function, blobs, signal);
+      yield { ...state, response: { ...state.response, result: inlined } };
+    }
+  }
+
+  wait(name: string, signal: AbortSignal): AsyncIterable<OperationState> {
+    return this.#dependencies.operations.watch(name, signal);
+  }
+
+  cancel(name: string): Promise<void> {
+    return this.#dependencies.operations.cancel(name);
+  }
+
+  async #prepare(options: ExecuteOptions, signal: AbortSignal): Promise<Prepared> {
+    const limits = this.#dependencies.options;
+    const blobs = this.#dependencies.blobsOf(options.instanceName);
+    const found = await findAction(options.action, blobs, limits.actionSizeBytesMax, signal);
+    if (!found) {
+      const request = requestOf(options, undefined, limits.defaultTimeoutMs);
+      return { request, response: failedResponse(missingBlobs([options.action])) };
+    }
+    const timeoutMs = timeoutMsOf(found.action.timeout, limits);
+    const request = requestOf(options, found.action, timeoutMs);
+    const cached = await this.#findCached(options, found.action, signal);
+    if (cached) return { request, response: cached };
+
+    const command = await findCommand(found.command, blobs, limits.commandSizeBytesMax, signal);
+    if (command) checkCommand(command);
+    const properties = (found.action.platform ?? command?.platform)?.properties ?? [];
+    checkPlatform(properties);
+    const missing = await findMissingInputs(
+      found.inputRoot,
+      command?.workingDirectory,
+      blobs,
+      this.#directories,
+      limits,
+      signal,
+    );
+    const all = command ? missing : [found.command, ...missing];
+    if (all.length > 0) return { request, response: failedResponse(missingBlobs(all)) };
+    return { request: { ...request, properties } };
+  }
+
+  /** The operation's end if its result is in the action cache and the client takes it (EXE-31, EXE-57). */
+  async #findCached(
+    { instanceName, action, skipCacheLookup }: ExecuteOptions,
+    { doNotCache }: Action,
+    signal: AbortSignal,
+  ): Promise<ExecuteResponse | undefined> {
+    if (skipCacheLookup || doNotCache) return undefined;
+    const result = await this.#dependencies.actionsOf(instanceName).find(action, signal);
+    // fromPartial would drop the fields of the result that are unknown here (AC-25).
+    return result && { ...ExecuteResponse.fromPartial({ cachedResult: true }), result };
+  }
+}
+
+/** The properties are those of the action; the command's are looked at where the action has none (ACT-03). */
+function requestOf(
+  options: ExecuteOptions,
+  action: Action | undefined,
+  timeoutMs: number,
+): ActionRequest {
+  return {
+    instanceName: options.instanceName,
+    action: options.action,
+    timeoutMs,
+    doNotCache: action?.doNotCache ?? false,
+    priority: options.priority,
+    properties: action?.platform?.properties ?? [],
+    requestMetadata: options.requestMetadata,
+  };
+}

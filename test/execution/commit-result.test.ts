@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { Code } from '../../src/base/status.ts';
+import { sha256 } from '../../src/digest/digest-functions.ts';
+import type {
+  DeepPartial,
+  ExecuteResponse,
+} from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { blobOf } from '../support/blob-of.ts';
+import { never } from '../support/never.ts';
+import { ExecutionRig } from './rig.ts';
+
+/** Runs one action to the response a worker gives; how its operation ends, and what is cached. */
+async function runTo(
+  t: TestContext,
+  response: DeepPartial<ExecuteResponse>,
+  { doNotCache = false } = {},
+) {
+  const rig = new ExecutionRig(t);
+  rig.serve(t, () => response);
+  const action = await rig.putAction({ doNotCache });
+  await rig.blobs.put('stored', sha256);
+  const ended = await rig.end(action);
+  return { ended, cached: await rig.actions.find(action, never) };
+}
+
+const stored = blobOf('stored').digest.toMessage();
+const lost = blobOf('lost').digest.toMessage();
+
+test('EXE-38: a result of a command that exited with 0 is cached when the operation is done', async (t) => {
+  const { ended, cached } = await runTo(t, { result: { stdoutDigest: stored } });
+  assert.equal(cached?.stdoutDigest?.hash, stored.hash);
+  assert.deepEqual(ended.result, cached);
+});
+
+test('EXE-46, AC-20: a result always has metadata', async (t) => {
+  const { ended, cached } = await runTo(t, { result: {} });
+  assert.equal(ended.result?.executionMetadata?.worker, 'unknown');
+  assert.ok(cached?.executionMetadata);
+});
+
+test('EXE-33, EXE-47: a command that failed is an answer, and is not cached', async (t) => {
+  const { ended, cached } = await runTo(t, { result: { exitCode: 3, stdoutDigest: stored } });
+  assert.equal(ended.result?.exitCode, 3);
+  assert.equal(cached, undefined);
+});
+
+test('EXE-33, EXE-48: an action that did not finish keeps what is known, and is not cached', async (t) => {
+  const status = { code: Code.DEADLINE_EXCEEDED, message: 'execution timeout exceeded' };
+  const { ended, cached } = await runTo(t, { status, result: { stdoutDigest: lost } });
+  assert.equal(ended.status?.message, 'execution timeout exceeded');
+  assert.equal(ended.result?.stdoutDigest?.hash, lost.hash);
+  assert.equal(cached, undefined);
+});
+
+test('EXE-33, EXE-35: an action that must not be cached is not', async (t) => {
+  const { ended, cached } = await runTo(t, { result: {} }, { doNotCache: true });
+  assert.ok(ended.result);
+  assert.equal(cached, undefined);
+});
+
+test('EXE-38, AC-14: a result whose outputs are gone is no answer, but can be tried again', async (t) => {
+  const { ended, cached } = await runTo(t, {
+    result: { outputFiles: [{ path: 'f', digest: lost }] },
+  });
+  assert.equal(ended.status?.code, Code.UNAVAILABLE);
+  assert.equal(ended.result, undefined);
+  assert.equal(cached, undefined);
+});
+
+test('EXE-11, EXE-46: a worker that reports nonsense is our own failure', async (t) => {
+  for (const response of [{}, { result: { stdoutDigest: { hash: 'x', sizeBytes: 1 } } }]) {
+    const { ended, cached } = await runTo(t, response);
+    assert.equal(ended.status?.code, Code.INTERNAL);
+    assert.equal(cached, undefined);
+  }
+});
+
+test('a result too large for the cache is handed out all the same', async (t) => {
+  const target = 't'.repeat(5_000_000);
+  const { ended, cached } = await runTo(t, { result: { outputSymlinks: [{ path: 'l', target }] } });
+  assert.equal(ended.result?.outputSymlinks.length, 1);
+  assert.equal(cached, undefined);
+});
