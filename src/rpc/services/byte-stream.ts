@@ -9,7 +9,7 @@ import {
 } from '../../proto/google/bytestream/bytestream.ts';
 import type { Instances } from '../instances.ts';
 import { type Call, clientStream, serverStream, type Service, unary } from '../method.ts';
-import { type NamedBlob, resolveName } from '../named-blob.ts';
+import { resolveName } from '../named-blob.ts';
 import { readBlob } from './read-blob.ts';
 import { writeBlob } from './write-blob.ts';
 
@@ -30,23 +30,11 @@ export function byteStream(instances: Instances): Service {
       `${servicePath}/QueryWriteStatus`,
       QueryWriteStatusRequest,
       QueryWriteStatusResponse,
+      // An unknown upload is no error: Bazel asks before each retry (BS-62).
       async ({ resourceName }, call) => {
-        const blob = resolve(resourceName, parseWriteName(resourceName), call);
-        return queryWriteStatus(blob, call.signal);
+        const { instance, digest } = resolve(resourceName, parseWriteName(resourceName), call);
+        return instance.uploads.status(resourceName, digest, call.signal);
       },
     ),
   ];
-}
-
-/**
- * An upload that is not known has committed nothing: Bazel asks before each retry, and fails the build
- * on NOT_FOUND (BS-61, BS-62).
- */
-async function queryWriteStatus(
-  { instance, digest }: NamedBlob,
-  signal: AbortSignal,
-): Promise<QueryWriteStatusResponse> {
-  const [missing] = await instance.blobs.findMissing([digest], signal);
-  if (!missing) return { committedSize: digest.sizeBytes, complete: true };
-  return { committedSize: 0, complete: false };
 }

@@ -22,24 +22,57 @@ export async function writeBlob(
   const requests = await WriteRequests.open(messages);
   const blob = resolve(requests.resourceName);
   const { instance, digest, compressor } = blob;
-  const compressed = compressor !== 'identity';
   checkBlobSize(digest, instance.limits);
   const [missing] = await instance.blobs.findMissing([digest], call.signal);
-  if (!missing) return { committedSize: compressed ? -1 : digest.sizeBytes };
+  if (compressor === 'identity') {
+    if (!missing) return { committedSize: digest.sizeBytes };
+    return { committedSize: await writePlain(requests, blob, call.signal) };
+  }
+  if (!missing) return { committedSize: -1 };
+  return { committedSize: await writeCompressed(requests, blob, call) };
+}
+
+/** The size that is committed: the blob's, or less when the client stopped before its end (BS-34). */
+async function writePlain(
+  requests: WriteRequests,
+  { instance, digest, resourceName }: NamedBlob,
+  signal: AbortSignal,
+): Promise<number> {
+  const upload = await instance.uploads.attach(resourceName, digest, requests.firstOffset, signal);
+  const feed = async () => {
+    for await (const chunk of requests.data()) {
+      if (!(await upload.push(chunk))) return;
+    }
+    if (requests.finished) await upload.finish();
+  };
+  try {
+    const fed = feed();
+    // Another upload may store the blob while this client is silent.
+    const stored = upload.stored.then(() => true);
+    return (await Promise.race([stored, fed.then(() => requests.finished)]))
+      ? digest.sizeBytes
+      : upload.committedSize();
+  } finally {
+    upload.detach();
+  }
+}
+
+/** What the client expects as the committed size. A compressed upload cannot be resumed (BS-48). */
+async function writeCompressed(
+  requests: WriteRequests,
+  { instance, digest }: NamedBlob,
+  { signal, requestMetadata }: Call,
+): Promise<number> {
   if (requests.firstOffset !== 0) {
     throw new StatusError(
       Code.OUT_OF_RANGE,
       `the upload of ${digest} starts at ${requests.firstOffset}, but 0 bytes are committed`,
     );
   }
-  const data = finishedData(requests);
-  await instance.blobs.write(digest, compressed ? decompress(data) : data, call.signal);
-  if (!compressed) return { committedSize: digest.sizeBytes };
-  if (!requests.finished) return { committedSize: -1 };
-  const tool = call.requestMetadata?.toolDetails?.toolName ?? '';
-  return {
-    committedSize: toolsThatWantTheBlobSize.has(tool) ? digest.sizeBytes : requests.receivedBytes,
-  };
+  await instance.blobs.write(digest, decompress(finishedData(requests)), signal);
+  if (!requests.finished) return -1;
+  const tool = requestMetadata?.toolDetails?.toolName ?? '';
+  return toolsThatWantTheBlobSize.has(tool) ? digest.sizeBytes : requests.receivedBytes;
 }
 
 /** The data, if the client says that it is all: else nothing may be stored (BS-34). */

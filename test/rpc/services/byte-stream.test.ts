@@ -227,10 +227,30 @@ describe('Write', () => {
     assert.equal(await write([first, { writeOffset: size, finishWrite: true }]), size);
   });
 
-  it('BS-34: without finish_write nothing is stored', async (t) => {
+  it('BS-34: without finish_write nothing is stored, and the committed size is answered', async (t) => {
     const { write, isPresent } = await start(t);
-    await assert.rejects(write([{ resourceName: plainName, data: bytes }]), invalid);
+    assert.equal(await write([{ resourceName: plainName, data: bytes }]), size);
+    await assert.rejects(
+      write([{ resourceName: zstdName, data: zstdCompressSync(bytes) }]),
+      invalid,
+    );
     assert.equal(await isPresent(), false);
+  });
+
+  it('BS-45, BS-60: an upload goes on where it was left', async (t) => {
+    const { write, query, isPresent } = await start(t);
+    assert.equal(await write([{ resourceName: plainName, data: bytes.subarray(0, 100) }]), 100);
+    const { committedSize, complete } = await query(plainName);
+    assert.deepEqual({ committedSize, complete }, { committedSize: 100, complete: false });
+    const rest = { writeOffset: 100, data: bytes.subarray(100), finishWrite: true };
+    assert.equal(await write([{ resourceName: plainName, ...rest }]), size);
+    assert.ok(await isPresent());
+  });
+
+  it('BS-46: an upload that was left may begin again', async (t) => {
+    const { write, upload } = await start(t);
+    await write([{ resourceName: plainName, data: bytes.subarray(0, 100) }]);
+    assert.equal(await upload(plainName, bytes), size);
   });
 
   it('BS-39, BS-40: a blob that is there is answered at once, while the client still sends', async (t) => {
@@ -253,8 +273,7 @@ describe('Write', () => {
     const { call, response } = client.clientStream(`${path}/Write`, WriteRequest, WriteResponse);
     call.write(WriteRequest.fromPartial({ resourceName: plainName, data: bytes.subarray(0, 10) }));
     await put();
-    call.write(WriteRequest.fromPartial({ writeOffset: 10, data: bytes.subarray(10) }));
-    assert.equal((await response).committedSize, size);
+    assert.equal((await response).committedSize, size, 'though the client is silent');
   });
 
   it('BS-43: a blob above the limit is refused by its name', async (t) => {
