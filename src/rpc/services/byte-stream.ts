@@ -3,10 +3,10 @@ import {
   QueryWriteStatusRequest,
   QueryWriteStatusResponse,
   ReadRequest,
-  ReadResponse,
   WriteRequest,
   WriteResponse,
 } from '../../proto/google/bytestream/bytestream.ts';
+import { readResponseType } from '../byte-stream-messages.ts';
 import type { Instances } from '../instances.ts';
 import { type Call, clientStream, serverStream, type Service, unary } from '../method.ts';
 import { resolveName } from '../named-blob.ts';
@@ -19,7 +19,7 @@ export function byteStream(instances: Instances): Service {
   const resolve = (resourceName: string, parsed: ReadName, call: Call) =>
     resolveName(instances, resourceName, parsed, call);
   return [
-    serverStream(`${servicePath}/Read`, ReadRequest, ReadResponse, (request, call) => {
+    serverStream(`${servicePath}/Read`, ReadRequest, readResponseType, (request, call) => {
       const { resourceName } = request;
       return readBlob(resolve(resourceName, parseReadName(resourceName), call), request, call);
     }),

@@ -129,5 +129,5 @@ async function collectChecked(
     parts.push(chunk);
   }
   check.finish();
-  return Buffer.concat(parts);
+  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
 }

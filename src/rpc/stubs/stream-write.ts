@@ -2,14 +2,15 @@ import type { Chunks } from '../../base/chunks.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { formatWriteName } from '../../digest/resource-name.ts';
-import { WriteRequest, WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
+import { type WriteRequest, WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
+import { writeRequestType } from '../byte-stream-messages.ts';
 import type { Rpc } from './channel.ts';
 import type { RemoteBlobs } from './remote-blobs.ts';
 import { routingHeader } from './routing-header.ts';
 
 const rpc: Rpc<WriteRequest, WriteResponse> = {
   path: '/google.bytestream.ByteStream/Write',
-  request: WriteRequest,
+  request: writeRequestType,
   response: WriteResponse,
 };
 
