@@ -88,8 +88,8 @@ interface FoundFolder {
 /**
  * Reads a folder into canonical Directory messages (DIR-03, DIR-04): links are kept as they are and
  * never followed, and a file is executable when its owner may execute it (RES-04). Fails with
- * INVALID_ARGUMENT, naming the path, for a name that is not UTF-8 or a special file that is refused,
- * and with RESOURCE_EXHAUSTED beyond a limit.
+ * INVALID_ARGUMENT, naming the path, for a name that is not UTF-8, a special file that is refused, and
+ * a folder beyond a limit.
  */
 export async function scanFolder(
   folder: string,
@@ -133,7 +133,7 @@ async function findAll(
   for (const folder of folders) {
     signal.throwIfAborted();
     if (folder.depth > options.depthMax) {
-      throw tooLarge(root, `deeper than ${options.depthMax} levels, at ${folder.path}`);
+      throw tooLarge(root, `more than ${options.depthMax} levels`);
     }
     const entries = await readdir(folder.path, { withFileTypes: true, encoding: 'buffer' });
     left.entries -= entries.length;
@@ -227,7 +227,7 @@ function text(bytes: Buffer, what: string): string {
 }
 
 function tooLarge(root: string, why: string): StatusError {
-  return new StatusError(Code.RESOURCE_EXHAUSTED, `folder ${root} has ${why}`);
+  return new StatusError(Code.INVALID_ARGUMENT, `folder ${root} has ${why}, the limit here`);
 }
 
 function known<T>(value: T | undefined): T {

@@ -1,0 +1,240 @@
+import { rmSync } from 'node:fs';
+import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { concurrently } from '../base/concurrently.ts';
+import type { NewId } from '../base/id.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import {
+  type HeldFiles,
+  type InputFile,
+  type InputFiles,
+  inputModeOf,
+  inputTime,
+} from '../tree/input-files.ts';
+import { digestOfFile } from '../tree/file-chunks.ts';
+
+export interface FileCacheOptions {
+  /** Files nobody uses go once there are more bytes than this. */
+  readonly bytesMax: number;
+  /** Downloads at once for one input root: enough to hide a round trip. */
+  readonly downloadsMax: number;
+  readonly newId: NewId;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Actions that hold it; it stays while there are any. */
+  holders: number;
+  /** Settles once the file is on the disk and known to be right; undefined before the first use. */
+  ready: Promise<void> | undefined;
+  isReady: boolean;
+  /** Aborts the download when nobody waits for it any more. */
+  readonly stop: AbortController;
+}
+
+/**
+ * The files of blobs on this disk, shared by all slots and kept across restarts: what input roots are
+ * linked to or copied from. A blob is fetched once, however many want it; a file is written under another
+ * name, closed and renamed, and never changed after (WRK-03, N5). Executables are files of their own.
+ */
+export class FileCache implements InputFiles {
+  readonly #folder: string;
+  readonly #options: FileCacheOptions;
+  /** By file name, the ones used last at the end. */
+  readonly #entries = new Map<string, Entry>();
+  #sizeBytes = 0;
+
+  private constructor(folder: string, options: FileCacheOptions) {
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  /** Takes over what an earlier process left in `folder`; each file is checked before its first use. */
+  static async open(folder: string, options: FileCacheOptions): Promise<FileCache> {
+    const cache = new FileCache(folder, options);
+    await rm(cache.#temporary, { recursive: true, force: true });
+    await mkdir(cache.#temporary, { recursive: true });
+    for (const shard of shards) {
+      await mkdir(path.join(folder, shard), { recursive: true });
+      for (const name of await readdir(path.join(folder, shard))) {
+        const sizeBytes = Number(/^[0-9a-f]+-[A-Z0-9]+-(\d+)(?:-x)?$/.exec(name)?.[1] ?? 0);
+        cache.#add(newEntry(name, sizeBytes));
+      }
+    }
+    cache.#evict();
+    return cache;
+  }
+
+  /** Bytes of all its files. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  async hold(
+    wanted: readonly InputFile[],
+    blobs: BlobStore,
+    signal: AbortSignal,
+  ): Promise<HeldFiles> {
+    const distinct = new Map(wanted.map((file) => [nameOf(file), file]));
+    const held = new Map<string, Entry>();
+    const missing = new Set<string>();
+    const release = () => {
+      for (const entry of held.values()) this.#letGo(entry);
+      held.clear();
+      this.#evict();
+    };
+    const holdOne = async (file: InputFile, either: AbortSignal) => {
+      const entry = this.#entryOf(file, blobs);
+      held.set(nameOf(file), entry);
+      try {
+        await settled(entry.ready ?? Promise.resolve(), either);
+      } catch (error) {
+        if (!(error instanceof StatusError) || error.code !== Code.NOT_FOUND) throw error;
+        missing.add(nameOf(file));
+      }
+    };
+    try {
+      await concurrently(distinct.values(), this.#options.downloadsMax, holdOne, signal);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return {
+      pathOf: (file) => this.#pathOf(nameOf(file)),
+      missing: [...missing].flatMap((name) => distinct.get(name)?.digest ?? []),
+      release,
+    };
+  }
+
+  /** The entry of a file, held once more and used just now. */
+  #entryOf(file: InputFile, blobs: BlobStore): Entry {
+    const name = nameOf(file);
+    const known = this.#entries.get(name);
+    if (known) this.#forget(known);
+    const entry = known ?? newEntry(name, file.digest.sizeBytes);
+    this.#add(entry);
+    entry.holders++;
+    entry.ready ??= this.#load(entry, known !== undefined, file, blobs);
+    return entry;
+  }
+
+  async #load(entry: Entry, isThere: boolean, file: InputFile, blobs: BlobStore): Promise<void> {
+    const { signal } = entry.stop;
+    try {
+      if (!isThere || !(await this.#isIntact(entry.name, file, signal))) {
+        await this.#download(entry.name, file, blobs, signal);
+      }
+      entry.isReady = true;
+    } catch (error) {
+      this.#forget(entry);
+      throw error;
+    }
+  }
+
+  #letGo(entry: Entry): void {
+    entry.holders--;
+    if (entry.holders > 0 || entry.isReady) return;
+    this.#forget(entry);
+    entry.stop.abort();
+  }
+
+  #add(entry: Entry): void {
+    this.#entries.set(entry.name, entry);
+    this.#sizeBytes += entry.sizeBytes;
+  }
+
+  #forget(entry: Entry): void {
+    if (this.#entries.get(entry.name) !== entry) return;
+    this.#entries.delete(entry.name);
+    this.#sizeBytes -= entry.sizeBytes;
+  }
+
+  /** A power cut, or a hand, may have changed what an earlier process left. */
+  async #isIntact(name: string, file: InputFile, signal: AbortSignal): Promise<boolean> {
+    try {
+      const { mode } = await stat(this.#pathOf(name));
+      if ((mode & 0o777) !== inputModeOf(file.isExecutable)) return false;
+      const digest = await digestOfFile(this.#pathOf(name), file.digest.function, signal);
+      return digest.equals(file.digest);
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+  }
+
+  async #download(
+    name: string,
+    { digest, isExecutable }: InputFile,
+    blobs: BlobStore,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const temporary = path.join(this.#temporary, this.#options.newId());
+    try {
+      const hasher = digest.function.createHasher(digest.sizeBytes);
+      const file = await open(temporary, 'wx');
+      try {
+        for await (const chunk of blobs.read(digest, 0, signal)) {
+          hasher.update(chunk);
+          await file.writeFile(chunk);
+        }
+        await file.utimes(inputTime, inputTime);
+      } finally {
+        await file.close();
+      }
+      if (hasher.digest() !== digest.hash) {
+        throw new StatusError(Code.INTERNAL, `blob ${digest} arrived with other bytes`);
+      }
+      await chmod(temporary, inputModeOf(isExecutable));
+      await rename(temporary, this.#pathOf(name));
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /**
+   * Removes what was not used for the longest time, until the rest is within the limit. At once, so that
+   * a file that comes back meanwhile is not taken for the one that goes.
+   */
+  #evict(): void {
+    for (const entry of this.#entries.values()) {
+      if (this.#sizeBytes <= this.#options.bytesMax) return;
+      if (entry.holders > 0) continue;
+      this.#forget(entry);
+      rmSync(this.#pathOf(entry.name), { force: true });
+    }
+  }
+
+  get #temporary(): string {
+    return path.join(this.#folder, 'tmp');
+  }
+
+  #pathOf(name: string): string {
+    return path.join(this.#folder, name.slice(0, 2), name);
+  }
+}
+
+/** Few enough entries in each folder for every file system. */
+const shards = Array.from({ length: 256 }, (_, shard) => shard.toString(16).padStart(2, '0'));
+
+/** Says all of the blob, so that a restart needs to read no file. */
+function nameOf({ digest, isExecutable }: InputFile): string {
+  return `${digest.hash}-${digest.function.name}-${digest.sizeBytes}${isExecutable ? '-x' : ''}`;
+}
+
+function newEntry(name: string, sizeBytes: number): Entry {
+  const stop = new AbortController();
+  return { name, sizeBytes, holders: 0, ready: undefined, isReady: false, stop };
+}
+
+/** Waits for `promise`, but no longer than until `signal` aborts. */
+function settled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { type Chunks, chunksOf } from '../../src/base/chunks.ts';
+import { newId } from '../../src/base/id.ts';
+import { Code } from '../../src/base/status.ts';
+import { sha256 } from '../../src/digest/digest-functions.ts';
+import type { Digest } from '../../src/digest/digest.ts';
+import { FileCache } from '../../src/worker/file-cache.ts';
+import { blobOf } from '../support/blob-of.ts';
+import { PlainBlobStore } from '../support/memory-blob-store.ts';
+import { never } from '../support/never.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+/** Counts reads, and holds them back while its gate is shut. */
+class GatedBlobStore extends PlainBlobStore {
+  readonly reads: string[] = [];
+  readonly aborted: string[] = [];
+  readonly started = Promise.withResolvers<void>();
+  gate = Promise.resolve();
+
+  override async *read(digest: Digest, offset: number, signal?: AbortSignal): Chunks {
+    this.reads.push(digest.hash);
+    signal?.addEventListener('abort', () => this.aborted.push(digest.hash));
+    this.started.resolve();
+    await this.gate;
+    signal?.throwIfAborted();
+    yield* super.read(digest, offset);
+  }
+}
+
+const hashes = (digests: readonly Digest[]) => digests.map(({ hash }) => hash).toSorted();
+
+async function bench(t: TestContext, bytesMax = 1_000) {
+  const folder = path.join(tempDir(t), 'files');
+  const open = () => FileCache.open(folder, { bytesMax, downloadsMax: 4, newId });
+  const store = new GatedBlobStore();
+  const file = async (content: string, isExecutable = false) => ({
+    digest: await store.put(content, sha256),
+    isExecutable,
+  });
+  return { folder, open, store, file, cache: await open() };
+}
+
+describe('a file cache', () => {
+  it('WRK-04: gives files that nobody may write, and executables of their own', async (t) => {
+    const { cache, store, file } = await bench(t);
+    const [plain, program] = [await file('a'), await file('a', true)];
+    const held = await cache.hold([plain, program], store, never);
+    const [one, two] = [held.pathOf(plain), held.pathOf(program)];
+    assert.equal(readFileSync(one, 'utf8') + readFileSync(two, 'utf8'), 'aa');
+    assert.deepEqual([statSync(one).mode & 0o777, statSync(two).mode & 0o777], [0o444, 0o555]);
+    assert.notEqual(statSync(one).ino, statSync(two).ino);
+    assert.equal(statSync(one).mtime.toISOString(), '2000-01-01T00:00:00.000Z');
+    held.release();
+  });
+
+  it('DIR-17: fetches a blob once, also when several want it at the same time', async (t) => {
+    const { cache, store, file } = await bench(t);
+    const wanted = [await file('a'), await file('a'), await file('b')];
+    const holds = await Promise.all([
+      cache.hold(wanted, store, never),
+      cache.hold(wanted, store, never),
+    ]);
+    await cache.hold(wanted, store, never);
+    assert.equal(store.reads.length, 2);
+    for (const held of holds) held.release();
+  });
+
+  it('keeps a download going for who still wants it when another gives up', async (t) => {
+    const { cache, store, file } = await bench(t);
+    const wanted = [await file('a')];
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const stop = new AbortController();
+    const first = cache.hold(wanted, store, stop.signal);
+    const second = cache.hold(wanted, store, never);
+    await store.started.promise;
+    stop.abort();
+    await assert.rejects(first, { name: 'AbortError' });
+    gate.resolve();
+    assert.equal(readFileSync((await second).pathOf(wanted[0] as never), 'utf8'), 'a');
+    assert.equal(store.reads.length, 1);
+  });
+
+  it('stops a download that nobody wants any more, and starts it again', async (t) => {
+    const { cache, store, file } = await bench(t);
+    const wanted = [await file('a')];
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const stop = new AbortController();
+    const first = cache.hold(wanted, store, stop.signal);
+    await store.started.promise;
+    stop.abort();
+    await assert.rejects(first, { name: 'AbortError' });
+    assert.equal(store.aborted.length, 1);
+    const second = cache.hold(wanted, store, never);
+    gate.resolve();
+    (await second).release();
+    assert.equal(store.reads.length, 2);
+  });
+
+  it('tells every blob that the store lacks', async (t) => {
+    const { cache, store, file } = await bench(t);
+    const lost = ['x', 'y'].map((content) => ({
+      digest: blobOf(content).digest,
+      isExecutable: false,
+    }));
+    const held = await cache.hold([...lost, await file('a')], store, never);
+    assert.deepEqual(hashes(held.missing), hashes(lost.map(({ digest }) => digest)));
+    held.release();
+    await store.put('x', sha256);
+    assert.deepEqual((await cache.hold(lost, store, never)).missing.length, 1);
+  });
+
+  it('WRK-05: keeps nothing of a blob that arrives with other bytes', async (t) => {
+    const { cache, store, folder } = await bench(t);
+    const { digest } = blobOf('right');
+    store.blobs.set(digest.key, Buffer.from('wrong'));
+    const wanted = [{ digest, isExecutable: false }];
+    await assert.rejects(cache.hold(wanted, store, never), { code: Code.INTERNAL });
+    assert.equal(cache.sizeBytes, 0);
+    assert.deepEqual(readdirSync(path.join(folder, 'tmp')), []);
+    await store.write(digest, chunksOf(Buffer.from('right')));
+    assert.deepEqual((await cache.hold(wanted, store, never)).missing, []);
+  });
+
+  it('keeps to its size: what was used last stays, and what is in use', async (t) => {
+    const { cache, store, file } = await bench(t, 12);
+    const [a, b, c, d] = [
+      await file('aaaa'),
+      await file('bbbb'),
+      await file('cccc'),
+      await file('d'),
+    ];
+    const heldA = await cache.hold([a], store, never);
+    for (const one of [b, c, b, d]) (await cache.hold([one], store, never)).release();
+    assert.equal(cache.sizeBytes, 9);
+    assert.ok(existsSync(heldA.pathOf(a)) && existsSync(heldA.pathOf(b)));
+    assert.ok(!existsSync(heldA.pathOf(c)));
+    heldA.release();
+    assert.equal(store.reads.length, 4);
+  });
+
+  it('survives a restart, and trusts no file that was changed meanwhile', async (t) => {
+    const { cache, open, store, file, folder } = await bench(t);
+    const [good, bad, open0] = [await file('good'), await file('bad'), await file('mode')];
+    const held = await cache.hold([good, bad, open0], store, never);
+    chmodSync(held.pathOf(bad), 0o644);
+    writeFileSync(held.pathOf(bad), 'BAD');
+    chmodSync(held.pathOf(bad), 0o444);
+    chmodSync(held.pathOf(open0), 0o666);
+    writeFileSync(path.join(folder, 'tmp', 'half'), 'h');
+    const again = await open();
+    assert.equal(again.sizeBytes, 11);
+    const [before] = [store.reads.length];
+    const heldAgain = await again.hold([good, bad, open0], store, never);
+    assert.deepEqual(
+      store.reads.slice(before).toSorted(),
+      [bad.digest.hash, open0.digest.hash].toSorted(),
+    );
+    assert.equal(readFileSync(heldAgain.pathOf(bad), 'utf8'), 'bad');
+    assert.ok(!existsSync(path.join(folder, 'tmp', 'half')));
+  });
+});
