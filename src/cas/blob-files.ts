@@ -1,7 +1,16 @@
-import { renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import type { Chunks } from '../base/chunks.ts';
+import { type Chunks, chunksOf } from '../base/chunks.ts';
 import { StatusError } from '../base/status.ts';
 import { DirectorySync } from './directory-sync.ts';
 import type { StoredBlob } from './stored-blob.ts';
@@ -59,13 +68,39 @@ export class BlobFiles {
     return statSync(this.pathOf(blob), { throwIfNoEntry: false })?.ino;
   }
 
+  /**
+   * The bytes of a small blob, or undefined when its file is not there with the right size or the disk
+   * cannot read it. It does not wait: from the page cache this takes 10 µs, through the thread pool 70.
+   */
+  readSmall(blob: StoredBlob): Uint8Array | undefined {
+    const fd = openExisting(this.pathOf(blob));
+    if (fd === undefined) return undefined;
+    try {
+      const stats = fstatSync(fd);
+      if (!stats.isFile() || stats.size !== blob.sizeBytes) return undefined;
+      const buffer = Buffer.allocUnsafe(blob.sizeBytes);
+      let at = 0;
+      while (at < buffer.length) {
+        const bytesRead = readSync(fd, buffer, at, buffer.length - at, at);
+        if (bytesRead === 0) return undefined;
+        at += bytesRead;
+      }
+      return buffer;
+    } catch (thrown) {
+      if (codeOf(thrown) === 'EIO') return undefined;
+      throw thrown;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   open(blob: StoredBlob): Promise<FileHandle> {
     return open(this.pathOf(blob), 'r');
   }
 
   /** Writes all of `chunks` to a file in the incoming folder and gives its path; or leaves none. */
   async receive(chunks: Chunks): Promise<string> {
-    const file = path.join(this.incomingFolder, `${this.#incomingPrefix}${++this.#incoming}`);
+    const file = this.#nextIncoming();
     const handle = await onDisk(file, open(file, 'wx', 0o444));
     try {
       try {
@@ -81,15 +116,32 @@ export class BlobFiles {
     return file;
   }
 
+  /**
+   * Writes a small blob to a file in the incoming folder and gives its path. What need not reach the
+   * disk at once goes to the page cache without a wait, which is several times faster.
+   */
+  async receiveSmall(bytes: Uint8Array): Promise<string> {
+    if (this.#durability === 'full') return this.receive(chunksOf(bytes));
+    const file = this.#nextIncoming();
+    try {
+      writeFileSync(file, bytes, { flag: 'wx', mode: 0o444 });
+    } catch (thrown) {
+      rmSync(file, { force: true });
+      throw duringWrite(file, thrown);
+    }
+    return file;
+  }
+
   /** Moves an incoming file to where the blob belongs. */
   async publish(file: string, blob: StoredBlob): Promise<void> {
     const to = this.pathOf(blob);
     const folder = path.dirname(to);
     await this.#removals.get(to);
     try {
-      await rename(file, to);
+      if (this.#durability === 'full') await rename(file, to);
+      else renameSync(file, to);
     } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+      if (codeOf(thrown) !== 'ENOENT') throw duringWrite(to, thrown);
       await onDisk(folder, this.#makeFolder(folder));
       await onDisk(to, rename(file, to));
     }
@@ -131,6 +183,10 @@ export class BlobFiles {
     return to;
   }
 
+  #nextIncoming(): string {
+    return `${this.incomingFolder}/${this.#incomingPrefix}${++this.#incoming}`;
+  }
+
   /** Makes the folder and those above it, durably from the folder of all blobs downwards. */
   async #makeFolder(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true });
@@ -145,8 +201,25 @@ export class BlobFiles {
 /** A failing disk is told by its code and the place: RESOURCE_EXHAUSTED when it, or its inodes, ran out. */
 function onDisk<T>(place: string, work: Promise<T>): Promise<T> {
   return work.catch((thrown: unknown) => {
-    throw StatusError.during(`writing ${place}`, thrown);
+    throw duringWrite(place, thrown);
   });
+}
+
+function duringWrite(place: string, thrown: unknown): StatusError {
+  return StatusError.during(`writing ${place}`, thrown);
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  return (thrown as NodeJS.ErrnoException).code;
+}
+
+function openExisting(file: string): number | undefined {
+  try {
+    return openSync(file, 'r');
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT') return undefined;
+    throw thrown;
+  }
 }
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {

@@ -9,7 +9,7 @@ export class ConcurrentUploads {
     return {
       completed: completed.signal,
       complete: () => {
-        for (const upload of uploads) upload.abort();
+        for (const upload of uploads) if (upload !== completed) upload.abort();
       },
       end: () => {
         uploads.delete(completed);
@@ -19,8 +19,8 @@ export class ConcurrentUploads {
   }
 }
 
-export interface Upload {
-  /** Aborted once any upload of the blob is complete: what comes then is not needed. */
+interface Upload {
+  /** Aborted once another upload of the blob is complete: what comes then is not needed. */
   readonly completed: AbortSignal;
   /** Says that the blob is there. */
   complete(): void;

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type Chunks, chunksOf, collect } from '../base/chunks.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
-import type { Digest } from '../digest/digest.ts';
+import { Digest } from '../digest/digest.ts';
 import { blobNotFound, checkReadOffset } from './blob-errors.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -33,7 +33,7 @@ const sliceDigests = 500;
 /** What a read hands out at a time: large enough for full speed, small enough to hold a few. */
 const chunkBytes = 2 ** 20;
 
-/** Uploads up to this size are checked in memory before there is a file. */
+/** Blobs up to this size are read and written in one piece; an upload is checked before there is a file. */
 const smallBytes = 64 * 1024;
 
 /** The blobs of one instance as files on this disk. */
@@ -65,6 +65,11 @@ export class LocalBlobStore implements BlobStore {
     checkReadOffset(digest, offset);
     signal.throwIfAborted();
     const blob = storedBlob(this.#namespace, digest);
+    if (digest.sizeBytes <= smallBytes) {
+      const bytes = this.#readSmall(blob, digest);
+      yield* chunksOf(bytes.subarray(offset));
+      return;
+    }
     if (!this.#usePresent(blob)) throw blobNotFound(digest);
     const unpin = this.#disk.pins.pin(blob.path);
     try {
@@ -89,7 +94,7 @@ export class LocalBlobStore implements BlobStore {
       const release = await this.#disk.space.reserve(blob, signal);
       try {
         const arriving = checked(digest, untilAborted(chunks, signal, upload.completed));
-        await this.#store(blob, await whole(digest, arriving));
+        await this.#store(blob, arriving);
         upload.complete();
       } finally {
         release();
@@ -104,7 +109,10 @@ export class LocalBlobStore implements BlobStore {
 
   async #store(blob: StoredBlob, chunks: Chunks): Promise<void> {
     const { files, index, pins } = this.#disk;
-    const file = await files.receive(chunks);
+    const isSmall = blob.sizeBytes <= smallBytes;
+    const file = isSmall
+      ? await files.receiveSmall(await collect(chunks))
+      : await files.receive(chunks);
     try {
       await files.publish(file, blob);
       // The row comes last: a crash before it leaves a file without a row, never a row without a file.
@@ -123,6 +131,21 @@ export class LocalBlobStore implements BlobStore {
     if (files.isIntact(blob)) return true;
     this.#condemn(blob, 'its file is gone or has another size');
     return false;
+  }
+
+  /** Synchronous, so nothing can happen to the file in between. */
+  #readSmall(blob: StoredBlob, digest: Digest): Uint8Array {
+    const { index, files } = this.#disk;
+    if (!index.use(blob)) throw blobNotFound(digest);
+    const bytes = files.readSmall(blob);
+    if (!bytes) {
+      this.#condemn(blob, 'its file is gone, has another size or cannot be read');
+      throw blobNotFound(digest);
+    }
+    if (!Digest.ofBytes(digest.function, bytes).equals(digest)) {
+      throw this.#corrupt(blob, digest, 'its bytes have another hash');
+    }
+    return bytes;
   }
 
   async #open(blob: StoredBlob, digest: Digest): Promise<FileHandle> {
@@ -147,26 +170,23 @@ export class LocalBlobStore implements BlobStore {
       signal.throwIfAborted();
       const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
       const flaw = await readAll(file, buffer, at);
-      if (flaw !== undefined) throw await this.#corrupt(file, blob, digest, flaw);
+      if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, await file.stat());
       at += buffer.length;
       hasher?.update(buffer);
       if (at === digest.sizeBytes && hasher && hasher.digest() !== digest.hash) {
-        throw await this.#corrupt(file, blob, digest, 'its bytes have another hash');
+        throw this.#corrupt(blob, digest, 'its bytes have another hash', await file.stat());
       }
       yield buffer;
     }
   }
 
-  /** Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05). */
-  async #corrupt(
-    file: FileHandle,
-    blob: StoredBlob,
-    digest: Digest,
-    flaw: string,
-  ): Promise<StatusError> {
-    const { ino } = await file.stat();
-    // Another reader may have put it away already, and a new upload may stand in its place.
-    if (this.#disk.files.inodeOf(blob) === ino) this.#condemn(blob, flaw);
+  /**
+   * Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05). Unless
+   * `file`, which was read, is no longer the blob's: another reader has put it away then, and a new
+   * upload may stand in its place.
+   */
+  #corrupt(blob: StoredBlob, digest: Digest, flaw: string, file?: { ino: number }): StatusError {
+    if (!file || this.#disk.files.inodeOf(blob) === file.ino) this.#condemn(blob, flaw);
     return new StatusError(
       Code.INTERNAL,
       `the stored blob ${digest} is damaged: ${flaw}; it counts as missing now, upload it again`,
@@ -194,12 +214,6 @@ async function* checked(digest: Digest, chunks: Chunks): Chunks {
     yield chunk;
   }
   check.finish();
-}
-
-/** A small blob in one piece, which is at hand and right; a large one as it comes. */
-async function whole(digest: Digest, chunks: Chunks): Promise<Chunks> {
-  if (digest.sizeBytes > smallBytes) return chunks;
-  return chunksOf(await collect(chunks));
 }
 
 /** Fills the buffer from the file, or says why that is impossible. */

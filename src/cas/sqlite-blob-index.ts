@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import { StatusError } from '../base/status.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import type { BlobIndex, BlobIndexTotals } from './blob-index.ts';
 import { located, type StoredBlob } from './stored-blob.ts';
@@ -106,7 +107,11 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   async insert(blob: StoredBlob): Promise<void> {
-    await this.#group.run(() => this.#insert.run(...keyOf(blob), ++this.#used));
+    try {
+      await this.#group.run(() => this.#insert.run(...keyOf(blob), ++this.#used));
+    } catch (thrown) {
+      throw StatusError.during(`adding blob ${blob.path} to the index`, thrown);
+    }
     this.#blobs = this.totals().blobs;
   }
 

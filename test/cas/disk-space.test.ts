@@ -5,6 +5,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { chunksOf, collect } from '../../src/base/chunks.ts';
 import { Code } from '../../src/base/status.ts';
+import { blobIndexMigrations } from '../../src/cas/sqlite-blob-index.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
 import {
   blockBlobs,
@@ -44,14 +46,18 @@ test('deletes the files of what it evicts, and counts whole blocks', async (t) =
 });
 
 test('CAS-61: does not evict what is being read', async (t) => {
-  const store = (await openFilesystemBlobs(t, { sizeBytesMax: 2 * 4096 })).namespace('');
-  const [a, b, c] = blockBlobs(3) as [Blob, Blob, Blob];
+  const store = (await openFilesystemBlobs(t, { sizeBytesMax: 2 * 81_920 })).namespace('');
+  const [a, b, c] = ['a', 'b', 'c'].map((letter) => blobOf(Buffer.alloc(81_920, letter))) as [
+    Blob,
+    Blob,
+    Blob,
+  ];
   await writeAll(store, [a, b]);
   const read = store.read(a.digest, 0, never)[Symbol.asyncIterator]();
   await read.next();
   await writeAll(store, [c]);
   assert.deepEqual(await store.findMissing(digests([a, b, c]), never), [b.digest]);
-  const both = blobOf(Buffer.alloc(8192));
+  const both = blobOf(Buffer.alloc(2 * 81_920));
   await assert.rejects(store.write(both.digest, untouched(), never), {
     code: Code.RESOURCE_EXHAUSTED,
   });
@@ -131,6 +137,24 @@ test('EV-04, EV-06: totals stay exact while blobs are evicted, deleted and uploa
   const sizeBytes = files.reduce((sum, file) => sum + statSync(path.join(root, file)).size, 0);
   assert.equal(blobs.stats().blobs, files.length);
   assert.equal(blobs.stats().usedBytes, sizeBytes);
+});
+
+test('DF-03: a row that cannot be committed fails the upload and leaves no file', async (t) => {
+  const root = tempDir(t);
+  const blobs = await openFilesystemBlobs(t, { root });
+  const store = blobs.namespace('');
+  const other = openDatabase(path.join(root, 'index.db'), blobIndexMigrations, {
+    synchronous: 'NORMAL',
+  });
+  t.after(() => other.close());
+  other.exec(`create trigger full before insert on blob begin
+    select raise(abort, 'no row today'); end`);
+  const [a] = blockBlobs(1) as [Blob];
+  await assert.rejects(writeAll(store, [a]), /adding blob .*no row today/);
+  assert.deepEqual(filesIn(root), []);
+  assert.equal(blobs.stats().usedBytes, 0);
+  other.exec('drop trigger full');
+  await writeAll(store, [a]);
 });
 
 test('DF-01: a full disk refuses uploads, keeps serving, and recovers by itself', async (t) => {
