@@ -5,7 +5,7 @@ export interface GroupCommitOptions {
   readonly batchMax: number;
 }
 
-export const defaultGroupCommitOptions: GroupCommitOptions = { batchMax: 1000 };
+const defaultGroupCommitOptions: GroupCommitOptions = { batchMax: 1000 };
 
 interface Pending {
   readonly write: () => unknown;

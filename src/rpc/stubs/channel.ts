@@ -58,6 +58,9 @@ const grpcOptions = {
   // A connection of its own, which `close` closes.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.enable_channelz': 0,
+  // The server is where the configuration says: no variable sends calls elsewhere, no DNS record adds to it.
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
 };
 
 /** A channel to `address`, which is `host:port`, in plaintext. Errors of calls are StatusErrors. */

@@ -25,7 +25,7 @@ export interface RemoteBlobStoreOptions {
   readonly batchesUnderWayMax: number;
 }
 
-export const defaultRemoteBlobStoreOptions: RemoteBlobStoreOptions = {
+const defaultRemoteBlobStoreOptions: RemoteBlobStoreOptions = {
   smallSizeBytesMax: 256 * 2 ** 10,
   batchItemsMax: 2000,
   batchesUnderWayMax: 4,
