@@ -26,13 +26,17 @@ export class Deadlines {
     return { at, cancel: () => this.#heap.remove(entry) };
   }
 
+  /** Does the earliest one, whenever it is due. */
+  runNext(): void {
+    this.#heap.removeFirst()?.act();
+  }
+
   /** Does all that is due by `now`, the earliest first; also what that adds and is due by then. */
   runDue(now: number): void {
     for (;;) {
-      const due = this.#heap.first;
-      if (due === undefined || due.at > now) return;
-      this.#heap.removeFirst();
-      due.act();
+      const { nextAt } = this;
+      if (nextAt === undefined || nextAt > now) return;
+      this.runNext();
     }
   }
 }

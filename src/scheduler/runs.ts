@@ -49,10 +49,6 @@ export class Runs {
     this.#ignored = new Set(options.limits.ignoredProperties);
   }
 
-  get size(): number {
-    return this.#byId.size;
-  }
-
   values(): Iterable<Run> {
     return this.#byId.values();
   }
@@ -169,7 +165,7 @@ export class Runs {
     run.place = { kind: 'ended' };
     this.#byId.delete(run.id);
     const key = joinKeyOf(run.request);
-    // A later run of the same action may stand there by now (SC-12).
+    // It stands there unless it was not to be shared (SC-12).
     if (this.#joinable.get(key) === run) this.#joinable.delete(key);
     this.#options.changes.endedRun(run);
   }
@@ -178,6 +174,16 @@ export class Runs {
     const commits = this.#commits;
     this.#commits = [];
     return commits;
+  }
+
+  verify(): void {
+    for (const run of this.#byId.values()) {
+      assert.ok(run.operations.size > 0, `run ${run.id} has no operation`);
+      assert.notEqual(run.place.kind, 'ended');
+    }
+    for (const [key, run] of this.#joinable) {
+      assert.equal(this.#byId.get(run.id), run, `${key} may be joined, but is not live`);
+    }
   }
 
   #start(request: ActionRequest): Run {

@@ -210,6 +210,17 @@ export class Scheduler {
     return this.#queues.size;
   }
 
+  /** States what only a bug can break; for simulations, as it looks at everything. */
+  verify(): void {
+    this.#runs.verify();
+    this.#workers.verify();
+    assert.equal(
+      [...this.#runs.values()].filter(({ place }) => place.kind === 'queued').length,
+      this.#queues.size,
+      'every queued run, and no other, is in a queue',
+    );
+  }
+
   #cancel(operation: Operation, message: string): void {
     const { run } = operation;
     if (!run) return;

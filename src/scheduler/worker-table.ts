@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { Code } from '../base/status.ts';
 import type {
   DesiredState,
@@ -60,6 +61,7 @@ export class WorkerTable {
     this.#options.queues.update(worker);
     this.#changed.add(session);
     this.report(session, state);
+    this.#makeRoom(worker);
     return session;
   }
 
@@ -154,6 +156,19 @@ export class WorkerTable {
     }));
   }
 
+  verify(): void {
+    for (const worker of this.#workers.values()) {
+      assert.ok(worker.lost, `nothing tells when worker ${worker.id} is lost`);
+      for (const lease of worker.leases.values()) {
+        const { place } = lease.run;
+        assert.ok('lease' in place && place.lease === lease, `lease ${lease.id} is not current`);
+      }
+      if (worker.session) {
+        assert.ok(worker.givenSlots <= worker.slots, `worker ${worker.id} is given too much`);
+      }
+    }
+  }
+
   #desiredState(session: Session): DesiredState | undefined {
     const { time, deadlines, limits } = this.#options;
     if (session.hasEnded) return undefined;
@@ -211,6 +226,16 @@ export class WorkerTable {
       run.avoided.add(worker.id);
       if (lease.isSent) runs.lose(run, what);
       else runs.giveBack(run);
+    }
+  }
+
+  /** Takes back leases it has not heard of, if it came with others that fill its slots. */
+  #makeRoom(worker: Worker): void {
+    for (const lease of worker.leases.values()) {
+      if (worker.busySlots <= worker.slots) return;
+      if (lease.isSent) continue;
+      this.withdraw(lease);
+      if (lease.run.place.kind === 'leased') this.#options.runs.giveBack(lease.run);
     }
   }
 

@@ -66,12 +66,18 @@ export class Worker {
     return this.session !== undefined && !this.isDraining;
   }
 
-  /** Leases that take a slot: a finished one does not, it only waits to be stored. */
-  get busySlots(): number {
-    let busy = 0;
+  /** Wanted leases that take a slot: a finished one does not, it only waits to be stored. */
+  get givenSlots(): number {
+    let given = 0;
     for (const { phase } of this.leases.values()) {
-      if (phase !== HeldLease_Phase.PHASE_DONE) busy += 1;
+      if (phase !== HeldLease_Phase.PHASE_DONE) given += 1;
     }
+    return given;
+  }
+
+  /** Also counts those that the worker has not let go of yet. */
+  get busySlots(): number {
+    let busy = this.givenSlots;
     for (const { isActive } of this.#leaving.values()) if (isActive) busy += 1;
     return busy;
   }
@@ -83,14 +89,20 @@ export class Worker {
     return Math.min(this.slots - this.busySlots, 2 * this.slots - listed);
   }
 
-  /** Starts a session; the one before it ends. */
+  /**
+   * Starts a session; the one before it ends, and what was sent on it can arrive no more. So what the
+   * first state of this one does not list, the worker does not have and has not heard of.
+   */
   attach(hello: Hello): Session {
     this.detach();
     this.offered = offeredBy(hello.properties);
     this.slots = hello.slots;
     this.session = { worker: this, received: 0, sent: 0, sentAt: 0, seen: 0, hasEnded: false };
-    for (const lease of this.leases.values()) lease.offeredIn = undefined;
-    for (const leaving of this.#leaving.values()) leaving.goneFrom = undefined;
+    for (const lease of this.leases.values()) {
+      lease.offeredIn = undefined;
+      lease.isSent = false;
+    }
+    for (const leaving of this.#leaving.values()) leaving.goneFrom = 0;
     return this.session;
   }
 
@@ -130,10 +142,15 @@ export class Worker {
     for (const lease of this.leases.values()) {
       const held = heldById.get(lease.id);
       if (held?.epoch === lease.epoch) {
-        if (lease.phase !== held.phase) changed.push(lease);
         lease.offer?.cancel();
-        lease.phase = held.phase;
-        lease.metadata = held.metadata;
+        lease.isSent = true;
+        const known = lease.phase ?? -1;
+        // What is older, of a stream that was given up and arrived late, is no news.
+        if (held.phase >= known) lease.metadata = held.metadata;
+        if (held.phase > known) {
+          lease.phase = held.phase;
+          changed.push(lease);
+        }
         if (held.phase === HeldLease_Phase.PHASE_DONE) done.push({ lease, held });
       } else if (hasSeen(session, lease.offeredIn) || state.draining) {
         missing.push(lease);

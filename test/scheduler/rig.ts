@@ -179,6 +179,8 @@ export class RigWorker {
   readonly held = new Map<string, HeldLease>();
   isDraining = false;
   refuses = false;
+  /** Nothing of what it is told arrives. */
+  isDeaf = false;
   desired: DesiredState | undefined;
   session: Session | undefined;
   #sequence = 0;
@@ -223,7 +225,7 @@ export class RigWorker {
   /** Sends its state; it has seen what it was told, and taken the leases unless it `refuses`. */
   say(): void {
     if (!this.session) throw new Error(`${this.id} is not connected`);
-    for (const { leaseId, epoch } of this.refuses ? [] : this.leases) {
+    for (const { leaseId, epoch } of this.refuses || this.isDeaf ? [] : this.leases) {
       if (this.held.has(leaseId)) continue;
       this.held.set(leaseId, HeldLease.fromPartial({ leaseId, epoch }));
     }
@@ -262,7 +264,7 @@ export class RigWorker {
     this.#sequence += 1;
     return WorkerState.fromPartial({
       sequence: this.#sequence,
-      seenSequence: this.desired?.sequence ?? 0,
+      seenSequence: this.isDeaf ? 0 : (this.desired?.sequence ?? 0),
       leases: [...this.held.values()],
       draining: this.isDraining,
       ...rest,
