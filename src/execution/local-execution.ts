@@ -1,5 +1,6 @@
 import type { ActionCache } from '../action-cache/action-cache.ts';
 import { inlineContents } from '../action-cache/inline-contents.ts';
+import type { Clock } from '../base/clock.ts';
 import { Permits } from '../base/permits.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
@@ -7,15 +8,14 @@ import {
   ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest, Operations, OperationState } from '../scheduler/operations.ts';
-import { DirectoryCache } from '../tree/directory-cache.ts';
 import { missingBlobs } from '../tree/missing-blobs.ts';
 import { timeoutMsOf } from './action-timeout.ts';
 import { checkCommand, checkPlatform } from './check-command.ts';
-import { findMissingInputs } from './check-inputs.ts';
 import type { ExecuteOptions, Execution } from './execution.ts';
 import type { ExecutionOptions } from './execution-options.ts';
 import { failedResponse } from './failed-response.ts';
 import { findAction, findCommand } from './find-message.ts';
+import { InputCheck } from './input-check.ts';
 
 export interface ExecutionDependencies {
   /** The blobs of an instance. */
@@ -24,6 +24,7 @@ export interface ExecutionDependencies {
   readonly actionsOf: (instanceName: string) => ActionCache;
   readonly operations: Operations;
   readonly options: ExecutionOptions;
+  readonly clock: Clock;
 }
 
 /** What is to become of an action: it ends at once, or it runs. */
@@ -39,12 +40,13 @@ interface Prepared {
 export class LocalExecution implements Execution {
   readonly #dependencies: ExecutionDependencies;
   readonly #preparations: Permits;
-  readonly #directories: DirectoryCache;
+  readonly #inputs: InputCheck;
 
   constructor(dependencies: ExecutionDependencies) {
     this.#dependencies = dependencies;
-    this.#preparations = new Permits(dependencies.options.preparationsMax);
-    this.#directories = new DirectoryCache(dependencies.options.directoryCacheSizeBytes);
+    const { options, clock } = dependencies;
+    this.#preparations = new Permits(options.preparationsMax);
+    this.#inputs = new InputCheck(options, clock);
   }
 
   /**
@@ -96,16 +98,13 @@ export class LocalExecution implements Execution {
     if (command) checkCommand(command);
     const properties = (found.action.platform ?? command?.platform)?.properties ?? [];
     checkPlatform(properties);
-    const missing = await findMissingInputs(
-      found.inputRoot,
-      command?.workingDirectory,
-      blobs,
-      this.#directories,
-      limits,
-      signal,
-    );
-    const all = command ? missing : [found.command, ...missing];
-    if (all.length > 0) return { request, response: failedResponse(missingBlobs(all)) };
+    const { inputRoot } = found;
+    const missing = await this.#inputs.findMissing(inputRoot, options.instanceName, blobs, signal);
+    if (!command || missing.length > 0) {
+      const all = command ? missing : [found.command, ...missing];
+      return { request, response: failedResponse(missingBlobs(all)) };
+    }
+    await this.#inputs.requireDirectory(inputRoot, command.workingDirectory, blobs, signal);
     return { request: { ...request, properties } };
   }
 

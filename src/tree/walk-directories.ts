@@ -4,25 +4,25 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { DirectoryCache } from './directory-cache.ts';
 import { type ParsedDirectory, parseDirectory } from './directory.ts';
-import { checkExpandedTree } from './expanded-tree.ts';
+import { checkExpandedTree, type Extent, type ExtentLimits } from './expanded-tree.ts';
 
-/** How large a tree may be (DIR-16). Larger ones are refused with INVALID_ARGUMENT. */
-export interface TreeLimits {
-  /** Directories inside one another: beyond this, paths grow past what a kernel takes. */
-  readonly depthMax: number;
-  /**
-   * Files, directories and symlinks as they would stand on a disk: a directory counts each time the tree
-   * has it, for a few that share one another can stand for 2^30 files.
-   */
-  readonly nodesMax: number;
+/**
+ * How large a tree may be (DIR-16). Larger ones are refused with INVALID_ARGUMENT. A directory counts each
+ * time the tree has it: a few that share one another can stand for 2^30 files.
+ */
+export interface TreeLimits extends ExtentLimits {
   /** Encoded bytes of the different directories, which are held in memory together. */
   readonly bytesMax: number;
 }
 
-/** A million files is ten times the largest input root that Bazel users speak of. */
 export const defaultTreeLimits: TreeLimits = {
   depthMax: 1000,
+  // Ten times the largest input root that Bazel users speak of.
   nodesMax: 1_000_000,
+  // What Linux and macOS file systems take.
+  nameBytesMax: 255,
+  // Linux takes 4095, of which a worker needs some for the folder it puts the tree into.
+  pathBytesMax: 3839,
   bytesMax: 256 * 1024 * 1024,
 };
 
@@ -32,6 +32,18 @@ export interface WalkedTree {
   /** Directories whose blobs are not in the store; what is below them is unknown. */
   readonly missing: readonly Digest[];
   readonly files: ReadonlyMap<string, Digest>;
+  /** How large each directory is with all below it; one that is missing counts as empty. */
+  readonly extents: ReadonlyMap<string, Extent>;
+}
+
+export interface WalkOptions {
+  readonly limits: TreeLimits;
+  readonly cache?: DirectoryCache | undefined;
+  /**
+   * The extent of a directory that is known well enough to be passed over, with all that is below it:
+   * the walk then neither reads nor lists it.
+   */
+  readonly findKnown?: ((digest: Digest) => Extent | undefined) | undefined;
 }
 
 export interface StoredDirectory {
@@ -52,30 +64,36 @@ const READS_AT_ONCE = 16;
 export async function walkDirectories(
   root: Digest,
   blobs: BlobStore,
-  options: { readonly limits: TreeLimits; readonly cache?: DirectoryCache | undefined },
+  options: WalkOptions,
   signal: AbortSignal,
 ): Promise<WalkedTree> {
-  const { limits, cache } = options;
+  const { limits, cache, findKnown } = options;
   const directories = new Map<string, { digest: Digest; parsed: ParsedDirectory }>();
   const missing: Digest[] = [];
   const files = new Map<string, Digest>();
+  const known = new Map<string, Extent>();
   const load = async (digest: Digest) => {
-    const known = cache?.find(digest);
-    if (known) return { digest, parsed: known };
+    const extent = findKnown?.(digest);
+    if (extent) {
+      known.set(digest.key, extent);
+      return undefined;
+    }
+    const cached = cache?.find(digest);
+    if (cached) return { digest, parsed: cached };
     const stored = await findDirectory(digest, blobs, signal);
     if (stored) cache?.add(digest, stored.parsed);
     return stored && { digest, parsed: stored.parsed };
   };
   for await (const visited of visit(root, load, limits, signal)) {
     if (!visited.found) {
-      missing.push(visited.digest);
+      if (!known.has(visited.digest.key)) missing.push(visited.digest);
       continue;
     }
     directories.set(visited.digest.key, visited.found);
     for (const file of visited.found.parsed.files) files.set(file.digest.key, file.digest);
   }
-  checkExpandedTree(root, directories, limits);
-  return { directories, missing, files };
+  const extents = checkExpandedTree(root, directories, limits, known);
+  return { directories, missing, files, extents };
 }
 
 /**
@@ -110,7 +128,9 @@ async function* visit<Found extends { readonly parsed: ParsedDirectory }>(
   let bytesTotal = root.sizeBytes;
   let level: Digest[] = [root];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > limits.depthMax) throw tooLarge(root, `is deeper than ${limits.depthMax}`);
+    if (depth > limits.depthMax) {
+      throw tooLarge(root, `has directories more than ${limits.depthMax} deep`);
+    }
     const below: Digest[] = [];
     for (let at = 0; at < level.length; at += READS_AT_ONCE) {
       signal.throwIfAborted();
@@ -134,7 +154,8 @@ async function* visit<Found extends { readonly parsed: ParsedDirectory }>(
   }
 }
 
-async function findDirectory(
+/** The directory stored under `digest`; undefined when it is absent, INVALID_ARGUMENT when malformed. */
+export async function findDirectory(
   digest: Digest,
   blobs: BlobStore,
   signal: AbortSignal,

@@ -161,6 +161,29 @@ describe('EXE-13, EXE-51, EXE-52: missing blobs end the operation with MISSING v
     assert.ok(missingOf(await rig.end(action)).includes(`blobs/${root}`), 'also when it is known');
   });
 
+  it('EXE-53: for what was there and is gone, once it is no longer trusted to be there', async (t) => {
+    const rig = new ExecutionRig(t, { inputsTrustedMs: 1000 });
+    rig.serve(t, () => ran);
+    const file = await rig.blobs.put('file', sha256);
+    const below = await putDirectory(rig.blobs, {
+      files: [{ name: 'f', digest: file.toMessage() }],
+    });
+    const rootWith = (name: string) =>
+      putDirectory(rig.blobs, { directories: [{ name, digest: below.toMessage() }] });
+    const run = async (name: string) => {
+      const inputRootDigest = (await rootWith(name)).toMessage();
+      return rig.end(await rig.putAction({ inputRootDigest }));
+    };
+    assert.ok((await run('a')).result);
+    rig.blobs.blobs.delete(file.key);
+    rig.clock.advance(999);
+    assert.ok((await run('b')).result);
+    rig.clock.advance(1);
+    assert.deepEqual(missingOf(await run('c')), subjects(file));
+    rig.blobs.blobs.delete(below.key);
+    assert.deepEqual(missingOf(await run('d')), subjects(below, file));
+  });
+
   it('EXE-53: for a thousand at most', async (t) => {
     const rig = new ExecutionRig(t);
     const files = Array.from({ length: 1100 }, (_, index) => ({

@@ -67,6 +67,7 @@ export class ExecutionRig {
     this.execution = new LocalExecution({
       ...rooms,
       operations: this.scheduler,
+      clock: this.clock,
       options: { ...defaultExecutionOptions, ...options },
     });
   }

@@ -93,6 +93,18 @@ test('DIR-16: refuses a tree that is too deep, even where a short way leads to t
   });
 });
 
+test('ACT-29: refuses names and paths that no file system takes', async () => {
+  const blobs = new PlainBlobStore();
+  const linkNamed = (name: string) => putDirectory(blobs, { symlinks: [{ name, target: 't' }] });
+  await walkDirectories(await linkNamed('é'.repeat(127)), blobs, { limits }, never);
+  const refused = { code: Code.INVALID_ARGUMENT };
+  const longName = await linkNamed('é'.repeat(128));
+  await assert.rejects(walkDirectories(longName, blobs, { limits }, never), refused);
+  const options = { limits: { ...limits, pathBytesMax: 9 } };
+  await walkDirectories(await putChain(blobs, 5), blobs, options, never);
+  await assert.rejects(walkDirectories(await putChain(blobs, 6), blobs, options, never), refused);
+});
+
 test('DIR-16: refuses more bytes of directories than the limit before it reads them', async () => {
   const blobs = new CountingBlobStore();
   const root = await putChain(blobs, 3);
@@ -121,6 +133,28 @@ test('a walk with a cache reads each directory once in many walks', async () => 
   const second = await walkDirectories(root, blobs, { limits, cache }, never);
   assert.deepEqual(first, second);
   assert.equal(blobs.reads, 6);
+});
+
+test('a walk passes over what is known, and still knows how large all of it is', async () => {
+  const blobs = new CountingBlobStore();
+  const below = await putDiamond(blobs, 17);
+  const root = await putDirectory(blobs, {
+    directories: ['a', 'b'].map((name) => ({ name, digest: below.toMessage() })),
+  });
+  const { extents } = await walkDirectories(below, blobs, { limits }, never);
+  blobs.reads = 0;
+  const findKnown = (digest: Digest) => extents.get(digest.key);
+  const walked = await walkDirectories(root, blobs, { limits, findKnown }, never);
+  assert.equal(blobs.reads, 1);
+  assert.deepEqual(walked.missing, []);
+  assert.equal(walked.directories.size, 1);
+  assert.equal(walked.extents.get(root.key)?.depth, 18);
+  const twice = await putDirectory(blobs, {
+    directories: ['a', 'b'].map((name) => ({ name, digest: root.toMessage() })),
+  });
+  await assert.rejects(walkDirectories(twice, blobs, { limits, findKnown }, never), {
+    code: Code.INVALID_ARGUMENT,
+  });
 });
 
 test('the cache forgets what was used longest ago', async () => {
