@@ -1,0 +1,75 @@
+import { Code, StatusError } from '../base/status.ts';
+import { ConfigError } from '../config/read-config.ts';
+
+/** How the program ends. Numbers above 63 are those of BSD's sysexits, where one fits. */
+export const ExitCode = {
+  OK: 0,
+  USAGE: 64,
+  DATA: 65,
+  NOT_FOUND: 66,
+  UNREACHABLE: 69,
+  INTERNAL: 70,
+  SYSTEM: 71,
+  UNFINISHED: 75,
+  REFUSED: 77,
+  CONFIG: 78,
+  INTERRUPTED: 130,
+} as const;
+
+/** What each exit code means, for `expbuild --help` and the README. */
+export const exitCodeMeanings: ReadonlyMap<number, string> = new Map([
+  [ExitCode.OK, 'done; of run and execute: the action exited with 0'],
+  [ExitCode.USAGE, 'wrong usage'],
+  [ExitCode.DATA, 'wrong data: a malformed digest, or bytes that do not match theirs'],
+  [ExitCode.NOT_FOUND, 'what was asked for does not exist'],
+  [ExitCode.UNREACHABLE, 'the server cannot be reached, or does not answer'],
+  [ExitCode.INTERNAL, 'any other error'],
+  [ExitCode.SYSTEM, 'this machine refuses: address or data folder in use, no permission'],
+  [ExitCode.UNFINISHED, 'the action did not finish: timeout, no worker that fits, wrong command'],
+  [ExitCode.REFUSED, 'the server refuses: not allowed, or not supported'],
+  [ExitCode.CONFIG, 'wrong configuration'],
+  [ExitCode.INTERRUPTED, 'interrupted'],
+]);
+
+/** The command line makes no sense; the message says why. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The server works, but the action has no result. */
+export class UnfinishedError extends Error {
+  override readonly name = 'UnfinishedError';
+}
+
+/** This machine does not let the program do what it was asked for. */
+export class SystemError extends Error {
+  override readonly name = 'SystemError';
+}
+
+const ofStatus = new Map<Code, number>([
+  [Code.INVALID_ARGUMENT, ExitCode.DATA],
+  [Code.DATA_LOSS, ExitCode.DATA],
+  [Code.OUT_OF_RANGE, ExitCode.DATA],
+  [Code.NOT_FOUND, ExitCode.NOT_FOUND],
+  [Code.UNAVAILABLE, ExitCode.UNREACHABLE],
+  [Code.DEADLINE_EXCEEDED, ExitCode.UNREACHABLE],
+  [Code.PERMISSION_DENIED, ExitCode.REFUSED],
+  [Code.UNAUTHENTICATED, ExitCode.REFUSED],
+  [Code.UNIMPLEMENTED, ExitCode.REFUSED],
+  [Code.FAILED_PRECONDITION, ExitCode.REFUSED],
+  [Code.CANCELLED, ExitCode.INTERRUPTED],
+]);
+
+const systemCodes = new Set(['EACCES', 'EPERM', 'EADDRINUSE', 'EADDRNOTAVAIL', 'EROFS', 'ENOSPC']);
+
+/** The exit code of whatever was thrown. */
+export function exitCodeOf(thrown: unknown): number {
+  if (thrown instanceof UsageError) return ExitCode.USAGE;
+  if (thrown instanceof ConfigError) return ExitCode.CONFIG;
+  if (thrown instanceof UnfinishedError) return ExitCode.UNFINISHED;
+  if (thrown instanceof SystemError) return ExitCode.SYSTEM;
+  if (systemCodes.has((thrown as NodeJS.ErrnoException | undefined)?.code ?? '')) {
+    return ExitCode.SYSTEM;
+  }
+  return ofStatus.get(StatusError.from(thrown).code) ?? ExitCode.INTERNAL;
+}

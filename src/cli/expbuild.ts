@@ -1,0 +1,105 @@
+import { inspect } from 'node:util';
+import makeYargs from 'yargs';
+import { version } from '../base/version.ts';
+import { ConfigError } from '../config/read-config.ts';
+import { capabilities, capabilitiesCommand } from './capabilities.ts';
+import { type AnyCommand, command, type Program } from './command.ts';
+import { download, downloadCommand } from './download.ts';
+import { execute, executeCommand } from './execute.ts';
+import { ExitCode, exitCodeMeanings, exitCodeOf, UsageError } from './exit-codes.ts';
+import { findMissing, findMissingCommand } from './find-missing.ts';
+import { getActionResult, getActionResultCommand } from './get-action-result.ts';
+import { ping, pingCommand } from './ping.ts';
+import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
+import { run, runCommand } from './run.ts';
+import { upload, uploadCommand } from './upload.ts';
+
+/** Runs one command line and gives the exit code. Nothing is thrown: errors are told on the terminal. */
+export async function expbuild(argv: readonly string[], program: Program): Promise<number> {
+  let exitCode: number = ExitCode.OK;
+  const commands = commandsOf(program, (code) => {
+    exitCode = code;
+  });
+  const isVerbose = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : undefined);
+  try {
+    await parse(argv, program, commands);
+    return exitCode;
+  } catch (thrown) {
+    tell(thrown, program, isVerbose.includes('--verbose'));
+    return exitCodeOf(thrown);
+  }
+}
+
+function commandsOf(program: Program, end: (exitCode: number) => void): AnyCommand[] {
+  return [
+    command(runCommand, (options) => run(program, options), end),
+    command(uploadCommand, (options) => upload(program, options), end),
+    command(downloadCommand, (options) => download(program, options), end),
+    command(pingCommand, (options) => ping(program, options), end),
+    command(capabilitiesCommand, (options) => capabilities(program, options), end),
+    command(prepareActionCommand, (options) => prepareActionRun(program, options), end),
+    command(executeCommand, (options) => execute(program, options), end),
+    command(findMissingCommand, (options) => findMissing(program, options), end),
+    command(getActionResultCommand, (options) => getActionResult(program, options), end),
+  ];
+}
+
+async function parse(
+  argv: readonly string[],
+  { terminal }: Program,
+  commands: readonly AnyCommand[],
+): Promise<void> {
+  const parser = makeYargs()
+    .scriptName('expbuild')
+    .usage('$0 COMMAND\n\nRemote execution and caching for Bazel and other clients.')
+    .locale('en')
+    .parserConfiguration({ 'populate--': true, 'boolean-negation': false, 'greedy-arrays': false })
+    .option('verbose', {
+      type: 'boolean',
+      default: false,
+      global: true,
+      describe: 'Tell more: debug lines, and where errors come from',
+    })
+    .completion('completion', 'Print a script for shell completion')
+    .version(version)
+    .help()
+    .epilogue(exitCodesText())
+    .strict()
+    .exitProcess(false)
+    .fail((message: string | null, error: Error | undefined) => {
+      throw error ?? new UsageError(message ?? 'wrong usage');
+    });
+  for (const one of commands) parser.command(one);
+  if (argv.length === 0) {
+    terminal.note(await parser.getHelp());
+    throw new UsageError('there is no command');
+  }
+  parser.demandCommand(1, 1, 'there is no command');
+  let printed = '';
+  await parser.parseAsync([...argv], {}, (_error, _parsed, output) => {
+    printed = output;
+  });
+  if (printed !== '') terminal.out(printed);
+}
+
+function exitCodesText(): string {
+  const lines = [...exitCodeMeanings].map(
+    ([code, meaning]) => `${code}`.padStart(5) + `  ${meaning}`,
+  );
+  return [
+    'Exit codes (run and execute end with the exit code of the action):',
+    ...lines,
+    '',
+    'expbuild COMMAND --help shows the flags of a command, and examples.',
+  ].join('\n');
+}
+
+/** One clear line; whence it came only for who asks. */
+function tell(thrown: unknown, { terminal, leaving }: Program, isVerbose: boolean): void {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const lines = thrown instanceof ConfigError ? thrown.problems : [error.message || error.name];
+  const label = leaving.aborted ? 'interrupted' : 'error';
+  for (const line of lines) terminal.note(`${terminal.style('red', `${label}:`)} ${line}`);
+  if (thrown instanceof UsageError) terminal.note('expbuild --help tells the usage');
+  if (isVerbose) terminal.note(inspect(error));
+}

@@ -1,0 +1,55 @@
+import type { Argv } from 'yargs';
+import { checkCapabilities, knowsOutputPaths } from '../client/check-capabilities.ts';
+import { prepareAction } from '../client/prepare-action.ts';
+import { uploadMissing } from '../tree/upload-files.ts';
+import { type ActionFlags, actionFlags, actionSpecOf } from './action-flags.ts';
+import type { Program } from './command.ts';
+import { ExitCode } from './exit-codes.ts';
+import { counted, formatSize } from './progress.ts';
+import { type ClientFlags, clientFlags, openSession } from './session.ts';
+
+export interface PrepareActionOptions extends ClientFlags, ActionFlags {
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
+export const prepareActionCommand = {
+  command: 'prepare-action',
+  describe: 'Upload an action with its inputs, and print its digest',
+  flags: (yargs: Argv) =>
+    actionFlags(clientFlags(yargs))
+      .option('dry-run', {
+        type: 'boolean',
+        default: false,
+        describe: 'Only print the digest; needs no server',
+      })
+      .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
+      .example(
+        '$0 prepare-action --input src --output-path out -- cc -o out main.c',
+        'For "expbuild execute"',
+      ),
+};
+
+export async function prepareActionRun(
+  program: Program,
+  options: PrepareActionOptions,
+): Promise<number> {
+  const { terminal, leaving, surroundings } = program;
+  const spec = actionSpecOf(options, surroundings.environment);
+  using session = await openSession(program, options);
+  const { remote, digestFunction } = session;
+  const server = options.dryRun ? undefined : await remote.capabilities(leaving);
+  if (server) checkCapabilities(server, { digestFunction, execution: false });
+  const form = { digestFunction, knowsOutputPaths: server ? knowsOutputPaths(server) : true };
+  const prepared = await prepareAction(spec, form, leaving);
+  if (!options.dryRun) await uploadMissing(remote.blobs, prepared.sources, leaving);
+  const { digest, command, inputRoot, totals } = prepared;
+  if (options.json) {
+    const digests = { action: `${digest}`, command: `${command}`, inputRoot: `${inputRoot}` };
+    terminal.out(JSON.stringify({ ...digests, inputs: totals }));
+    return ExitCode.OK;
+  }
+  terminal.out(`${digest}`);
+  terminal.note(`inputs: ${counted(totals.files, 'file')} of ${formatSize(totals.bytes)}`);
+  return ExitCode.OK;
+}
