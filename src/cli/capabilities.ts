@@ -27,8 +27,8 @@ export async function capabilities(
   program: Program,
   options: CapabilitiesOptions,
 ): Promise<number> {
-  using session = await openSession(program, options);
-  const shown = describe(await session.remote.capabilities(program.leaving));
+  using session = await openSession(program, options, { execution: false });
+  const shown = describe(session.remote.capabilities);
   if (options.json) {
     program.terminal.out(JSON.stringify(shown, undefined, 2));
     return ExitCode.OK;

@@ -2,7 +2,6 @@ import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Surroundings } from '../config/surroundings.ts';
-import type { Connect } from './remote.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a run of the program is given. Each command takes of it only what it uses. */
@@ -11,7 +10,6 @@ export interface Program {
   readonly surroundings: Surroundings;
   readonly clock: Clock;
   readonly newId: NewId;
-  readonly connect: Connect;
   /** Aborts when the person wants to leave: Ctrl-C, or SIGTERM. */
   readonly leaving: AbortSignal;
 }

@@ -43,7 +43,7 @@ export const downloadCommand = {
 };
 
 export async function download(program: Program, options: DownloadOptions): Promise<number> {
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: false });
   const digest = parseDigestText(options.digest, session.digestFunction);
   if (options.kind !== 'blob') await downloadFolder(program, session, digest, options);
   else await downloadBlob(program, session, digest, options);

@@ -1,5 +1,4 @@
 import type { Argv } from 'yargs';
-import { checkCapabilities } from '../client/check-capabilities.ts';
 import { outputFlags } from './action-flags.ts';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
@@ -27,11 +26,9 @@ export const executeCommand = {
 };
 
 export async function execute(program: Program, options: ExecuteCommandOptions): Promise<number> {
-  using session = await openSession(program, options);
-  const { remote, digestFunction, instanceName } = session;
+  using session = await openSession(program, options, { execution: true });
+  const { digestFunction, instanceName } = session;
   const action = parseDigestText(options.action, digestFunction);
-  const needs = { digestFunction: action.function, execution: true };
-  checkCapabilities(await remote.capabilities(program.leaving), needs);
   const { noCache: skipCacheLookup, priority } = options;
   const run = { instanceName, action, sources: [], skipCacheLookup, priority };
   return await finishAction(program, session, run, options);

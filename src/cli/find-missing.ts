@@ -20,7 +20,7 @@ export const findMissingCommand = {
 };
 
 export async function findMissing(program: Program, options: FindMissingOptions): Promise<number> {
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: false });
   const digests = options.digests.map((text) => parseDigestText(text, session.digestFunction));
   const missing = await session.remote.blobs.findMissing(digests, program.leaving);
   if (options.json) {

@@ -25,7 +25,7 @@ export async function getActionResult(
   program: Program,
   options: GetActionResultOptions,
 ): Promise<number> {
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: false });
   const action = parseDigestText(options.action, session.digestFunction);
   const result = await session.remote.actions.find(action, program.leaving);
   if (!result) {

@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { StatusError } from '../base/status.ts';
+import { formatAddress } from '../config/address.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { type ClientFlags, clientFlags, openSession } from './session.ts';
@@ -19,25 +20,26 @@ export const pingCommand = {
       .example('$0 ping --remote build-server:50051', 'Four round trips'),
 };
 
-/** Asks for the capabilities, which every server answers at once. The first includes connecting. */
+/** Over a connection that stands already. */
 export async function ping(program: Program, options: PingOptions): Promise<number> {
   const { terminal, leaving } = program;
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: false });
+  const address = formatAddress(session.address);
   const timesMs: number[] = [];
   for (let i = 1; i <= options.count; i++) {
     const startedAt = performance.now();
     try {
-      await session.remote.capabilities(leaving);
+      await session.remote.ping(leaving);
     } catch (thrown) {
-      throw StatusError.during(`no answer from ${session.address}`, thrown);
+      throw StatusError.during(`no answer from ${address}`, thrown);
     }
     const ms = performance.now() - startedAt;
     timesMs.push(ms);
-    if (!options.json) terminal.out(`${session.address} ${i}/${options.count} ${ms.toFixed(1)} ms`);
+    if (!options.json) terminal.out(`${address} ${i}/${options.count} ${ms.toFixed(1)} ms`);
   }
   const { minMs, medianMs, maxMs } = summaryOf(timesMs);
   if (options.json) {
-    terminal.out(JSON.stringify({ address: session.address, timesMs, minMs, medianMs, maxMs }));
+    terminal.out(JSON.stringify({ address, timesMs, minMs, medianMs, maxMs }));
   } else if (timesMs.length > 0) {
     const parts = [minMs, medianMs, maxMs].map((ms) => (ms ?? 0).toFixed(1));
     terminal.out(`min/median/max ${parts.join('/')} ms`);

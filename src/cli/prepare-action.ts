@@ -1,12 +1,12 @@
 import type { Argv } from 'yargs';
-import { checkCapabilities, knowsOutputPaths } from '../client/check-capabilities.ts';
-import { prepareAction } from '../client/prepare-action.ts';
+import { knowsOutputPaths } from '../client/check-capabilities.ts';
+import { type ActionSpec, prepareAction, type PreparedAction } from '../client/prepare-action.ts';
 import { uploadMissing } from '../tree/upload-files.ts';
 import { type ActionFlags, actionFlags, actionSpecOf } from './action-flags.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { counted, formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface PrepareActionOptions extends ClientFlags, ActionFlags {
   readonly dryRun: boolean;
@@ -34,15 +34,9 @@ export async function prepareActionRun(
   program: Program,
   options: PrepareActionOptions,
 ): Promise<number> {
-  const { terminal, leaving, surroundings } = program;
+  const { terminal, surroundings } = program;
   const spec = actionSpecOf(options, surroundings.environment);
-  using session = await openSession(program, options);
-  const { remote, digestFunction } = session;
-  const server = options.dryRun ? undefined : await remote.capabilities(leaving);
-  if (server) checkCapabilities(server, { digestFunction, execution: false });
-  const form = { digestFunction, knowsOutputPaths: server ? knowsOutputPaths(server) : true };
-  const prepared = await prepareAction(spec, form, leaving);
-  if (!options.dryRun) await uploadMissing(remote.blobs, prepared.sources, leaving);
+  const prepared = await (options.dryRun ? hash : send)(program, options, spec);
   const { digest, command, inputRoot, totals } = prepared;
   if (options.json) {
     const digests = { action: `${digest}`, command: `${command}`, inputRoot: `${inputRoot}` };
@@ -52,4 +46,26 @@ export async function prepareActionRun(
   terminal.out(`${digest}`);
   terminal.note(`inputs: ${counted(totals.files, 'file')} of ${formatSize(totals.bytes)}`);
   return ExitCode.OK;
+}
+
+function hash(
+  program: Program,
+  options: PrepareActionOptions,
+  spec: ActionSpec,
+): Promise<PreparedAction> {
+  const { digestFunction } = settingsOf(program, options);
+  return prepareAction(spec, { digestFunction, knowsOutputPaths: true }, program.leaving);
+}
+
+async function send(
+  program: Program,
+  options: PrepareActionOptions,
+  spec: ActionSpec,
+): Promise<PreparedAction> {
+  using session = await openSession(program, options, { execution: false });
+  const { remote, digestFunction } = session;
+  const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(remote.capabilities) };
+  const prepared = await prepareAction(spec, form, program.leaving);
+  await uploadMissing(remote.blobs, prepared.sources, program.leaving);
+  return prepared;
 }

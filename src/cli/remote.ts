@@ -1,24 +1,56 @@
 import type { ActionCache } from '../action-cache/action-cache.ts';
+import type { Clock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import { random } from '../base/random.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
-import type { Address } from '../config/address.ts';
-import type { DigestFunction } from '../digest/digest-function.ts';
+import { type Address, formatAddress } from '../config/address.ts';
 import type { Execution } from '../execution/execution.ts';
 import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { connectChannel } from '../rpc/stubs/channel.ts';
+import { RemoteActionCache } from '../rpc/stubs/remote-action-cache.ts';
+import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
+import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
+import { RemoteExecution } from '../rpc/stubs/remote-execution.ts';
+import { defaultRetryOptions } from '../rpc/stubs/retries.ts';
 
 /** One instance of a server, as the client commands see it. */
-export interface Remote {
+export interface Remote extends Disposable {
+  readonly capabilities: ServerCapabilities;
   readonly blobs: BlobStore;
   readonly actions: ActionCache;
   readonly execution: Execution;
-  capabilities(signal: AbortSignal): Promise<ServerCapabilities>;
-  close(): void;
+  /** Resolves when the server has answered a call that asks nobody else. */
+  ping(signal: AbortSignal): Promise<void>;
 }
 
 export interface RemoteOptions {
   readonly address: Address;
   readonly instanceName: string;
-  readonly digestFunction: DigestFunction;
 }
 
-/** Makes a Remote; nothing is sent before its first use. */
-export type Connect = (options: RemoteOptions) => Promise<Remote>;
+/** Connects, and asks what the server can do (CLI-01). UNAVAILABLE when there is none. */
+export async function connectRemote(
+  { address, instanceName }: RemoteOptions,
+  { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
+  signal: AbortSignal,
+): Promise<Remote> {
+  const channel = connectChannel(formatAddress(address), {
+    retries: { ...defaultRetryOptions, clock, random },
+    invocationId: newId(),
+  });
+  try {
+    const capabilities = await fetchCapabilities(channel, instanceName, signal);
+    const limits = blobLimitsOf(capabilities);
+    return {
+      capabilities,
+      blobs: remoteBlobStore({ channel, instanceName, limits }, newId),
+      actions: new RemoteActionCache(channel, instanceName),
+      execution: new RemoteExecution(channel, instanceName),
+      ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),
+      [Symbol.dispose]: () => channel.close(),
+    };
+  } catch (thrown) {
+    channel.close();
+    throw thrown;
+  }
+}

@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { checkCapabilities, knowsOutputPaths } from '../client/check-capabilities.ts';
+import { knowsOutputPaths } from '../client/check-capabilities.ts';
 import { prepareAction } from '../client/prepare-action.ts';
 import { type ActionFlags, actionFlags, actionSpecOf, outputFlags } from './action-flags.ts';
 import type { Program } from './command.ts';
@@ -26,11 +26,9 @@ export const runCommand = {
 export async function run(program: Program, options: RunCommandOptions): Promise<number> {
   const { terminal, leaving, surroundings } = program;
   const spec = actionSpecOf(options, surroundings.environment);
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: true });
   const { remote, digestFunction, instanceName } = session;
-  const server = await remote.capabilities(leaving);
-  checkCapabilities(server, { digestFunction, execution: true });
-  const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(server) };
+  const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(remote.capabilities) };
   const { digest, sources, totals } = await prepareAction(spec, form, leaving);
   const inputs = `${counted(totals.files, 'input file')} of ${formatSize(totals.bytes)}`;
   terminal.note(terminal.style('dim', `action ${digest}, ${inputs}`));

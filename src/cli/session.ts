@@ -1,5 +1,7 @@
 import type { Argv } from 'yargs';
-import { formatAddress } from '../config/address.ts';
+import { StatusError } from '../base/status.ts';
+import { checkCapabilities } from '../client/check-capabilities.ts';
+import { type Address, formatAddress } from '../config/address.ts';
 import { readClientConfig } from '../config/client-config.ts';
 import { findClientConfigFile, readConfigFile } from '../config/config-file.ts';
 import { ConfigError, type FlagValue } from '../config/read-config.ts';
@@ -26,18 +28,18 @@ export const clientFlags = (yargs: Argv) =>
       describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
     });
 
-/** A client's view of one instance of the server, until it is disposed of. */
-export interface Session extends Disposable {
-  readonly remote: Remote;
-  readonly address: string;
+/** Which instance of which server, and how blobs are named there. */
+export interface Settings {
+  readonly address: Address;
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
 }
 
-export async function openSession(
-  { surroundings, connect }: Pick<Program, 'surroundings' | 'connect'>,
+/** From flags, environment and configuration file; no server is asked. */
+export function settingsOf(
+  { surroundings }: Pick<Program, 'surroundings'>,
   flags: ClientFlags,
-): Promise<Session> {
+): Settings {
   const config = readClientConfig({
     file:
       flags.config === undefined
@@ -50,16 +52,43 @@ export async function openSession(
       ...given('digest_function', '--digest-function', flags.digestFunction),
     ],
   });
-  const digestFunction = digestFunctionOf(config.digestFunction);
   const { remote: address, instanceName } = config;
-  const remote = await connect({ address, instanceName, digestFunction });
-  return {
-    remote,
-    address: formatAddress(address),
-    instanceName,
-    digestFunction,
-    [Symbol.dispose]: () => remote.close(),
-  };
+  return { address, instanceName, digestFunction: digestFunctionOf(config.digestFunction) };
+}
+
+/** A client's view of one instance of the server, until it is disposed of. */
+export interface Session extends Settings, Disposable {
+  readonly remote: Remote;
+}
+
+/** Connects to the server, and sees to it that it can do what `needs` says (CLI-01). */
+export async function openSession(
+  program: Pick<Program, 'surroundings' | 'clock' | 'newId' | 'leaving'>,
+  flags: ClientFlags,
+  needs: { readonly execution: boolean },
+): Promise<Session> {
+  const settings = settingsOf(program, flags);
+  const remote = await connect(settings, program);
+  try {
+    checkCapabilities(remote.capabilities, { ...needs, digestFunction: settings.digestFunction });
+  } catch (thrown) {
+    remote[Symbol.dispose]();
+    throw thrown;
+  }
+  return { ...settings, remote, [Symbol.dispose]: () => remote[Symbol.dispose]() };
+}
+
+async function connect(
+  settings: Settings,
+  program: Pick<Program, 'clock' | 'newId' | 'leaving'>,
+): Promise<Remote> {
+  // The client of gRPC takes a tenth of a second to load: not before it is needed.
+  const { connectRemote } = await import('./remote.ts');
+  try {
+    return await connectRemote(settings, program, program.leaving);
+  } catch (thrown) {
+    throw StatusError.during(`no answer from ${formatAddress(settings.address)}`, thrown);
+  }
 }
 
 function given(key: string, flag: string, value: string | undefined): FlagValue[] {

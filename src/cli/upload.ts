@@ -1,5 +1,4 @@
 import type { Argv } from 'yargs';
-import { checkCapabilities } from '../client/check-capabilities.ts';
 import { hashPath, type LocalPath } from '../client/hash-path.ts';
 import { uploadMissing } from '../tree/upload-files.ts';
 import type { Program } from './command.ts';
@@ -25,9 +24,8 @@ export const uploadCommand = {
 /** Sends only what the server lacks. */
 export async function upload(program: Program, options: UploadOptions): Promise<number> {
   const { terminal, clock, leaving } = program;
-  using session = await openSession(program, options);
+  using session = await openSession(program, options, { execution: false });
   const { remote, digestFunction } = session;
-  checkCapabilities(await remote.capabilities(leaving), { digestFunction, execution: false });
   const paths: LocalPath[] = [];
   for (const file of options.files) paths.push(await hashPath(file, digestFunction, leaving));
   const progress = new Progress('uploading', terminal, clock);
