@@ -132,11 +132,15 @@ export const serverSchema = section({
   logging: v.optional(loggingSchema, {}),
 });
 
-/** Fails with a ConfigError that names every problem. */
-export function readServerConfig(sources: Sources, surroundings: Surroundings): ServerConfig {
+/** Fails with a ConfigError that names every problem. Folders not configured are made in `data`. */
+export function readServerConfig(
+  sources: Sources,
+  surroundings: Surroundings,
+  data: string = dataFolder(surroundings),
+): ServerConfig {
   const values = readConfig(serverSchema, sources);
   const folder = (own: string | undefined, name: string) =>
-    path.resolve(surroundings.workingFolder, own ?? path.join(dataFolder(surroundings), name));
+    path.resolve(surroundings.workingFolder, own ?? path.join(data, name));
   return {
     address: values.address,
     instanceNames: values.instance_names,

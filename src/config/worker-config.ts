@@ -83,11 +83,15 @@ export const workerSchema = section({
   logging: v.optional(loggingSchema, {}),
 });
 
-/** Fails with a ConfigError that names every problem. */
-export function readWorkerConfig(sources: Sources, surroundings: Surroundings): WorkerConfig {
+/** Fails with a ConfigError that names every problem. A folder not configured is made in `data`. */
+export function readWorkerConfig(
+  sources: Sources,
+  surroundings: Surroundings,
+  data: string = dataFolder(surroundings),
+): WorkerConfig {
   const values = readConfig(workerSchema, sources);
   const { executor } = values;
-  const rootPath = values.root_path ?? path.join(dataFolder(surroundings), 'worker');
+  const rootPath = values.root_path ?? path.join(data, 'worker');
   return {
     workerId: values.worker_id,
     server: values.server_url,

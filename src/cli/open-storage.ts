@@ -1,0 +1,120 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import type { ActionCache, ActionCacheStorage } from '../action-cache/action-cache.ts';
+import { withCompleteness } from '../action-cache/completeness.ts';
+import { KnownTrees } from '../action-cache/known-trees.ts';
+import { MemoryActionCache } from '../action-cache/memory-action-cache.ts';
+import { SqliteActionCache } from '../action-cache/sqlite-action-cache.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStorage } from '../cas/blob-storage.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { FilesystemBlobs } from '../cas/filesystem-blobs.ts';
+import { lockFolder } from '../cas/lock-folder.ts';
+import { MemoryBlobs } from '../cas/memory-blobs.ts';
+import { withMaxBlobSize } from '../cas/with-max-blob-size.ts';
+import type { ServerConfig } from '../config/server-config.ts';
+import { defaultInstanceLimits } from '../rpc/limits.ts';
+import { operationMigrations, SqliteOperationRows } from '../scheduler/sqlite-operation-rows.ts';
+import { openDatabase } from '../sqlite/open-database.ts';
+import { defaultTreeLimits } from '../tree/walk-directories.ts';
+import { SystemError } from './exit-codes.ts';
+
+/** The lists of files in output trees, some 300,000 of them: what a large build asks for again. */
+const knownTreesMaxSizeBytes = 64 * 2 ** 20;
+
+/** What a server keeps, by instance name. */
+export interface Storage {
+  readonly blobStorage: BlobStorage;
+  readonly blobsOf: (instanceName: string) => BlobStore;
+  readonly actionsOf: (instanceName: string) => ActionCache;
+  readonly operationRows: SqliteOperationRows;
+}
+
+/**
+ * Opens all that is kept; `closing` closes it. Fails with a SystemError when another process has one of
+ * the folders.
+ */
+export async function openStorage(
+  config: ServerConfig,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  closing: AsyncDisposableStack,
+): Promise<Storage> {
+  try {
+    const blobStorage = await openBlobs(config, clock, log);
+    closing.defer(() => blobStorage.close());
+    for (const folder of otherFolders(config)) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      closing.defer(lockFolder(folder));
+    }
+    const results = openActions(config, clock);
+    closing.defer(() => results.close());
+    const operations = openDatabase(
+      isInMemory(config) ? ':memory:' : path.join(config.schedulerRootPath, 'operations.db'),
+      operationMigrations,
+      { synchronous: 'FULL' },
+    );
+    closing.defer(() => void operations.close());
+    return {
+      blobStorage,
+      ...instancesOf(config, blobStorage, results),
+      operationRows: new SqliteOperationRows(operations),
+    };
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    if (code !== Code.FAILED_PRECONDITION) throw thrown;
+    throw new SystemError(message, { cause: thrown });
+  }
+}
+
+function instancesOf(
+  { instanceNames }: ServerConfig,
+  blobStorage: BlobStorage,
+  results: ActionCacheStorage,
+): Pick<Storage, 'blobsOf' | 'actionsOf'> {
+  const options = {
+    treeLimits: defaultTreeLimits,
+    knownTrees: new KnownTrees(knownTreesMaxSizeBytes),
+  };
+  const byName = new Map(
+    instanceNames.map((name) => {
+      const blobs = withMaxBlobSize(
+        blobStorage.namespace(name),
+        defaultInstanceLimits.blobBytesMax,
+      );
+      return [name, { blobs, actions: withCompleteness(results.namespace(name), blobs, options) }];
+    }),
+  );
+  const get = (name: string) => {
+    const instance = byName.get(name);
+    // An operation that was accepted before the configuration changed.
+    if (!instance) throw new StatusError(Code.NOT_FOUND, `there is no instance "${name}" any more`);
+    return instance;
+  };
+  return { blobsOf: (name) => get(name).blobs, actionsOf: (name) => get(name).actions };
+}
+
+function openBlobs({ casStorage }: ServerConfig, clock: Clock, log: Log): Promise<BlobStorage> {
+  const { rootPath: root, maxSizeBytes: sizeBytesMax, durability } = casStorage;
+  if (casStorage.type === 'memory') return Promise.resolve(new MemoryBlobs({ sizeBytesMax }));
+  return FilesystemBlobs.open({ root, sizeBytesMax, durability }, clock, log);
+}
+
+function openActions({ actionCache }: ServerConfig, clock: Clock): ActionCacheStorage {
+  const { rootPath, maxSizeBytes } = actionCache;
+  if (actionCache.type === 'memory') return new MemoryActionCache({ maxSizeBytes });
+  return new SqliteActionCache(path.join(rootPath, 'action_cache.db'), { maxSizeBytes }, clock);
+}
+
+/** Operations outlive a restart only if their inputs do. */
+const isInMemory = ({ casStorage }: ServerConfig) => casStorage.type === 'memory';
+
+/** The folders beside that of the blobs, which has its own lock; each once. */
+function otherFolders(config: ServerConfig): Set<string> {
+  const folders = new Set<string>();
+  if (config.actionCache.type === 'sqlite') folders.add(config.actionCache.rootPath);
+  if (!isInMemory(config)) folders.add(config.schedulerRootPath);
+  if (!isInMemory(config)) folders.delete(config.casStorage.rootPath);
+  return folders;
+}

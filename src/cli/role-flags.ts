@@ -1,0 +1,46 @@
+import type { Argv } from 'yargs';
+import { readConfigFile } from '../config/config-file.ts';
+import type { FlagValue, Sources } from '../config/read-config.ts';
+import type { Surroundings } from '../config/surroundings.ts';
+import { UsageError } from './exit-codes.ts';
+
+/** What a server and a worker have in common on the command line. */
+export interface RoleFlags {
+  readonly config: string | undefined;
+  readonly set: readonly string[];
+  readonly verbose: unknown;
+}
+
+export const roleFlags = (yargs: Argv) =>
+  yargs
+    .option('config', { type: 'string', describe: 'Configuration file (TOML)' })
+    .option('set', {
+      type: 'string',
+      array: true,
+      default: [] as string[],
+      describe: 'KEY=VALUE in place of what the file says; may be given several times',
+    })
+    .option('verbose', { type: 'boolean', default: false, describe: 'Write debug lines, too' });
+
+/** Where the configuration of a role comes from; `own` are the flags that stand for a key of theirs. */
+export function sourcesOf(
+  { config, set, verbose }: RoleFlags,
+  own: Readonly<Record<string, string | number | undefined>>,
+  { environment }: Surroundings,
+): Sources {
+  const flags: FlagValue[] = verbose
+    ? [{ key: 'logging.level', value: 'debug', flag: '--verbose' }]
+    : [];
+  for (const entry of set) {
+    const [, key, value] = /^([^=]+)=(.*)$/s.exec(entry) ?? [];
+    if (key === undefined || value === undefined) {
+      throw new UsageError(`--set ${entry} is not KEY=VALUE, such as cas_storage.max_size=10GiB`);
+    }
+    flags.push({ key, value, flag: '--set' });
+  }
+  for (const [key, value] of Object.entries(own)) {
+    if (value !== undefined) flags.push({ key, value: String(value), flag: `--${key}` });
+  }
+  const file = config === undefined ? undefined : readConfigFile(config);
+  return { file, environment, flags };
+}

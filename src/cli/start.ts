@@ -1,0 +1,37 @@
+import { systemClock } from '../base/clock.ts';
+import { newId } from '../base/id.ts';
+import { Code, StatusError } from '../base/status.ts';
+import { currentSurroundings } from '../config/surroundings.ts';
+import { ExitCode } from './exit-codes.ts';
+import { processTerminal } from './terminal.ts';
+
+/** Runs the program in this process, and gives its exit code. */
+export async function start(argv: readonly string[]): Promise<number> {
+  // A launcher is started for every slot of a worker, and must be small: it loads nothing else.
+  if (argv[0] === 'launcher') {
+    const { runLauncher } = await import('../executor/launcher.ts');
+    await runLauncher();
+    return ExitCode.OK;
+  }
+  const leaving = leaveOnSignals();
+  const { expbuild } = await import('./expbuild.ts');
+  return expbuild(argv, {
+    terminal: processTerminal(),
+    surroundings: currentSurroundings(),
+    clock: systemClock,
+    newId,
+    leaving,
+  });
+}
+
+/** The first signal asks to leave in good order; the second ends the program at once. */
+function leaveOnSignals(): AbortSignal {
+  const leaving = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (leaving.signal.aborted) process.exit(ExitCode.INTERRUPTED);
+      leaving.abort(new StatusError(Code.CANCELLED, `stopped by ${name}`));
+    });
+  }
+  return leaving.signal;
+}

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { newId } from '../../src/base/id.ts';
+import { expbuild } from '../../src/cli/expbuild.ts';
+import { exitCodeMeanings } from '../../src/cli/exit-codes.ts';
+import { FakeTerminal } from '../support/fake-terminal.ts';
+import { never } from '../support/never.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+async function cli(t: TestContext, ...argv: string[]) {
+  const terminal = new FakeTerminal();
+  const folder = tempDir(t);
+  const exitCode = await expbuild(argv, {
+    terminal,
+    clock: systemClock,
+    newId,
+    leaving: never,
+    surroundings: {
+      environment: {},
+      homeFolder: folder,
+      workingFolder: folder,
+      cores: 2,
+      os: 'linux',
+      arch: 'x64',
+    },
+  });
+  return { exitCode, stdout: terminal.stdout, stderr: terminal.stderr };
+}
+
+for (const [argv, exitCode, message] of [
+  [[], 64, /there is no command/],
+  [['fly'], 64, /Unknown argument: fly/],
+  [['run', '--fast', '--', 'true'], 64, /Unknown argument: fast/],
+  [['run'], 64, /put it after "--"/],
+  [['run', '--timeout', '5', '--', 'true'], 64, /--timeout 5 is not a duration/],
+  [['run', '--platform', 'os', '--', 'true'], 64, /--platform os is not NAME=VALUE/],
+  [['run', '--env', 'NOT_SET', '--', 'true'], 64, /--env NOT_SET names a variable/],
+  [['run', '--env', '=x', '--', 'true'], 64, /no name before/],
+  [['download'], 64, /Not enough non-option arguments/],
+  [['download', 'x', '--kind', 'car'], 64, /Choices: "blob", "directory", "tree"/],
+  [['ping', '--remote', 'https://h:1'], 78, /comes with a later version/],
+  [['ping', '--digest-function', 'MD5'], 78, /"MD5" is unknown/],
+  [['ping', '--config', '/no/such/file'], 78, /cannot read the configuration/],
+] as const) {
+  test(`expbuild ${argv.join(' ')} ends with ${exitCode}, and says why`, async (t) => {
+    const ended = await cli(t, ...argv);
+    assert.equal(ended.exitCode, exitCode);
+    assert.match(ended.stderr, message);
+    assert.doesNotMatch(ended.stderr, /\n {4}at /, 'a stack trace is for --verbose');
+    assert.equal(ended.stdout, '');
+  });
+}
+
+test('a server that is not there is told as such, with an exit code of its own', async (t) => {
+  const { exitCode, stderr } = await cli(t, 'ping', '--remote', '127.0.0.1:1');
+  assert.equal(exitCode, 69);
+  assert.match(stderr, /^error: no answer from 127\.0\.0\.1:1: /);
+});
+
+test('--verbose tells where an error comes from', async (t) => {
+  const { stderr } = await cli(t, 'run', '--verbose');
+  assert.match(stderr, /\n {4}at /);
+});
+
+test('--help lists the commands and every exit code', async (t) => {
+  const { exitCode, stdout } = await cli(t, '--help');
+  assert.equal(exitCode, 0);
+  for (const code of exitCodeMeanings.keys()) assert.match(stdout, new RegExp(`^ +${code}  `, 'm'));
+  assert.doesNotMatch(stdout, /launcher/);
+});
+
+for (const command of [
+  'run',
+  'upload',
+  'download',
+  'ping',
+  'capabilities',
+  'prepare-action',
+  'execute',
+  'find-missing',
+  'get-action-result',
+]) {
+  test(`${command} --help has examples`, async (t) => {
+    const { exitCode, stdout } = await cli(t, command, '--help');
+    assert.equal(exitCode, 0);
+    assert.match(stdout, new RegExp(`Examples:\n +expbuild ${command} `));
+  });
+}
+
+test('shells learn the commands', async (t) => {
+  const script = await cli(t, 'completion');
+  assert.match(script.stdout, /expbuild/);
+});
+
+test('prepare-action --dry-run needs no server, and always gives the same digest', async (t) => {
+  const argv = [
+    'prepare-action',
+    '--dry-run',
+    '--env',
+    'B=2',
+    '--env',
+    'A=1',
+    '--',
+    'sh',
+    '-c',
+    'x',
+  ];
+  const one = await cli(t, ...argv);
+  assert.match(one.stdout, /^[0-9a-f]{64}\/\d+\n$/);
+  assert.equal((await cli(t, ...argv)).stdout, one.stdout);
+  const json = await cli(t, argv[0] as string, '--json', ...argv.slice(1));
+  assert.equal((JSON.parse(json.stdout) as { action: string }).action, one.stdout.trim());
+});
