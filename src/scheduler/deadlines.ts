@@ -2,7 +2,6 @@ import { Heap } from './heap.ts';
 
 /** Something that will happen unless it is cancelled first. */
 export interface Deadline {
-  readonly at: number;
   /** Nothing happens when it has passed already. */
   cancel(): void;
 }
@@ -23,7 +22,7 @@ export class Deadlines {
 
   add(at: number, act: () => void): Deadline {
     const entry = this.#heap.add({ at, act });
-    return { at, cancel: () => this.#heap.remove(entry) };
+    return { cancel: () => this.#heap.remove(entry) };
   }
 
   /** Does the earliest one, whenever it is due. */

@@ -62,6 +62,8 @@ export class LocalScheduler implements WorkQueue, Operations {
   readonly #closing = new AbortController();
   #settling: Settling[] = [];
   #isFlushDue = false;
+  /** The rows may be gone. */
+  #isClosed = false;
 
   constructor(options: LocalSchedulerOptions) {
     const { clock, newId, limits, rows } = options;
@@ -80,19 +82,20 @@ export class LocalScheduler implements WorkQueue, Operations {
       this.#scheduler.cancel(name);
       throw error;
     }
-    return this.#get(name);
+    return this.#known(name);
   }
 
   async complete(request: ActionRequest, response: ExecuteResponse): Promise<OperationState> {
     this.#assertOpen();
-    return this.#get(this.#scheduler.complete(request, response));
+    return this.#known(this.#scheduler.complete(request, response));
   }
 
   async *watch(name: string, signal: AbortSignal): AsyncIterable<OperationState> {
     signal.throwIfAborted();
     this.#assertOpen();
     const slot = new LatestSlot<OperationState>();
-    slot.put(this.#get(name));
+    this.#assertWritten();
+    slot.put(this.#known(name));
     const onAbort = () => slot.end(signal.reason as Error);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#addWatcher(name, slot);
@@ -114,12 +117,12 @@ export class LocalScheduler implements WorkQueue, Operations {
   }
 
   find(name: string): OperationState | undefined {
-    this.#flush();
+    this.#assertWritten();
     return this.#scheduler.find(name);
   }
 
   list(instanceName: string): readonly OperationState[] {
-    this.#flush();
+    this.#assertWritten();
     return this.#scheduler.list(instanceName);
   }
 
@@ -174,6 +177,7 @@ export class LocalScheduler implements WorkQueue, Operations {
     for (const slot of this.#sessions.values()) slot.end();
     await Promise.allSettled(this.#commits);
     this.#flush();
+    this.#isClosed = true;
     this.#timer.stop();
     for (const slots of this.#watchers.values()) {
       for (const slot of slots) slot.end(this.#closing.signal.reason as Error);
@@ -204,6 +208,8 @@ export class LocalScheduler implements WorkQueue, Operations {
     try {
       connection.session = this.#scheduler.connect(state);
       this.#sessions.set(connection.session, connection.slot);
+      const { worker } = connection.session;
+      this.#options.log.info('worker connected', { worker: worker.id, slots: worker.slots });
     } catch (thrown) {
       connection.slot.end(StatusError.from(thrown));
     }
@@ -211,6 +217,7 @@ export class LocalScheduler implements WorkQueue, Operations {
 
   #disconnect({ session }: Connection): void {
     if (!session) return;
+    this.#options.log.info('worker disconnected', { worker: session.worker.id });
     this.#sessions.delete(session);
     this.#scheduler.disconnect(session);
     this.#flushSoon();
@@ -240,8 +247,8 @@ export class LocalScheduler implements WorkQueue, Operations {
     });
   }
 
-  #get(name: string): OperationState {
-    const state = this.find(name);
+  #known(name: string): OperationState {
+    const state = this.#scheduler.find(name);
     if (!state) throw unknown(name);
     return state;
   }
@@ -269,6 +276,7 @@ export class LocalScheduler implements WorkQueue, Operations {
   /** Writes what has changed, then tells it to all whom it concerns; false if it cannot be written. */
   #flush(): boolean {
     this.#isFlushDue = false;
+    if (this.#isClosed) return true;
     const settling = this.#settling;
     this.#settling = [];
     try {
@@ -332,6 +340,12 @@ export class LocalScheduler implements WorkQueue, Operations {
       });
       this.#scheduler.commitFailed(pending, error);
     }
+  }
+
+  /** Before anybody reads a state: it must not be one that a crash would undo. */
+  #assertWritten(): void {
+    if (this.#flush()) return;
+    throw new StatusError(Code.UNAVAILABLE, 'operations cannot be recorded at present');
   }
 
   #assertOpen(): void {

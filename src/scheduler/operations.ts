@@ -39,7 +39,10 @@ export type Commit = (
 export interface Operations {
   /** Accepts an action: it will end, whatever happens to this process. The operation's state. */
   enqueue(request: ActionRequest): Promise<OperationState>;
-  /** Records an operation that ended without a worker: a cache hit, or an action that cannot run. */
+  /**
+   * Records an operation that ended without a worker: a cache hit, or an action that cannot run. It can
+   * be asked for like any other, but a restart forgets it: it costs a look-up, not a run.
+   */
   complete(request: ActionRequest, response: ExecuteResponse): Promise<OperationState>;
   /**
    * The operation's state now, then after each change, then the done state, and no more. Fails with

@@ -20,6 +20,7 @@ import { never } from '../support/never.ts';
 import { MemoryOperationRows } from './memory-operation-rows.ts';
 import { countedIds, ranWith, requestOf } from './rig.ts';
 
+/** A scheduler that is closed after the test, its clock and its rows. */
 function start(t: TestContext, options: Partial<LocalSchedulerOptions> = {}) {
   const clock = new FakeClock();
   const rows = new MemoryOperationRows();
@@ -190,6 +191,23 @@ describe('a scheduler with streams and rows', () => {
     await turn();
     assert.equal(scheduler.queuedCount, 0);
     assert.equal(rows.runs.size, 0);
+  });
+
+  it('a change that cannot be written is told to nobody, until it can be', async (t) => {
+    const { scheduler, rows, clock } = start(t);
+    const { name } = await scheduler.enqueue(requestOf('a'));
+    const watching = scheduler.watch(name, never)[Symbol.asyncIterator]();
+    await watching.next();
+    rows.failure = new Error('disk I/O error');
+    await assert.rejects(scheduler.cancel(name), { message: /recording operations/ });
+    assert.throws(() => scheduler.find(name), { code: Code.UNAVAILABLE });
+    const hit = await scheduler.complete(requestOf('b'), ranWith('cached'));
+    assert.equal(hit.response?.message, 'cached', 'a cache hit needs no row');
+    rows.failure = undefined;
+    clock.advance(1_000);
+    const { value } = await watching.next();
+    assert.equal(value?.response?.status?.code, Code.CANCELLED);
+    assert.equal(rows.operations.get(name)?.done?.response.status?.code, Code.CANCELLED);
   });
 
   it('EXE-38: nobody hears of a result before it is stored', async (t) => {
