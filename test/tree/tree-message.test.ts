@@ -8,6 +8,7 @@ import {
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { parseTree } from '../../src/tree/tree-message.ts';
 import { blobOf } from '../support/blob-of.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
 const parse = (bytes: Uint8Array) => parseTree(bytes, blobOf(bytes).digest);
 
@@ -60,5 +61,25 @@ describe('refuses', () => {
     ],
   ] as const) {
     it(what, () => assert.throws(() => parse(bytes), { code: Code.INVALID_ARGUMENT }));
+  }
+});
+
+test('answers nonsense with INVALID_ARGUMENT or a tree, never with another error', (t) => {
+  const seed = Number(process.hrtime.bigint() % 1_000_000n);
+  t.diagnostic(`seed ${seed}`);
+  const random = seededRandom(seed);
+  const child = encoded({ symlinks: [{ name: 'link', target: 'target' }] });
+  const digest = blobOf(child).digest.toMessage();
+  const whole = treeOf(encoded({ directories: [{ name: 'directory', digest }] }), [child]);
+  for (let round = 0; round < 2000; round++) {
+    const bytes = Uint8Array.from(whole);
+    for (let flips = 0; flips < 3; flips++) {
+      bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
+    }
+    try {
+      parse(bytes.subarray(0, Math.ceil(random() * bytes.length)));
+    } catch (error) {
+      assert.equal((error as { code?: Code }).code, Code.INVALID_ARGUMENT, String(error));
+    }
   }
 });
