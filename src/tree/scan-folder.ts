@@ -1,6 +1,5 @@
 import type { BigIntStats, Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
-import { isUtf8 } from 'node:buffer';
 import { concurrently } from '../base/concurrently.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
@@ -8,6 +7,7 @@ import { Digest } from '../digest/digest.ts';
 import { Directory } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { digestOfFile } from './file-chunks.ts';
 import { type NodePropertyName, nodePropertiesOf } from './node-properties.ts';
+import { textOf } from './utf8-text.ts';
 
 export interface ScanOptions {
   /** What to do with sockets, FIFOs and devices, which no blob can hold (RES-12). */
@@ -153,7 +153,7 @@ async function addEntry(
   entry: Dirent<Buffer>,
   options: ScanOptions,
 ): Promise<number> {
-  const name = text(entry.name, `a name in ${folder.path}`);
+  const name = textOf(entry.name, `a name in ${folder.path}`);
   const path = `${folder.path}/${name}`;
   const stats = await lstat(path, { bigint: true });
   if (stats.isDirectory()) {
@@ -162,7 +162,7 @@ async function addEntry(
     folder.files.push({ name, path, stats, digest: undefined });
     return Number(stats.size);
   } else if (stats.isSymbolicLink()) {
-    const target = text(await readlink(path, { encoding: 'buffer' }), `the target of ${path}`);
+    const target = textOf(await readlink(path, { encoding: 'buffer' }), `the target of ${path}`);
     folder.symlinks.push({ name, target, stats });
   } else if (options.specialFiles === 'refuse') {
     throw new StatusError(
@@ -217,13 +217,6 @@ function messageOf(folder: FoundFolder, names: ReadonlySet<NodePropertyName>): D
 function newFolder(name: string, path: string, depth: number, stats: BigIntStats): FoundFolder {
   const lists = { files: [], symlinks: [], folders: [] };
   return { name, path, depth, stats, ...lists, encoded: undefined, height: 0 };
-}
-
-/** Strings of the API are UTF-8; anything else would come back as another name. */
-function text(bytes: Buffer, what: string): string {
-  if (isUtf8(bytes)) return bytes.toString();
-  const shown = JSON.stringify(bytes.toString('latin1'));
-  throw new StatusError(Code.INVALID_ARGUMENT, `${what} is not UTF-8: ${shown}`);
 }
 
 function tooLarge(root: string, why: string): StatusError {

@@ -1,0 +1,233 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import type { BigIntStats } from 'node:fs';
+import { readlink, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { chunksOf } from '../base/chunks.ts';
+import { concurrently } from '../base/concurrently.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { DigestFunction } from '../digest/digest-function.ts';
+import { Digest } from '../digest/digest.ts';
+import {
+  type ActionResult,
+  type Command,
+  Command_OutputDirectoryFormat,
+  type OutputSymlink,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { digestOfFile, fileChunks } from './file-chunks.ts';
+import { findFolder, lstatIfAny, undefinedIfAbsent } from './inside-root.ts';
+import { type NodePropertyName, nodePropertiesOf } from './node-properties.ts';
+import {
+  type RequestedOutput,
+  requestedOutputs,
+  requestedProperties,
+} from './requested-outputs.ts';
+import {
+  defaultScanOptions,
+  type DirectoryBlob,
+  scanFolder,
+  type ScanOptions,
+} from './scan-folder.ts';
+import type { BlobSource } from './upload-files.ts';
+import { textOf } from './utf8-text.ts';
+
+/** For each output directory; also how many outputs are read at once. */
+export type OutputLimits = Pick<ScanOptions, 'entriesMax' | 'bytesMax' | 'depthMax' | 'readsMax'>;
+
+export const defaultOutputLimits: OutputLimits = {
+  ...defaultScanOptions,
+  // More than any output directory has; less than what would fill a worker's disk unnoticed.
+  bytesMax: 64 * 1024 ** 3,
+};
+
+export type Outputs = Pick<
+  ActionResult,
+  | 'outputFiles'
+  | 'outputDirectories'
+  | 'outputSymlinks'
+  | 'outputFileSymlinks'
+  | 'outputDirectorySymlinks'
+>;
+
+export interface CollectedOutputs {
+  /** Each list sorted by path (RES-31). */
+  readonly outputs: Outputs;
+  /** All that the outputs refer to, to be uploaded before anybody hears of them (RES-17). */
+  readonly blobs: readonly BlobSource[];
+}
+
+interface Context {
+  readonly inputRoot: string;
+  readonly digestFunction: DigestFunction;
+  readonly limits: OutputLimits;
+  readonly properties: ReadonlySet<NodePropertyName>;
+  readonly format: Command_OutputDirectoryFormat;
+  readonly signal: AbortSignal;
+}
+
+/** What one requested output adds. */
+interface Found {
+  readonly outputs: Partial<Outputs>;
+  readonly blobs: readonly BlobSource[];
+}
+
+/**
+ * The outputs that a command was asked for, as they are on the disk once all its processes are gone
+ * (RES-34). One that is not there is left out (RES-02). Links are never followed, except on the way to
+ * an output and within the input root (RES-22). Fails with FAILED_PRECONDITION when an output is not of
+ * the kind asked for (RES-10), and with INVALID_ARGUMENT when no blob can hold it (RES-12).
+ */
+export async function collectOutputs(
+  command: Command,
+  inputRoot: string,
+  digestFunction: DigestFunction,
+  limits: OutputLimits,
+  signal: AbortSignal,
+): Promise<CollectedOutputs> {
+  const properties = requestedProperties(command);
+  const format = command.outputDirectoryFormat;
+  const context = { inputRoot, digestFunction, limits, properties, format };
+  const found = new Map<RequestedOutput, Found>();
+  const requested = requestedOutputs(command);
+  await concurrently(
+    requested,
+    limits.readsMax,
+    async (output, either) => {
+      found.set(output, await collectOne(output, { ...context, signal: either }));
+    },
+    signal,
+  );
+  const all = requested.flatMap((output) => found.get(output) ?? []);
+  return {
+    outputs: {
+      outputFiles: all.flatMap(({ outputs }) => outputs.outputFiles ?? []),
+      outputDirectories: all.flatMap(({ outputs }) => outputs.outputDirectories ?? []),
+      outputSymlinks: all.flatMap(({ outputs }) => outputs.outputSymlinks ?? []),
+      outputFileSymlinks: all.flatMap(({ outputs }) => outputs.outputFileSymlinks ?? []),
+      outputDirectorySymlinks: all.flatMap(({ outputs }) => outputs.outputDirectorySymlinks ?? []),
+    },
+    blobs: all.flatMap(({ blobs }) => blobs),
+  };
+}
+
+async function collectOne(output: RequestedOutput, context: Context): Promise<Found> {
+  const { dir: parent, base } = path.posix.parse(output.fromRoot);
+  const folder = await findFolder(context.inputRoot, parent);
+  const nothing = { outputs: {}, blobs: [] };
+  if (folder === undefined) return nothing;
+  const place = path.join(folder, base);
+  const stats = await lstatIfAny(place);
+  if (!stats) return nothing;
+  if (stats.isSymbolicLink()) return symlinkFound(output, place, stats, context);
+  if (stats.isDirectory()) {
+    if (output.kind === 'file') throw conflict(output, 'a directory');
+    return directoryFound(output, place, context);
+  }
+  if (!stats.isFile()) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `output ${JSON.stringify(output.path)} is a socket, FIFO or device, which cannot be stored`,
+    );
+  }
+  if (output.kind === 'directory') throw conflict(output, 'a file');
+  return fileFound(output, place, stats, context);
+}
+
+async function fileFound(
+  { path: requestedPath }: RequestedOutput,
+  place: string,
+  stats: BigIntStats,
+  { digestFunction, limits, properties, signal }: Context,
+): Promise<Found> {
+  if (stats.size > limits.bytesMax) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `output ${JSON.stringify(requestedPath)} has more than ${limits.bytesMax} bytes, the limit here`,
+    );
+  }
+  const digest = await digestOfFile(place, digestFunction, signal);
+  const file = {
+    path: requestedPath,
+    digest: digest.toMessage(),
+    isExecutable: (stats.mode & 0o100n) !== 0n,
+    contents: Buffer.of(),
+    nodeProperties: nodePropertiesOf(stats, properties),
+  };
+  const blobs = [{ digest, open: () => fileChunks(place) }];
+  return { outputs: { outputFiles: [file] }, blobs };
+}
+
+async function directoryFound(
+  { path: requestedPath }: RequestedOutput,
+  place: string,
+  { digestFunction, limits, properties, format, signal }: Context,
+): Promise<Found> {
+  const options = { ...limits, specialFiles: 'skip', nodeProperties: properties } as const;
+  const scanned = await scanFolder(place, digestFunction, options, signal);
+  const tree = treeOf(scanned.directories);
+  const treeDigest = Digest.ofBytes(digestFunction, tree);
+  const separately = format !== Command_OutputDirectoryFormat.TREE_ONLY;
+  const directory = {
+    path: requestedPath,
+    // Also when only the directories are asked for: several clients read nothing else (RES-14).
+    treeDigest: treeDigest.toMessage(),
+    isTopologicallySorted: true,
+    rootDirectoryDigest: separately ? scanned.root.toMessage() : undefined,
+  };
+  const blobs = [
+    ...scanned.files.map((file) => ({ digest: file.digest, open: () => fileChunks(file.path) })),
+    { digest: treeDigest, open: () => chunksOf(tree) },
+    ...(separately ? scanned.directories : []).map(({ digest, bytes }) => ({
+      digest,
+      open: () => chunksOf(bytes),
+    })),
+  ];
+  return { outputs: { outputDirectories: [directory] }, blobs };
+}
+
+async function symlinkFound(
+  output: RequestedOutput,
+  place: string,
+  stats: BigIntStats,
+  { properties }: Context,
+): Promise<Found> {
+  const what = `the target of output ${JSON.stringify(output.path)}`;
+  const symlink: OutputSymlink = {
+    path: output.path,
+    target: textOf(await readlink(place, { encoding: 'buffer' }), what),
+    nodeProperties: nodePropertiesOf(stats, properties),
+  };
+  const target = await stat(place).catch(undefinedIfAbsent);
+  const isDirectory = target?.isDirectory() === true;
+  if (output.kind === 'directory' && !isDirectory) throw conflict(output, 'a link to no directory');
+  // RES-11: a link that leads nowhere is reported.
+  if (output.kind === 'file' && target && !target.isFile()) {
+    throw conflict(output, 'a link to no regular file');
+  }
+  return {
+    outputs: {
+      // RES-07, RES-08: some clients read only the older fields, some only the new one.
+      outputSymlinks: output.kind === 'any' ? [symlink] : [],
+      [isDirectory ? 'outputDirectorySymlinks' : 'outputFileSymlinks']: [symlink],
+    },
+    blobs: [],
+  };
+}
+
+/** A Tree as RES-15 promises it: its root, then its children, and nothing else. */
+function treeOf(directories: readonly DirectoryBlob[]): Uint8Array {
+  const rootTag = 0x0a;
+  const childTag = 0x12;
+  const writer = new BinaryWriter();
+  for (const [index, { bytes }] of directories.entries()) {
+    writer.uint32(index === 0 ? rootTag : childTag).bytes(bytes);
+  }
+  return writer.finish();
+}
+
+function conflict(output: RequestedOutput, what: string): StatusError {
+  const field = output.kind === 'file' ? 'output_files' : 'output_directories';
+  return new StatusError(
+    Code.FAILED_PRECONDITION,
+    `${JSON.stringify(output.path)} of ${field} is ${what}`,
+  );
+}
