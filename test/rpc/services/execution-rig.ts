@@ -1,0 +1,66 @@
+import type { TestContext } from 'node:test';
+import {
+  type DeepPartial,
+  ExecuteOperationMetadata,
+  ExecuteRequest,
+  ExecuteResponse,
+  WaitExecutionRequest,
+} from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Operation } from '../../../src/proto/google/longrunning/operations.ts';
+import { Instances } from '../../../src/rpc/instances.ts';
+import { execution } from '../../../src/rpc/services/execution.ts';
+import { operations } from '../../../src/rpc/services/operations.ts';
+import { worker } from '../../../src/rpc/services/worker.ts';
+import { ExecutionRig } from '../../execution/rig.ts';
+import { startServer } from '../../support/start-server.ts';
+import type { CallOptions } from '../../support/test-client.ts';
+import { testInstance } from '../../support/test-instance.ts';
+
+const path = '/build.bazel.remote.execution.v2.Execution';
+
+/** A server that runs actions for instance `main`, has a cache alone as `cache`, and its client. */
+export async function startExecution(t: TestContext) {
+  const rig = new ExecutionRig(t);
+  const { blobs, actions, execution: port, scheduler } = rig;
+  const main = testInstance({
+    name: 'main',
+    blobs,
+    actions,
+    execution: port,
+    operations: scheduler,
+  });
+  const instances = new Instances([main, testInstance({ name: 'cache' })]);
+  const { client, listener } = await startServer(t, [
+    execution(instances),
+    operations(instances),
+    worker(scheduler),
+  ]);
+  const stream = <Request>(
+    method: string,
+    type: { encode(request: Request): { finish(): Uint8Array } },
+    request: Request,
+    options: CallOptions = {},
+  ) => client.serverStream(`${path}/${method}`, type, Operation, request, options);
+  return {
+    rig,
+    client,
+    listener,
+    execute: (request: DeepPartial<ExecuteRequest>, options?: CallOptions) =>
+      stream(
+        'Execute',
+        ExecuteRequest,
+        ExecuteRequest.fromPartial({ instanceName: 'main', ...request }),
+        options,
+      ),
+    wait: (name: string, options?: CallOptions) =>
+      stream('WaitExecution', WaitExecutionRequest, { name }, options),
+  };
+}
+
+/** What an operation's Any fields hold. */
+export function unpacked({ metadata, result }: Operation) {
+  return {
+    metadata: ExecuteOperationMetadata.decode(metadata?.value ?? new Uint8Array()),
+    response: result && result.$case === 'response' && ExecuteResponse.decode(result.value.value),
+  };
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { Code } from '../../../src/base/status.ts';
+import {
+  DesiredState,
+  HeldLease_Phase,
+  WorkerState,
+} from '../../../src/proto/expbuild/worker/v1/worker.ts';
+import { workerProtocolVersion } from '../../../src/scheduler/work-queue.ts';
+import { startExecution } from './execution-rig.ts';
+
+const path = '/expbuild.worker.v1.WorkerService/Connect';
+const hello = { workerId: 'w', bootId: 'b', slots: 1, protocolVersion: workerProtocolVersion };
+
+async function start(t: TestContext) {
+  const { client, ...rest } = await startExecution(t);
+  const call = client.bidi(path, WorkerState, DesiredState);
+  t.after(() => call.cancel());
+  const desired = call[Symbol.asyncIterator]() as AsyncIterator<DesiredState>;
+  return {
+    ...rest,
+    say: (state: Parameters<typeof WorkerState.fromPartial>[0]) =>
+      call.write(WorkerState.fromPartial(state)),
+    hear: () => desired.next(),
+  };
+}
+
+test('a worker over the network gets a lease, and its result ends the operation', async (t) => {
+  const { rig, execute, say, hear } = await start(t);
+  say({ sequence: 1, hello });
+  const { value: welcome } = await hear();
+  assert.ok((welcome as DesiredState).welcome);
+  const action = await rig.putAction();
+  const states = Array.fromAsync(execute({ actionDigest: action.toMessage() }));
+  const { value: given } = await hear();
+  const [lease] = (given as DesiredState).leases;
+  assert.equal(lease?.actionDigest?.hash, action.hash);
+  const response = { result: { executionMetadata: { worker: 'w' } } };
+  const { leaseId, epoch } = lease;
+  const leases = [{ leaseId, epoch, phase: HeldLease_Phase.PHASE_DONE, response }];
+  say({ sequence: 2, seenSequence: (given as DesiredState).sequence, leases });
+  assert.ok((await states).at(-1)?.done);
+});
+
+test('a worker of another version is refused, and told both versions', async (t) => {
+  const { say, hear } = await start(t);
+  say({ sequence: 1, hello: { ...hello, protocolVersion: 99 } });
+  await assert.rejects(hear(), {
+    code: Code.FAILED_PRECONDITION,
+    message: new RegExp(`99.*${workerProtocolVersion}`),
+  });
+});
+
+test('GEN-22: a server that closes ends the stream, and the worker comes again', async (t) => {
+  const { listener, say, hear } = await start(t);
+  say({ sequence: 1, hello });
+  await hear();
+  const closed = listener.close(1000);
+  await assert.rejects(hear(), { code: Code.UNAVAILABLE });
+  await closed;
+});
