@@ -4,9 +4,9 @@ import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
-import { type Deadline, Deadlines } from './deadlines.ts';
 import { LatestSlot } from './latest-slot.ts';
 import type { OperationRows } from './operation-rows.ts';
+import { OperationWatchers } from './operation-watchers.ts';
 import type { ActionRequest, Commit, Operations, OperationState } from './operations.ts';
 import type { PendingCommit } from './runs.ts';
 import { Scheduler } from './scheduler.ts';
@@ -53,11 +53,9 @@ interface Settling {
 export class LocalScheduler implements WorkQueue, Operations {
   readonly #options: LocalSchedulerOptions;
   readonly #scheduler: Scheduler;
-  readonly #watchers = new Map<string, Set<LatestSlot<OperationState>>>();
+  readonly #watchers: OperationWatchers;
   readonly #sessions = new Map<Session, LatestSlot<DesiredState>>();
   readonly #commits = new Set<Promise<void>>();
-  /** Moments, on the clock, at which watchers are due to hear something. */
-  readonly #updates = new Deadlines();
   readonly #timer: WakeTimer;
   readonly #closing = new AbortController();
   #settling: Settling[] = [];
@@ -70,6 +68,12 @@ export class LocalScheduler implements WorkQueue, Operations {
     this.#options = options;
     this.#scheduler = new Scheduler({ clock, newId, limits, stored: rows.load() });
     this.#timer = new WakeTimer(clock, () => this.#wake());
+    this.#watchers = new OperationWatchers({
+      clock,
+      updateEveryMs: options.updateEveryMs,
+      find: (name) => this.#scheduler.find(name),
+      wakeIn: (ms) => this.#timer.wakeIn(ms),
+    });
     this.#flushSoon();
   }
 
@@ -93,26 +97,14 @@ export class LocalScheduler implements WorkQueue, Operations {
   async *watch(name: string, signal: AbortSignal): AsyncIterable<OperationState> {
     signal.throwIfAborted();
     this.#assertOpen();
-    const slot = new LatestSlot<OperationState>();
     this.#assertWritten();
-    slot.put(this.#known(name));
-    const onAbort = () => slot.end(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
-    this.#addWatcher(name, slot);
-    let update: Deadline | undefined;
+    const first = this.#known(name);
+    this.#scheduler.watch(name);
     try {
-      for (;;) {
-        const state = await slot.take();
-        update?.cancel();
-        if (!state) return;
-        yield state;
-        if (state.response) return;
-        update = this.#updateLater(name, slot);
-      }
+      yield* this.#watchers.watch(first, signal);
     } finally {
-      update?.cancel();
-      signal.removeEventListener('abort', onAbort);
-      this.#removeWatcher(name, slot);
+      this.#scheduler.unwatch(name);
+      this.#flushSoon();
     }
   }
 
@@ -179,9 +171,7 @@ export class LocalScheduler implements WorkQueue, Operations {
     this.#flush();
     this.#isClosed = true;
     this.#timer.stop();
-    for (const slots of this.#watchers.values()) {
-      for (const slot of slots) slot.end(this.#closing.signal.reason as Error);
-    }
+    this.#watchers.end(this.#closing.signal.reason as Error);
   }
 
   /** Takes what a worker says until its stream ends, however it does: the worker will come back. */
@@ -223,30 +213,6 @@ export class LocalScheduler implements WorkQueue, Operations {
     this.#flushSoon();
   }
 
-  #addWatcher(name: string, slot: LatestSlot<OperationState>): void {
-    this.#scheduler.watch(name);
-    const slots = this.#watchers.get(name);
-    if (slots) slots.add(slot);
-    else this.#watchers.set(name, new Set([slot]));
-  }
-
-  #removeWatcher(name: string, slot: LatestSlot<OperationState>): void {
-    const slots = this.#watchers.get(name);
-    slots?.delete(slot);
-    if (slots?.size === 0) this.#watchers.delete(name);
-    this.#scheduler.unwatch(name);
-    this.#flushSoon();
-  }
-
-  #updateLater(name: string, slot: LatestSlot<OperationState>): Deadline {
-    const { clock, updateEveryMs } = this.#options;
-    this.#timer.wakeIn(updateEveryMs);
-    return this.#updates.add(clock.now() + updateEveryMs, () => {
-      const state = this.#scheduler.find(name);
-      if (state) slot.put(state);
-    });
-  }
-
   #known(name: string): OperationState {
     const state = this.#scheduler.find(name);
     if (!state) throw unknown(name);
@@ -255,7 +221,7 @@ export class LocalScheduler implements WorkQueue, Operations {
 
   #wake(): void {
     this.#scheduler.wake();
-    if (this.#flush()) this.#updates.runDue(this.#options.clock.now());
+    if (this.#flush()) this.#watchers.wake();
   }
 
   /** Resolves when all that happened until now is written. */
@@ -296,9 +262,7 @@ export class LocalScheduler implements WorkQueue, Operations {
 
   #tell(): void {
     const { operations, sessions, commits } = this.#scheduler.takeNews();
-    for (const state of operations) {
-      for (const slot of this.#watchers.get(state.name) ?? []) slot.put(state);
-    }
+    for (const state of operations) this.#watchers.tell(state);
     for (const [session, desired] of sessions) {
       const slot = this.#sessions.get(session);
       if (desired) slot?.put(desired);
@@ -308,13 +272,8 @@ export class LocalScheduler implements WorkQueue, Operations {
   }
 
   #armTimer(): void {
-    const { nextAt } = this.#updates;
-    const inMs = [
-      this.#scheduler.wakeInMs() ?? Infinity,
-      nextAt === undefined ? Infinity : nextAt - this.#options.clock.now(),
-    ];
-    const soonestMs = Math.min(...inMs);
-    if (soonestMs < Infinity) this.#timer.wakeIn(Math.max(0, soonestMs));
+    const inMs = this.#scheduler.wakeInMs();
+    if (inMs !== undefined) this.#timer.wakeIn(inMs);
   }
 
   #commit(pending: PendingCommit): void {
