@@ -12,6 +12,7 @@ import { getActionResult, getActionResultCommand } from './get-action-result.ts'
 import { ping, pingCommand } from './ping.ts';
 import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
 import { run, runCommand } from './run.ts';
+import { server, serverCommand } from './server-command.ts';
 import { upload, uploadCommand } from './upload.ts';
 
 /** Runs one command line and gives the exit code. Nothing is thrown: errors are told on the terminal. */
@@ -32,6 +33,7 @@ export async function expbuild(argv: readonly string[], program: Program): Promi
 
 function commandsOf(program: Program, end: (exitCode: number) => void): AnyCommand[] {
   return [
+    command(serverCommand, (options) => server(program, options), end),
     command(runCommand, (options) => run(program, options), end),
     command(uploadCommand, (options) => upload(program, options), end),
     command(downloadCommand, (options) => download(program, options), end),

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { Address } from './address.ts';
 import { address, choice, count, duration, list, properties, section, size, text } from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
-import { readConfig, type Sources } from './read-config.ts';
+import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
 
 /** What `expbuild worker` is told. The folder is absolute. */
@@ -20,8 +20,8 @@ export interface WorkerConfig {
   readonly properties: readonly { readonly name: string; readonly value: string }[];
   readonly executor: {
     readonly environmentNames: readonly string[];
-    readonly uid: number | undefined;
-    readonly gid: number | undefined;
+    /** Undefined: commands run as the worker does. */
+    readonly owner: { readonly uid: number; readonly gid: number } | undefined;
     readonly killGraceMs: number;
   };
   readonly logging: LoggingConfig;
@@ -44,10 +44,12 @@ const executorSchema = section({
     [],
   ),
   uid: v.optional(count('The user id that commands run as; only root can choose it.', 0, ID_MAX)),
-  gid: v.optional(count('The group id that commands run as; only root can choose it.', 0, ID_MAX)),
+  gid: v.optional(
+    count('The group id that commands run as; without it, the same number as uid.', 0, ID_MAX),
+  ),
   kill_grace: v.optional(
     duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
-    '1s',
+    '2s',
   ),
 });
 
@@ -103,12 +105,17 @@ export function readWorkerConfig(
     properties: propertiesOf(values.platform, surroundings),
     executor: {
       environmentNames: executor.env_whitelist,
-      uid: executor.uid,
-      gid: executor.gid,
+      owner: ownerOf(executor),
       killGraceMs: executor.kill_grace,
     },
     logging: values.logging,
   };
+}
+
+function ownerOf({ uid, gid }: { uid?: number | undefined; gid?: number | undefined }) {
+  if (uid !== undefined) return { uid, gid: gid ?? uid };
+  if (gid === undefined) return undefined;
+  throw new ConfigError(['key "executor.gid" needs "executor.uid" beside it']);
 }
 
 /** The words of the API's platform lexicon for what Node calls them. */

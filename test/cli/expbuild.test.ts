@@ -1,32 +1,10 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { systemClock } from '../../src/base/clock.ts';
-import { newId } from '../../src/base/id.ts';
-import { expbuild } from '../../src/cli/expbuild.ts';
 import { exitCodeMeanings } from '../../src/cli/exit-codes.ts';
-import { FakeTerminal } from '../support/fake-terminal.ts';
-import { never } from '../support/never.ts';
+import { runCli } from '../support/run-cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-async function cli(t: TestContext, ...argv: string[]) {
-  const terminal = new FakeTerminal();
-  const folder = tempDir(t);
-  const exitCode = await expbuild(argv, {
-    terminal,
-    clock: systemClock,
-    newId,
-    leaving: never,
-    surroundings: {
-      environment: {},
-      homeFolder: folder,
-      workingFolder: folder,
-      cores: 2,
-      os: 'linux',
-      arch: 'x64',
-    },
-  });
-  return { exitCode, stdout: terminal.stdout, stderr: terminal.stderr };
-}
+const cli = (t: TestContext, ...argv: string[]) => runCli(argv, { folder: tempDir(t) });
 
 for (const [argv, exitCode, message] of [
   [[], 64, /there is no command/],

@@ -73,6 +73,15 @@ test('a worker takes blobs from its server, and as many actions as cores, unless
   assert.equal(config.slots, 4);
 });
 
+const ownerOf = (toml: string) => readWorkerConfig(sources(toml), surroundings).executor.owner;
+
+test('commands run as the worker does unless a user is given', () => {
+  assert.equal(ownerOf(''), undefined);
+  assert.deepEqual(ownerOf('[executor]\nuid = 64000'), { uid: 64_000, gid: 64_000 });
+  assert.deepEqual(ownerOf('[executor]\nuid = 1\ngid = 2'), { uid: 1, gid: 2 });
+  assert.throws(() => ownerOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
+});
+
 test('a client speaks to this machine unless told otherwise', () => {
   assert.deepEqual(readClientConfig(sources('')), {
     remote: { host: 'localhost', port: 50_051 },

@@ -9,16 +9,31 @@ export class FakeTerminal implements Terminal {
   stderr = '';
   readonly progressLines: string[] = [];
 
+  #waiting: (() => void)[] = [];
+
   constructor(isWatched = false) {
     this.isWatched = isWatched;
   }
 
+  /** Resolves once what was shown, in the answer or beside it, matches. */
+  async shown(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.stdout) && !pattern.test(this.stderr)) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
   out(line: string): void {
     this.stdout += `${line}\n`;
+    this.#wake();
   }
 
   note(line: string): void {
     this.stderr += `${line}\n`;
+    this.#wake();
   }
 
   async write(bytes: Uint8Array): Promise<void> {

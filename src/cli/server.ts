@@ -1,0 +1,176 @@
+import type { Clock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import type { Log } from '../base/log.ts';
+import { StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { ResumableUploads } from '../cas/resumable-uploads.ts';
+import { formatAddress, isLoopback } from '../config/address.ts';
+import { ConfigError } from '../config/read-config.ts';
+import type { ServerConfig } from '../config/server-config.ts';
+import {
+  type AnnouncedDigestFunctions,
+  parseDigestFunctions,
+} from '../digest/announced-digest-functions.ts';
+import { checkInstanceName } from '../digest/instance-name.ts';
+import { commitResult } from '../execution/commit-result.ts';
+import { defaultExecutionOptions } from '../execution/execution-options.ts';
+import { LocalExecution } from '../execution/local-execution.ts';
+import { type Listener, listen } from '../rpc/grpc-server.ts';
+import { Instances } from '../rpc/instances.ts';
+import { defaultInstanceLimits, defaultServerLimits } from '../rpc/limits.ts';
+import type { Service } from '../rpc/method.ts';
+import { actionCache } from '../rpc/services/action-cache.ts';
+import { byteStream } from '../rpc/services/byte-stream.ts';
+import { capabilities } from '../rpc/services/capabilities.ts';
+import { contentAddressableStorage } from '../rpc/services/content-addressable-storage.ts';
+import { execution as executionService } from '../rpc/services/execution.ts';
+import { operations } from '../rpc/services/operations.ts';
+import { worker } from '../rpc/services/worker.ts';
+import { defaultLocalSchedulerOptions, LocalScheduler } from '../scheduler/local-scheduler.ts';
+import type { WorkQueue } from '../scheduler/work-queue.ts';
+import { SystemError } from './exit-codes.ts';
+import { openStorage, type Storage } from './open-storage.ts';
+
+export interface ServerDeps {
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly log: Log;
+}
+
+/** A server that takes calls, until its stack is disposed of. */
+export interface RunningServer {
+  /** `host:port`, with the port that was taken. */
+  readonly address: string;
+  readonly blobsOf: (instanceName: string) => BlobStore;
+  /** Absent where there is only a cache. */
+  readonly workQueue: WorkQueue | undefined;
+}
+
+/** Calls that are under way when a server stops have so long to end: a blob of a GiB on a slow line. */
+const stopGraceMs = 10_000;
+
+/**
+ * Opens what is kept, and serves it. `closing` stops the server and closes all, the other way round.
+ * Fails with a SystemError when the address or a folder is in use.
+ */
+export async function startServer(
+  config: ServerConfig,
+  deps: ServerDeps,
+  closing: AsyncDisposableStack,
+): Promise<RunningServer> {
+  const { clock, log } = deps;
+  const digestFunctions = checked(config);
+  const storage = await openStorage(config, deps, closing);
+  const scheduler =
+    config.execution.backend === 'none' ? undefined : openScheduler(config, storage, deps);
+  if (scheduler) closing.defer(() => scheduler.close());
+  const { blobsOf, actionsOf } = storage;
+  const options = { ...defaultExecutionOptions, ...config.execution };
+  const execution =
+    scheduler && new LocalExecution({ blobsOf, actionsOf, operations: scheduler, options, clock });
+  const instances = new Instances(
+    config.instanceNames.map((name) => ({
+      name,
+      blobs: blobsOf(name),
+      uploads: openUploads(blobsOf(name), clock, closing),
+      actions: actionsOf(name),
+      digestFunctions,
+      limits: defaultInstanceLimits,
+      actionCacheUpdates: true,
+      execution,
+      operations: scheduler,
+    })),
+  );
+  const services: Service[] = [
+    capabilities(instances),
+    contentAddressableStorage(instances),
+    byteStream(instances),
+    actionCache(instances, clock),
+    executionService(instances),
+    operations(instances),
+  ];
+  if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
+  const listener = await listenAt(config, services, deps);
+  closing.defer(() => listener.close(stopGraceMs));
+  sweepLater(storage, log, closing);
+  if (!isLoopback(config.address.host)) {
+    log.warn(
+      `listening on ${listener.address}, beyond this machine, without authentication: ` +
+        'everybody who can reach it can run commands and change what is stored',
+    );
+  }
+  return { address: listener.address, blobsOf, workQueue: scheduler };
+}
+
+function openUploads(
+  blobs: BlobStore,
+  clock: Clock,
+  closing: AsyncDisposableStack,
+): ResumableUploads {
+  const uploads = new ResumableUploads(blobs, clock);
+  closing.defer(() => uploads.close());
+  return uploads;
+}
+
+function openScheduler(
+  { execution }: ServerConfig,
+  { blobsOf, actionsOf, operationRows }: Storage,
+  { clock, newId, log }: ServerDeps,
+): LocalScheduler {
+  return new LocalScheduler({
+    clock,
+    newId,
+    log,
+    rows: operationRows,
+    commit: commitResult({ blobsOf, actionsOf, log }),
+    limits: {
+      ...defaultLocalSchedulerOptions.limits,
+      queuedMax: execution.queueMax,
+      unmatchedGraceMs: execution.workerGraceMs,
+    },
+    updateEveryMs: defaultLocalSchedulerOptions.updateEveryMs,
+  });
+}
+
+async function listenAt(
+  { address }: ServerConfig,
+  services: readonly Service[],
+  { clock, newId, log }: ServerDeps,
+): Promise<Listener> {
+  try {
+    const limits = defaultServerLimits;
+    return await listen({ address: formatAddress(address), services, limits, clock, newId, log });
+  } catch (thrown) {
+    const { message } = StatusError.from(thrown);
+    const isTaken = message.includes('EADDRINUSE');
+    throw new SystemError(
+      isTaken
+        ? `${formatAddress(address)} is in use: stop what listens there, or choose another address ` +
+            'with --address (port 0 takes a free one)'
+        : message,
+      { cause: thrown },
+    );
+  }
+}
+
+/** What an earlier process left behind is cleared up while calls are answered. */
+function sweepLater({ blobStorage }: Storage, log: Log, closing: AsyncDisposableStack): void {
+  const stopping = new AbortController();
+  const swept = blobStorage.sweep(stopping.signal).catch((thrown: unknown) => {
+    if (!stopping.signal.aborted) log.warn('sweeping failed', { error: String(thrown) });
+  });
+  closing.defer(() => {
+    stopping.abort();
+    return swept;
+  });
+}
+
+/** What only the rooms know to be wrong is a problem of the configuration all the same. */
+function checked({ digestFunctions, instanceNames }: ServerConfig): AnnouncedDigestFunctions {
+  try {
+    for (const name of instanceNames) checkInstanceName(name);
+    return parseDigestFunctions(digestFunctions);
+  } catch (thrown) {
+    throw new ConfigError([StatusError.from(thrown).message]);
+  }
+}

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { createLog } from '../../src/base/log.ts';
+import { SystemError } from '../../src/cli/exit-codes.ts';
+import { ConfigError } from '../../src/config/read-config.ts';
+import { FakeTerminal } from '../support/fake-terminal.ts';
+import { runCli } from '../support/run-cli.ts';
+import { startTestServer } from '../support/start-expbuild-server.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const capabilitiesOf = async (address: string, folder: string) => {
+  const { stdout } = await runCli(['capabilities', '--json', '--remote', address], { folder });
+  return JSON.parse(stdout) as { execution: boolean; digestFunctions: string[] };
+};
+
+test('CAP-02: backend "none" is a cache only', async (t) => {
+  const folder = tempDir(t);
+  const { address } = await startTestServer(t, { folder, toml: '[execution]\nbackend = "none"' });
+  assert.equal((await capabilitiesOf(address, folder)).execution, false);
+  const ended = await runCli(['run', '--remote', address, '--', 'true'], { folder });
+  assert.equal(ended.exitCode, 77);
+  assert.match(ended.stderr, /runs no actions: it is a cache only/);
+});
+
+test('the digest functions are those of the configuration, in its order', async (t) => {
+  const folder = tempDir(t);
+  const toml = '[digest]\nfunctions = ["BLAKE3", "SHA1"]';
+  const { address } = await startTestServer(t, { folder, toml });
+  const flags = ['--remote', address, '--digest-function', 'BLAKE3', '--json'];
+  const { stdout } = await runCli(['capabilities', ...flags], { folder });
+  const shown = JSON.parse(stdout) as { digestFunctions: string[] };
+  assert.deepEqual(shown.digestFunctions, ['BLAKE3', 'SHA1']);
+});
+
+for (const [what, toml] of [
+  ['an unknown digest function', '[digest]\nfunctions = ["MD5"]'],
+  ['a malformed instance name', 'instance_names = ["a//b"]'],
+] as const) {
+  test(`${what} is a problem of the configuration`, async (t) => {
+    await assert.rejects(startTestServer(t, { folder: tempDir(t), toml }), ConfigError);
+  });
+}
+
+test('an address that is taken is told as such, and nothing stays open', async (t) => {
+  const { address } = await startTestServer(t, { folder: tempDir(t) });
+  const folder = tempDir(t);
+  const file = '[cas_storage]\ntype = "memory"';
+  const taken = startTestServer(t, { folder, toml: file, address });
+  await assert.rejects(taken, (error: Error) => {
+    assert.ok(error instanceof SystemError);
+    assert.match(error.message, new RegExp(`^${address} is in use: .*--address`));
+    return true;
+  });
+  await startTestServer(t, { folder, toml: file });
+});
+
+test('two servers on one data folder: the second refuses, until the first is gone', async (t) => {
+  const folder = tempDir(t);
+  const first = await startTestServer(t, { folder });
+  await assert.rejects(startTestServer(t, { folder }), /in use by another expbuild process/);
+  await first.stop();
+  await startTestServer(t, { folder });
+});
+
+test('with everything in memory nothing is written to the disk', async (t) => {
+  const folder = tempDir(t);
+  const toml = '[cas_storage]\ntype = "memory"\n[action_cache]\ntype = "memory"';
+  await startTestServer(t, { folder, toml });
+  assert.deepEqual(readdirSync(folder), []);
+});
+
+test('all data may be in one folder', async (t) => {
+  const folder = tempDir(t);
+  const one = path.join(folder, 'one');
+  const tables = ['cas_storage', 'action_cache', 'scheduler'];
+  const toml = tables.map((table) => `[${table}]\nroot_path = ${JSON.stringify(one)}`).join('\n');
+  await startTestServer(t, { folder, toml });
+});
+
+test('listening beyond this machine is warned of', async (t) => {
+  const lines: string[] = [];
+  const write = (line: string) => void lines.push(line);
+  const log = createLog({ level: 'warn', format: 'text', write, now: () => 0 });
+  const toml = '[cas_storage]\ntype = "memory"';
+  await startTestServer(t, { folder: tempDir(t), toml, log });
+  assert.deepEqual(lines, []);
+  await startTestServer(t, { folder: tempDir(t), toml, log, address: '0.0.0.0:0' });
+  assert.match(lines.join(''), /WARN .* without authentication/);
+});
+
+test('expbuild server serves until it is told to leave, and logs that it does', async (t) => {
+  const folder = tempDir(t);
+  const leaving = new AbortController();
+  const flags = ['--address', '127.0.0.1:0', '--set', 'cas_storage.type=memory', '--verbose'];
+  const terminal = new FakeTerminal();
+  const serving = runCli(['server', ...flags], { folder, leaving: leaving.signal, terminal });
+  await terminal.shown(/"message":"serving","address":"127\.0\.0\.1:\d+"/);
+  const [, address = ''] = /"address":"([^"]+)"/.exec(terminal.stderr) ?? [];
+  assert.equal((await capabilitiesOf(address, folder)).execution, true);
+  leaving.abort();
+  assert.equal((await serving).exitCode, 0);
+});

@@ -1,0 +1,13 @@
+import type { Surroundings } from '../../src/config/surroundings.ts';
+
+/** A machine whose home is `folder`, with nothing in its environment. */
+export function testSurroundings(folder: string): Surroundings {
+  return {
+    environment: {},
+    homeFolder: folder,
+    workingFolder: folder,
+    cores: 2,
+    os: 'linux',
+    arch: 'x64',
+  };
+}
