@@ -1,5 +1,5 @@
 import type { Server } from '@grpc/grpc-js';
-import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session } from 'node:http2';
 
 export interface ReceiveWindows {
   readonly streamWindowBytes: number;
@@ -13,7 +13,8 @@ interface ServerInternals {
 
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
- * windows, and tells which connections are open. Call it before the server listens.
+ * windows, tells which connections are open, and keeps calls with far deadlines alive. Call it before
+ * the server listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
  * clients only. And without channelz, whose bookkeeping costs each call, `forceShutdown` knows of no
@@ -36,6 +37,7 @@ export function openSessions(
   const sessions = new Set<ServerHttp2Session>();
   internals.createHttp2Server = (credentials) => {
     const http2Server = createHttp2Server.call(server, credentials);
+    http2Server.prependListener('stream', (_stream, headers) => dropFarDeadline(headers));
     http2Server.on('session', (session) => {
       session.setLocalWindowSize(windows.connectionWindowBytes);
       sessions.add(session);
@@ -44,4 +46,19 @@ export function openSessions(
     return http2Server;
   };
   return sessions;
+}
+
+const msOfUnit: ReadonlyMap<string, number> = new Map([
+  ['S', 1000],
+  ['M', 60_000],
+  ['H', 3_600_000],
+]);
+
+/**
+ * grpc-js counts a deadline in 32 bits: one of 25 days or more would overflow and end the call at once.
+ * No call lasts as long, so such a deadline is as good as none.
+ */
+function dropFarDeadline(headers: IncomingHttpHeaders): void {
+  const [, count, unit = ''] = /^(\d{1,8})([SMH])$/.exec(String(headers['grpc-timeout'])) ?? [];
+  if (Number(count) * (msOfUnit.get(unit) ?? 0) >= 2 ** 31) delete headers['grpc-timeout'];
 }

@@ -27,7 +27,8 @@ export const defaultServerLimits: ServerLimits = {
   concurrentCallsMax: 1000,
   // HTTP/2's own 64 KiB stall an upload once per round trip: uploads were several times slower.
   streamWindowBytes: 8 * 2 ** 20,
-  connectionWindowBytes: 16 * 2 ** 20,
+  // Several streams, so that one that the server is slow to take does not stop the others.
+  connectionWindowBytes: 32 * 2 ** 20,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
 };

@@ -113,6 +113,18 @@ test('GEN-15: a passed deadline aborts the signal and is DEADLINE_EXCEEDED', asy
   assert.ok(reason.code === Code.DEADLINE_EXCEEDED || reason.code === Code.CANCELLED);
 });
 
+test('GEN-15: a deadline of months is no deadline that has passed', async (t) => {
+  const slow = unary('/t.T/Slow', ReadRequest, ReadResponse, async (_request, { signal }) => {
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    signal.throwIfAborted();
+    return bytesOf('');
+  });
+  const { client } = await startServer(t, [[slow]]);
+  for (const days of [24, 25, 30, 45, 100, 10_000]) {
+    await client.raw('/t.T/Slow', new Uint8Array(), { deadlineMs: days * 86_400_000 });
+  }
+});
+
 test('GEN-16: a cancelled stream aborts the signal and lets go of what it reads', async (t) => {
   const { promise, resolve } = Promise.withResolvers<void>();
   const endless = serverStream('/t.T/Endless', ReadRequest, ReadResponse, async function* () {

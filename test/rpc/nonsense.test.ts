@@ -1,6 +1,7 @@
 import type { ServiceError } from '@grpc/grpc-js';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { ReadRequest, WriteRequest } from '../../src/proto/google/bytestream/bytestream.ts';
@@ -38,10 +39,10 @@ async function start(t: TestContext) {
     operations(instances),
     worker(scheduler),
   ];
-  const { client } = await startServer(t, services);
+  const { client, listener } = await startServer(t, services);
   const seed = Number(process.hrtime.bigint() % 1_000_000n);
   t.diagnostic(`seed ${seed}`);
-  return { client, methods: services.flat(), random: seededRandom(seed) };
+  return { client, listener, methods: services.flat(), random: seededRandom(seed) };
 }
 
 /** The call's code, which is never one that says that the server is at fault (ERR-02). */
@@ -202,4 +203,26 @@ test('HI-31: messages inside messages without end are INVALID_ARGUMENT', async (
     const code = await codeOf(send(client, method, [groups]), () => method.path);
     assert.equal(code, Code.INVALID_ARGUMENT, method.path);
   }
+});
+
+test('DS-05, DS-07: what is no HTTP/2, or breaks off anywhere, leaves the server alive', async (t) => {
+  const { client, listener, random } = await start(t);
+  const [, port] = listener.address.split(':');
+  // The preface, empty settings, and a request that would be answered.
+  const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+  const frames: Buffer[] = [Buffer.from('GET / HTTP/1.1\r\n\r\n')];
+  for (let round = 0; round < 60; round++) {
+    const nonsense = Buffer.concat(Array.from({ length: 5 }, () => randomBytes(random)));
+    const whole = Buffer.concat([preface, settings, nonsense]);
+    frames.push(nonsense, whole, whole.subarray(0, Math.floor(random() * whole.length)));
+  }
+  for (const bytes of frames) {
+    const socket = connect({ host: '127.0.0.1', port: Number(port) });
+    socket.on('error', () => {});
+    socket.resume();
+    socket.end(bytes);
+    await once(socket, 'close');
+  }
+  await client.raw('/build.bazel.remote.execution.v2.Capabilities/GetCapabilities', Buffer.of());
 });
