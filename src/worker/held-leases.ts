@@ -1,0 +1,188 @@
+import path from 'node:path';
+import type { Log } from '../base/log.ts';
+import type { NewId } from '../base/id.ts';
+import { Permits } from '../base/permits.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { allDigestFunctions } from '../digest/digest-functions.ts';
+import { Digest } from '../digest/digest.ts';
+import type { Executor } from '../executor/executor.ts';
+import { HeldLease, HeldLease_Phase, type Lease } from '../proto/expbuild/worker/v1/worker.ts';
+import { removeFolder } from './remove-folder.ts';
+import { type ActionEnvironment, runAction } from './run-action.ts';
+
+export interface SlotOptions {
+  /** One for each slot. */
+  readonly executors: readonly Executor[];
+  /** The blobs of an instance. */
+  readonly blobsOf: (instanceName: string) => BlobStore;
+  /** Holds a folder for each action that runs. */
+  readonly folder: string;
+  readonly newId: NewId;
+  readonly log: Log;
+}
+
+interface Held {
+  readonly lease: Lease;
+  readonly stop: AbortController;
+  state: HeldLease;
+}
+
+/** The leases of a worker, each run once, in as many slots as there are executors. */
+export class HeldLeases {
+  readonly #held = new Map<string, Held>();
+  readonly #options: SlotOptions;
+  readonly #environment: ActionEnvironment;
+  readonly #onChange: () => void;
+  readonly #free: Executor[];
+  readonly #slots: Permits;
+  /** Leases that run, and those whose files are being removed. */
+  readonly #running = new Set<Promise<void>>();
+
+  /** `onChange` is called when a lease has another phase, or is not held any more. */
+  constructor(options: SlotOptions, environment: ActionEnvironment, onChange: () => void) {
+    this.#options = options;
+    this.#environment = environment;
+    this.#onChange = onChange;
+    this.#free = [...options.executors];
+    this.#slots = new Permits(options.executors.length);
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  get states(): HeldLease[] {
+    return [...this.#held.values()].map(({ state }) => state);
+  }
+
+  /**
+   * Starts the leases that are wanted and not held, unless `takesNew` is false, and lets go of those
+   * that are held and not wanted: a running one stays until its command is gone.
+   */
+  reconcile(wanted: readonly Lease[], takesNew: boolean): void {
+    const ids = new Set(wanted.map(({ leaseId }) => leaseId));
+    for (const [id, held] of this.#held) {
+      if (ids.has(id)) continue;
+      if (held.state.phase === HeldLease_Phase.PHASE_DONE) this.#held.delete(id);
+      else held.stop.abort();
+    }
+    for (const lease of wanted) {
+      if (takesNew && !this.#held.has(lease.leaseId)) this.#start(lease);
+    }
+    this.#onChange();
+  }
+
+  /** Ends every lease that runs; they are then not held any more. */
+  stopAll(): void {
+    for (const { stop } of this.#held.values()) stop.abort();
+  }
+
+  /** Settles once no lease runs and the files of all are gone. */
+  async allEnded(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  #start(lease: Lease): void {
+    const { leaseId, epoch } = lease;
+    const state = HeldLease.fromPartial({ leaseId, epoch, phase: HeldLease_Phase.PHASE_FETCHING });
+    const held = { lease, stop: new AbortController(), state };
+    this.#held.set(leaseId, held);
+    const running = this.#slots
+      .hold(() => this.#run(held), held.stop.signal)
+      // It was let go of before there was a slot for it.
+      .catch(() => this.#forget(held))
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  async #run(held: Held): Promise<void> {
+    const { newId, log } = this.#options;
+    const executor = this.#free.pop();
+    if (!executor) throw new Error('there is a slot and no executor for it');
+    const folder = path.join(this.#options.folder, newId());
+    try {
+      await this.#runAction(held, executor, folder);
+    } finally {
+      // After the result is on its way: nobody waits for this but the slot.
+      await removeFolder(folder).catch((error: unknown) =>
+        log.warn('the files of an action could not be removed', { folder, error: String(error) }),
+      );
+      this.#free.push(executor);
+    }
+  }
+
+  async #runAction(held: Held, executor: Executor, folder: string): Promise<void> {
+    const { lease, stop } = held;
+    try {
+      const leased = {
+        action: actionOf(lease),
+        timeoutMs: (lease.timeout?.seconds ?? 0) * 1_000 + (lease.timeout?.nanos ?? 0) / 1e6,
+        queuedAt: lease.queuedAt,
+        blobs: this.#options.blobsOf(lease.instanceName),
+        executor,
+        folder,
+      };
+      const onPhase = (phase: HeldLease_Phase, metadata: HeldLease['metadata']) =>
+        this.#change(held, { phase, metadata });
+      const response = await runAction(leased, this.#environment, onPhase, stop.signal);
+      stop.signal.throwIfAborted();
+      const metadata = response.result?.executionMetadata ?? held.state.metadata;
+      this.#change(held, { phase: HeldLease_Phase.PHASE_DONE, metadata, response });
+    } catch (error) {
+      if (stop.signal.aborted) {
+        this.#forget(held);
+      } else {
+        const { code, message } = StatusError.from(error);
+        const failure = { code, message, details: [] };
+        this.#change(held, { phase: HeldLease_Phase.PHASE_DONE, failure });
+      }
+    }
+    this.#logEnd(held);
+  }
+
+  #change(held: Held, changes: Partial<HeldLease>): void {
+    held.state = { ...held.state, ...changes };
+    this.#onChange();
+  }
+
+  #forget({ lease }: Held): void {
+    this.#held.delete(lease.leaseId);
+    this.#onChange();
+  }
+
+  #logEnd({ lease, state, stop }: Held): void {
+    const { response, failure } = state;
+    const times = state.metadata;
+    const fields = {
+      operation: lease.operationName,
+      action: lease.actionDigest?.hash,
+      instance: lease.instanceName,
+      mnemonic: lease.requestMetadata?.actionMnemonic,
+      attempt: lease.attempt,
+      fetchMs: msBetween(times?.inputFetchStartTimestamp, times?.inputFetchCompletedTimestamp),
+      runMs: msBetween(times?.executionStartTimestamp, times?.executionCompletedTimestamp),
+      uploadMs: msBetween(times?.outputUploadStartTimestamp, times?.outputUploadCompletedTimestamp),
+    };
+    const { log } = this.#options;
+    if (stop.signal.aborted) log.info('action cancelled', fields);
+    else if (failure)
+      log.error('action could not be run here', { ...fields, error: failure.message });
+    else if (response?.status)
+      log.warn('action failed', { ...fields, error: response.status.message });
+    else log.info('action done', { ...fields, exitCode: response?.result?.exitCode });
+  }
+}
+
+function actionOf({ actionDigest, digestFunction }: Lease): Digest {
+  const known = allDigestFunctions.find(({ value }) => value === digestFunction);
+  if (known) return Digest.fromMessage(known, actionDigest, 'action_digest of the lease');
+  throw new StatusError(Code.INTERNAL, `this worker knows no digest function ${digestFunction}`);
+}
+
+type Moment = { readonly seconds: number; readonly nanos: number } | undefined;
+
+function msBetween(from: Moment, to: Moment): number | undefined {
+  if (!from || !to) return undefined;
+  return Math.round((to.seconds - from.seconds) * 1_000 + (to.nanos - from.nanos) / 1e6);
+}

@@ -1,0 +1,95 @@
+import { chmod, chown, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { collect } from '../base/chunks.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { Digest } from '../digest/digest.ts';
+import type { Owner } from '../executor/executor.ts';
+import { Action, Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
+import { fetchInputRoot, type FetchOptions } from '../tree/fetch-input-root.ts';
+import { findFolder, makeFolder } from '../tree/inside-root.ts';
+import { missingBlobs } from '../tree/missing-blobs.ts';
+import { resolveInRoot } from '../tree/output-path.ts';
+import { requestedOutputs, requestedProperties } from '../tree/requested-outputs.ts';
+
+/** An action whose inputs are on the disk. */
+export interface PreparedAction {
+  readonly command: Command;
+  readonly argv: readonly [string, ...string[]];
+  readonly inputRoot: string;
+  readonly workingDirectory: string;
+  /** A place for temporary files, private to the action (WRK-19). */
+  readonly temporary: string;
+}
+
+/** Larger messages are refused before they fill the memory; a Command of 10 MiB is legal (ACT-28). */
+const messageBytesMax = 64 * 1024 * 1024;
+
+/**
+ * Puts all that an action needs into `folder`, which must not exist. Fails with FAILED_PRECONDITION when
+ * blobs are missing, and with INVALID_ARGUMENT when the action cannot be run anywhere.
+ */
+export async function prepareAction(
+  digest: Digest,
+  folder: string,
+  blobs: BlobStore,
+  options: FetchOptions,
+  signal: AbortSignal,
+): Promise<PreparedAction> {
+  const action = await readMessage(Action, digest, blobs, signal);
+  const digestOf = (field: 'commandDigest' | 'inputRootDigest') =>
+    Digest.fromMessage(digest.function, action[field], `${field} of action ${digest}`);
+  const command = await readMessage(Command, digestOf('commandDigest'), blobs, signal);
+  const [first, ...rest] = command.arguments;
+  if (first === undefined) throw refused(`the command of action ${digest} has no arguments`);
+  requestedProperties(command);
+  const outputs = requestedOutputs(command);
+  // Commands go through it to what is theirs, and see nothing else in it.
+  await mkdir(folder);
+  await chmod(folder, 0o711);
+  const inputRoot = path.join(folder, 'root');
+  await fetchInputRoot(digestOf('inputRootDigest'), inputRoot, blobs, options, signal);
+  const workingDirectory = await findWorkingDirectory(inputRoot, command.workingDirectory);
+  const parents = new Set(outputs.map(({ fromRoot }) => path.posix.dirname(fromRoot)));
+  for (const parent of parents) {
+    if (parent !== '.') await makeFolder(inputRoot, parent, options.owner);
+  }
+  const temporary = path.join(folder, 'tmp');
+  await makePrivate(temporary, options.owner);
+  return { command, argv: [first, ...rest], inputRoot, workingDirectory, temporary };
+}
+
+/** It is not made: an action that runs where its inputs are not is a mistake (ACT-23, ACT-24). */
+async function findWorkingDirectory(inputRoot: string, name: string): Promise<string> {
+  const fromRoot = resolveInRoot('', name);
+  const folder = fromRoot === undefined ? undefined : await findFolder(inputRoot, fromRoot);
+  if (folder !== undefined) return folder;
+  throw refused(`working directory ${JSON.stringify(name)} is no directory of the input root`);
+}
+
+async function makePrivate(folder: string, owner: Owner | undefined): Promise<void> {
+  await mkdir(folder, { mode: 0o700 });
+  if (owner) await chown(folder, owner.uid, owner.gid);
+}
+
+async function readMessage<T>(
+  type: Decodable<T>,
+  digest: Digest,
+  blobs: BlobStore,
+  signal: AbortSignal,
+): Promise<T> {
+  if (digest.sizeBytes > messageBytesMax) {
+    throw refused(`${digest} has more than ${messageBytesMax} bytes, the limit for a message`);
+  }
+  try {
+    return decodeMessage(type, await collect(blobs.read(digest, 0, signal)), `message ${digest}`);
+  } catch (error) {
+    if (error instanceof StatusError && error.code === Code.NOT_FOUND) throw missingBlobs([digest]);
+    throw error;
+  }
+}
+
+function refused(why: string): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, why);
+}

@@ -1,0 +1,229 @@
+import { constants } from 'node:os';
+import path from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import type { Digest } from '../digest/digest.ts';
+import type { Executor, Outcome } from '../executor/executor.ts';
+import {
+  ActionResult,
+  type ExecutedActionMetadata,
+  ExecuteResponse,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
+import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
+import { durationOf } from '../scheduler/protobuf-time.ts';
+import { collectOutputs, type OutputLimits } from '../tree/collect-outputs.ts';
+import type { DirectoryCache } from '../tree/directory-cache.ts';
+import { digestOfFile, fileChunks } from '../tree/file-chunks.ts';
+import type { InputFiles } from '../tree/input-files.ts';
+import { type BlobSource, uploadMissing } from '../tree/upload-files.ts';
+import type { TreeLimits } from '../tree/walk-directories.ts';
+import { ActionTimes } from './action-times.ts';
+import { type PreparedAction, prepareAction } from './prepare-action.ts';
+import { resourceUsageOf } from './resource-usage.ts';
+
+/** What one worker runs all its actions with. */
+export interface ActionEnvironment {
+  readonly workerId: string;
+  readonly files: InputFiles;
+  readonly directories: DirectoryCache;
+  readonly treeLimits: TreeLimits;
+  readonly outputLimits: OutputLimits;
+  /** Variables that commands have unless they set them themselves (ACT-12, ACT-13). */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly fetchTimeoutMs: number;
+  readonly uploadTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** An action that is to run here. */
+export interface LeasedAction {
+  readonly action: Digest;
+  readonly timeoutMs: number;
+  readonly queuedAt: Timestamp | undefined;
+  readonly blobs: BlobStore;
+  readonly executor: Executor;
+  /** A place for its files, which must not exist; the caller removes it. */
+  readonly folder: string;
+}
+
+type OnPhase = (phase: HeldLease_Phase, metadata: ExecutedActionMetadata) => void;
+
+/** A command that takes longer than it may: Siso runs it for ever at any other text (EXE-50). */
+const timeoutMessage = 'execution timeout exceeded';
+/** For a command that was ended here, so that no client takes it for success. */
+const endedExitCode = 128 + constants.signals.SIGTERM;
+
+/**
+ * Runs one action: fetches its inputs, runs its command, uploads its outputs. What the command or the
+ * action is to blame for is a response; what went wrong on this machine is thrown, and another attempt
+ * may succeed (WRK-18). `onPhase` hears of each part as it begins (WRK-14).
+ */
+export async function runAction(
+  leased: LeasedAction,
+  environment: ActionEnvironment,
+  onPhase: OnPhase,
+  signal: AbortSignal,
+): Promise<ExecuteResponse> {
+  const times = new ActionTimes(environment.clock, environment.workerId, leased.queuedAt);
+  try {
+    times.mark('inputFetchStartTimestamp');
+    onPhase(HeldLease_Phase.PHASE_FETCHING, times.metadata);
+    const prepared = await fetchInputs(leased, environment, signal);
+    times.mark('inputFetchCompletedTimestamp');
+    times.mark('executionStartTimestamp');
+    onPhase(HeldLease_Phase.PHASE_RUNNING, times.metadata);
+    const outcome = await runCommand(leased, prepared, environment, signal);
+    times.mark('executionCompletedTimestamp');
+    times.mark('outputUploadStartTimestamp');
+    onPhase(HeldLease_Phase.PHASE_UPLOADING, times.metadata);
+    const response = await uploadResult(leased, prepared, outcome, environment, signal);
+    times.mark('outputUploadCompletedTimestamp');
+    return withMetadata(response, times, outcome);
+  } catch (error) {
+    signal.throwIfAborted();
+    return ExecuteResponse.fromPartial(blamed(error));
+  }
+}
+
+/** How an action ends that is itself to blame for an error; throws it again if it is not. */
+function blamed(error: unknown): Pick<ExecuteResponse, 'status' | 'message'> {
+  const { code, message, details } = StatusError.from(error);
+  if (code !== Code.INVALID_ARGUMENT && code !== Code.FAILED_PRECONDITION) throw error;
+  return { status: { code, message, details: [...details] }, message };
+}
+
+function fetchInputs(
+  { action, blobs, executor, folder }: LeasedAction,
+  { files, directories, treeLimits, fetchTimeoutMs, clock }: ActionEnvironment,
+  signal: AbortSignal,
+): Promise<PreparedAction> {
+  const { owner, protectsInputs } = executor;
+  const options = { files, directories, limits: treeLimits, hardLinks: protectsInputs, owner };
+  const fetch = (either: AbortSignal) => prepareAction(action, folder, blobs, options, either);
+  return within(fetchTimeoutMs, 'fetching the inputs', clock, fetch, signal);
+}
+
+function runCommand(
+  { executor, timeoutMs, folder }: LeasedAction,
+  { argv, command, inputRoot, workingDirectory, temporary }: PreparedAction,
+  { variables }: ActionEnvironment,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const environment = new Map(Object.entries({ ...variables, TMPDIR: temporary }));
+  for (const { name, value } of command.environmentVariables) environment.set(name, value);
+  return executor.run(
+    {
+      argv,
+      environment: Object.fromEntries(environment),
+      workingDirectory,
+      ...outputFilesIn(folder),
+      timeoutMs,
+    },
+    inputRoot,
+    signal,
+  );
+}
+
+/** Beside the input root, where the command cannot put others in their place. */
+function outputFilesIn(folder: string) {
+  return { stdoutPath: path.join(folder, 'stdout'), stderrPath: path.join(folder, 'stderr') };
+}
+
+async function uploadResult(
+  { action, blobs, folder }: LeasedAction,
+  { command, inputRoot }: PreparedAction,
+  outcome: Outcome,
+  { outputLimits, uploadTimeoutMs, clock }: ActionEnvironment,
+  signal: AbortSignal,
+): Promise<ExecuteResponse> {
+  const { stdoutPath, stderrPath } = outputFilesIn(folder);
+  const upload = async (either: AbortSignal) => {
+    const stdout = await outputOf(stdoutPath, action, either);
+    const stderr = await outputOf(stderrPath, action, either);
+    await uploadMissing(blobs, [...stdout, ...stderr], either);
+    const said = {
+      exitCode: exitCodeOf(outcome),
+      stdoutDigest: stdout[0]?.digest.toMessage(),
+      stderrDigest: stderr[0]?.digest.toMessage(),
+    };
+    const verdict = verdictOf(outcome);
+    // A command that was ended here has no outputs worth keeping, but what it said (EXE-48).
+    if (verdict.status) return { result: said, ...verdict };
+    try {
+      const { function: digestFunction } = action;
+      const found = await collectOutputs(command, inputRoot, digestFunction, outputLimits, either);
+      await uploadMissing(blobs, found.blobs, either);
+      return { result: { ...said, ...found.outputs }, ...verdict };
+    } catch (error) {
+      return { result: said, ...blamed(error) };
+    }
+  };
+  const response = await within(uploadTimeoutMs, 'uploading the outputs', clock, upload, signal);
+  return ExecuteResponse.fromPartial(response);
+}
+
+/** Nothing for an empty file: its digest stays unset (RES-24). */
+async function outputOf(file: string, action: Digest, signal: AbortSignal): Promise<BlobSource[]> {
+  const digest = await digestOfFile(file, action.function, signal);
+  return digest.sizeBytes === 0 ? [] : [{ digest, open: () => fileChunks(file) }];
+}
+
+/** RES-23: a signal counts as 128 and its number, as shells have it. */
+function exitCodeOf(outcome: Outcome): number {
+  if (outcome.kind === 'exited') return outcome.exitCode;
+  if (outcome.kind === 'killed') return 128 + constants.signals[outcome.signal];
+  return endedExitCode;
+}
+
+/** Which end of a command is none: the status says so, and the message says it to people. */
+function verdictOf(outcome: Outcome): Pick<ExecuteResponse, 'status' | 'message'> {
+  if (outcome.kind === 'timed-out') {
+    const seconds = (outcome.wallTimeMs / 1_000).toFixed(1);
+    return {
+      status: { code: Code.DEADLINE_EXCEEDED, message: timeoutMessage, details: [] },
+      message: `the command was ended after ${seconds} s, its timeout`,
+    };
+  }
+  if (outcome.kind === 'output-limit') {
+    const message = `the command was ended: ${outcome.message}`;
+    return { status: { code: Code.RESOURCE_EXHAUSTED, message, details: [] }, message };
+  }
+  const message = outcome.kind === 'killed' ? `the command was ended by ${outcome.signal}` : '';
+  return { status: undefined, message };
+}
+
+function withMetadata(
+  response: ExecuteResponse,
+  times: ActionTimes,
+  outcome: Outcome,
+): ExecuteResponse {
+  const executionMetadata: ExecutedActionMetadata = {
+    ...times.complete(),
+    virtualExecutionDuration: durationOf(outcome.wallTimeMs),
+    auxiliaryMetadata: [resourceUsageOf(outcome)],
+  };
+  const result = ActionResult.fromPartial({ ...response.result, executionMetadata });
+  return { ...response, result };
+}
+
+/** Gives up after a while: a store that does not answer must not hold a slot for ever. */
+async function within<T>(
+  ms: number,
+  what: string,
+  clock: Clock,
+  work: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  const late = new AbortController();
+  const over = new AbortController();
+  const expire = () =>
+    late.abort(new StatusError(Code.UNAVAILABLE, `${what} took longer than ${ms / 1_000} s`));
+  clock.sleep(ms, over.signal).then(expire, () => {});
+  try {
+    return await work(AbortSignal.any([signal, late.signal]));
+  } finally {
+    over.abort();
+  }
+}

@@ -1,0 +1,203 @@
+import { chmod, mkdir, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { aborted } from '../base/aborted.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
+import { StatusError } from '../base/status.ts';
+import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
+import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
+import { HeldLeases, type SlotOptions } from './held-leases.ts';
+import { removeFolder } from './remove-folder.ts';
+import type { ActionEnvironment } from './run-action.ts';
+
+export interface WorkOptions extends SlotOptions {
+  readonly queue: WorkQueue;
+  /** What actions may ask for. */
+  readonly properties: readonly Platform_Property[];
+  readonly softwareVersion: string;
+  readonly random: Random;
+  /** How long running actions may take to end once the worker shall stop. */
+  readonly drainTimeoutMs: number;
+  /** How long the scheduler may take, after that, to take the last results. */
+  readonly lastReportMs: number;
+  readonly reconnectMs: number;
+  readonly reconnectMsMax: number;
+}
+
+export const defaultWorkOptions = {
+  // Most actions end within it; whoever has longer ones says so.
+  drainTimeoutMs: 10 * 60_000,
+  lastReportMs: 10_000,
+  // A scheduler that restarts is back at once, and a thousand workers do not come all together.
+  reconnectMs: 200,
+  reconnectMsMax: 10_000,
+} as const satisfies Partial<WorkOptions>;
+
+/** Until the scheduler has said how often it wants to hear of the worker. */
+const firstHeartbeatMs = 5_000;
+
+/**
+ * Runs what the scheduler wants, until `drain` aborts and the last result is taken, or `signal` aborts,
+ * which ends running actions. Leases outlive the connection: the worker goes on with them and connects
+ * again. What earlier actions left on the disk is removed first (WRK-02).
+ */
+export async function work(
+  options: WorkOptions,
+  environment: ActionEnvironment,
+  drain: AbortSignal,
+  signal: AbortSignal,
+): Promise<void> {
+  await sweep(options);
+  await new Worker(options, environment, drain).run(signal);
+}
+
+class Worker {
+  readonly #options: WorkOptions;
+  readonly #clock: Clock;
+  readonly #drain: AbortSignal;
+  readonly #leases: HeldLeases;
+  readonly #hello: Hello;
+  #heartbeatMs = firstHeartbeatMs;
+  /** Of the present connection: the last desired state that was acted on. */
+  #seen = 0;
+  #change = Promise.withResolvers<void>();
+
+  constructor(options: WorkOptions, environment: ActionEnvironment, drain: AbortSignal) {
+    this.#options = options;
+    this.#clock = environment.clock;
+    this.#drain = drain;
+    this.#leases = new HeldLeases(options, environment, () => this.#changed());
+    this.#hello = {
+      workerId: environment.workerId,
+      bootId: options.newId(),
+      protocolVersion: workerProtocolVersion,
+      softwareVersion: options.softwareVersion,
+      properties: [...options.properties],
+      slots: options.executors.length,
+    };
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const drained = this.#drained(over, either);
+    try {
+      await this.#connectForEver(either);
+    } finally {
+      over.abort();
+      this.#leases.stopAll();
+      await this.#leases.allEnded();
+      await drained;
+    }
+  }
+
+  get #isFinished(): boolean {
+    return this.#drain.aborted && this.#leases.size === 0;
+  }
+
+  /** Once the worker is to stop: gives actions their time, ends the rest, and sees that it comes to an end. */
+  async #drained(over: AbortController, signal: AbortSignal): Promise<void> {
+    await Promise.race([aborted(this.#drain), aborted(signal)]);
+    this.#changed();
+    const { drainTimeoutMs, lastReportMs, log } = this.#options;
+    if (!signal.aborted) log.info('draining', { leases: this.#leases.size });
+    if (!(await this.#slept(drainTimeoutMs, signal))) return;
+    log.warn('actions took too long to end and go back to the queue', { drainTimeoutMs });
+    // The scheduler sees that they are not held any more, and gives them to others.
+    this.#leases.stopAll();
+    if (await this.#slept(lastReportMs, signal)) over.abort();
+  }
+
+  async #connectForEver(signal: AbortSignal): Promise<void> {
+    const { log, random, reconnectMs, reconnectMsMax } = this.#options;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await this.#connect(signal, () => {
+          failures = 0;
+        });
+        if (this.#isFinished || signal.aborted) return;
+        log.info('the scheduler ended the connection');
+      } catch (error) {
+        if (signal.aborted) return;
+        const { code, message } = StatusError.from(error);
+        log.warn('no connection to the scheduler', { code, message, failures });
+      }
+      if (this.#isFinished) return;
+      const most = Math.min(reconnectMs * 2 ** failures, reconnectMsMax);
+      failures = Math.min(failures + 1, 30);
+      await this.#slept(random() * most, signal);
+    }
+  }
+
+  /** One connection, from hello to its end. */
+  async #connect(signal: AbortSignal, onConnected: () => void): Promise<void> {
+    const ended = new AbortController();
+    const either = AbortSignal.any([signal, ended.signal]);
+    this.#seen = 0;
+    try {
+      for await (const desired of this.#options.queue.connect(this.#states(either), either)) {
+        onConnected();
+        this.#take(desired);
+      }
+    } finally {
+      ended.abort();
+    }
+  }
+
+  #take({ welcome, sequence, leases }: DesiredState): void {
+    if (sequence <= this.#seen) return;
+    if (welcome) {
+      const { seconds, nanos } = welcome.heartbeatEvery ?? { seconds: 0, nanos: 0 };
+      this.#heartbeatMs = seconds * 1_000 + nanos / 1e6 || firstHeartbeatMs;
+      this.#options.log.info('connected to the scheduler', { worker: this.#hello.workerId });
+    }
+    this.#seen = sequence;
+    this.#leases.reconcile(leases, !this.#drain.aborted);
+  }
+
+  /** All the worker is doing: at once, at each change, and when it was silent for a heartbeat. */
+  async *#states(signal: AbortSignal): AsyncGenerator<WorkerState, void> {
+    for (let sequence = 1; !signal.aborted; sequence++) {
+      const change = this.#change.promise;
+      const isLast = this.#isFinished;
+      yield {
+        hello: sequence === 1 ? this.#hello : undefined,
+        sequence,
+        seenSequence: this.#seen,
+        leases: this.#leases.states,
+        draining: this.#drain.aborted,
+      };
+      if (isLast) return;
+      const waiting = new AbortController();
+      await Promise.race([
+        change,
+        this.#slept(this.#heartbeatMs, AbortSignal.any([signal, waiting.signal])),
+      ]);
+      waiting.abort();
+    }
+  }
+
+  #changed(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  /** Sleeps; false when `signal` aborts first. */
+  #slept(ms: number, signal: AbortSignal): Promise<boolean> {
+    return this.#clock.sleep(ms, signal).then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+/** Nothing of an earlier process runs: its launchers ended what it left (WRK-02). */
+async function sweep({ folder, log }: WorkOptions): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  // Commands of another user pass through it, and cannot list it.
+  await chmod(folder, 0o711);
+  const left = await readdir(folder);
+  for (const name of left) await removeFolder(path.join(folder, name));
+  if (left.length > 0) log.info('removed what earlier actions left', { folders: left.length });
+}
