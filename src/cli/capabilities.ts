@@ -8,7 +8,7 @@ import {
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface CapabilitiesOptions extends ClientFlags {
   readonly json: boolean;
@@ -27,7 +27,7 @@ export async function capabilities(
   program: Program,
   options: CapabilitiesOptions,
 ): Promise<number> {
-  using session = await openSession(program, options, { execution: false });
+  using session = await openSession(program, settingsOf(program, options), { execution: false });
   const shown = describe(session.remote.capabilities);
   if (options.json) {
     program.terminal.out(JSON.stringify(shown, undefined, 2));

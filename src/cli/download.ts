@@ -8,7 +8,7 @@ import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { counted, formatSize, Progress } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, type Session } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf, type Session } from './session.ts';
 
 export interface DownloadOptions extends ClientFlags {
   readonly digest: string;
@@ -43,8 +43,9 @@ export const downloadCommand = {
 };
 
 export async function download(program: Program, options: DownloadOptions): Promise<number> {
-  using session = await openSession(program, options, { execution: false });
-  const digest = parseDigestText(options.digest, session.digestFunction);
+  const settings = settingsOf(program, options);
+  const digest = parseDigestText(options.digest, settings.digestFunction);
+  using session = await openSession(program, settings, { execution: false });
   if (options.kind !== 'blob') await downloadFolder(program, session, digest, options);
   else await downloadBlob(program, session, digest, options);
   return ExitCode.OK;

@@ -3,7 +3,7 @@ import { outputFlags } from './action-flags.ts';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { finishAction, type FinishOptions } from './finish-action.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface ExecuteCommandOptions extends ClientFlags, FinishOptions {
   readonly action: string;
@@ -26,9 +26,11 @@ export const executeCommand = {
 };
 
 export async function execute(program: Program, options: ExecuteCommandOptions): Promise<number> {
-  using session = await openSession(program, options, { execution: true });
-  const { digestFunction, instanceName } = session;
-  const action = parseDigestText(options.action, digestFunction);
+  const settings = settingsOf(program, options);
+  const { instanceName } = settings;
+  const action = parseDigestText(options.action, settings.digestFunction);
+  const needs = { digestFunction: action.function, execution: true };
+  using session = await openSession(program, settings, needs);
   const { noCache: skipCacheLookup, priority } = options;
   const run = { instanceName, action, sources: [], skipCacheLookup, priority };
   return await finishAction(program, session, run, options);

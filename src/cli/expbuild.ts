@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import makeYargs from 'yargs';
 import { version } from '../base/version.ts';
+import { misspeltVariables } from '../config/misspelt-variables.ts';
 import { ConfigError } from '../config/read-config.ts';
 import { capabilities, capabilitiesCommand } from './capabilities.ts';
 import { type AnyCommand, command, type Program } from './command.ts';
@@ -12,7 +13,9 @@ import { getActionResult, getActionResultCommand } from './get-action-result.ts'
 import { ping, pingCommand } from './ping.ts';
 import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
 import { run, runCommand } from './run.ts';
+import { worker, workerCommand } from './worker-command.ts';
 import { server, serverCommand } from './server-command.ts';
+import { up, upCommand } from './up.ts';
 import { upload, uploadCommand } from './upload.ts';
 
 /** Runs one command line and gives the exit code. Nothing is thrown: errors are told on the terminal. */
@@ -21,6 +24,9 @@ export async function expbuild(argv: readonly string[], program: Program): Promi
   const commands = commandsOf(program, (code) => {
     exitCode = code;
   });
+  for (const { name, meant } of misspeltVariables(program.surroundings.environment)) {
+    program.terminal.note(`warning: variable ${name} is not known; did you mean ${meant}?`);
+  }
   const isVerbose = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : undefined);
   try {
     await parse(argv, program, commands);
@@ -33,7 +39,9 @@ export async function expbuild(argv: readonly string[], program: Program): Promi
 
 function commandsOf(program: Program, end: (exitCode: number) => void): AnyCommand[] {
   return [
+    command(upCommand, (options) => up(program, options), end),
     command(serverCommand, (options) => server(program, options), end),
+    command(workerCommand, (options) => worker(program, options), end),
     command(runCommand, (options) => run(program, options), end),
     command(uploadCommand, (options) => upload(program, options), end),
     command(downloadCommand, (options) => download(program, options), end),

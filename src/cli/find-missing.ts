@@ -2,7 +2,7 @@ import type { Argv } from 'yargs';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface FindMissingOptions extends ClientFlags {
   readonly digests: readonly string[];
@@ -20,8 +20,9 @@ export const findMissingCommand = {
 };
 
 export async function findMissing(program: Program, options: FindMissingOptions): Promise<number> {
-  using session = await openSession(program, options, { execution: false });
-  const digests = options.digests.map((text) => parseDigestText(text, session.digestFunction));
+  const settings = settingsOf(program, options);
+  const digests = options.digests.map((text) => parseDigestText(text, settings.digestFunction));
+  using session = await openSession(program, settings, { execution: false });
   const missing = await session.remote.blobs.findMissing(digests, program.leaving);
   if (options.json) {
     program.terminal.out(JSON.stringify({ missing: missing.map(String) }));

@@ -4,7 +4,7 @@ import type { Program } from './command.ts';
 import { describeResult, resultLines } from './describe-result.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface GetActionResultOptions extends ClientFlags {
   readonly action: string;
@@ -25,8 +25,9 @@ export async function getActionResult(
   program: Program,
   options: GetActionResultOptions,
 ): Promise<number> {
-  using session = await openSession(program, options, { execution: false });
-  const action = parseDigestText(options.action, session.digestFunction);
+  const settings = settingsOf(program, options);
+  const action = parseDigestText(options.action, settings.digestFunction);
+  using session = await openSession(program, settings, { execution: false });
   const result = await session.remote.actions.find(action, program.leaving);
   if (!result) {
     const message = `no result of action ${action} is stored in "${session.instanceName}"`;

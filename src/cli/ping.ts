@@ -3,7 +3,7 @@ import { StatusError } from '../base/status.ts';
 import { formatAddress } from '../config/address.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface PingOptions extends ClientFlags {
   readonly count: number;
@@ -23,7 +23,7 @@ export const pingCommand = {
 /** Over a connection that stands already. */
 export async function ping(program: Program, options: PingOptions): Promise<number> {
   const { terminal, leaving } = program;
-  using session = await openSession(program, options, { execution: false });
+  using session = await openSession(program, settingsOf(program, options), { execution: false });
   const address = formatAddress(session.address);
   const timesMs: number[] = [];
   for (let i = 1; i <= options.count; i++) {

@@ -62,7 +62,7 @@ async function send(
   options: PrepareActionOptions,
   spec: ActionSpec,
 ): Promise<PreparedAction> {
-  using session = await openSession(program, options, { execution: false });
+  using session = await openSession(program, settingsOf(program, options), { execution: false });
   const { remote, digestFunction } = session;
   const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(remote.capabilities) };
   const prepared = await prepareAction(spec, form, program.leaving);

@@ -22,10 +22,17 @@ export const roleFlags = (yargs: Argv) =>
     })
     .option('verbose', { type: 'boolean', default: false, describe: 'Write debug lines, too' });
 
-/** Where the configuration of a role comes from; `own` are the flags that stand for a key of theirs. */
+/** A flag that stands for a key, if it was given. */
+export interface KeyFlag {
+  readonly key: string;
+  readonly value: string | number | undefined;
+  readonly flag: string;
+}
+
+/** Where the configuration of a role comes from; `own` are its own flags. */
 export function sourcesOf(
   { config, set, verbose }: RoleFlags,
-  own: Readonly<Record<string, string | number | undefined>>,
+  own: readonly KeyFlag[],
   { environment }: Surroundings,
 ): Sources {
   const flags: FlagValue[] = verbose
@@ -38,8 +45,8 @@ export function sourcesOf(
     }
     flags.push({ key, value, flag: '--set' });
   }
-  for (const [key, value] of Object.entries(own)) {
-    if (value !== undefined) flags.push({ key, value: String(value), flag: `--${key}` });
+  for (const { key, value, flag } of own) {
+    if (value !== undefined) flags.push({ key, value: String(value), flag });
   }
   const file = config === undefined ? undefined : readConfigFile(config);
   return { file, environment, flags };

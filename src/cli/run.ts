@@ -5,7 +5,7 @@ import { type ActionFlags, actionFlags, actionSpecOf, outputFlags } from './acti
 import type { Program } from './command.ts';
 import { finishAction, type FinishOptions } from './finish-action.ts';
 import { counted, formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface RunCommandOptions extends ClientFlags, ActionFlags, FinishOptions {
   readonly priority: number;
@@ -26,7 +26,7 @@ export const runCommand = {
 export async function run(program: Program, options: RunCommandOptions): Promise<number> {
   const { terminal, leaving, surroundings } = program;
   const spec = actionSpecOf(options, surroundings.environment);
-  using session = await openSession(program, options, { execution: true });
+  using session = await openSession(program, settingsOf(program, options), { execution: true });
   const { remote, digestFunction, instanceName } = session;
   const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(remote.capabilities) };
   const { digest, sources, totals } = await prepareAction(spec, form, leaving);

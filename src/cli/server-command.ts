@@ -26,13 +26,17 @@ export const serverCommand = {
 /** Serves until the person wants to leave, then ends in good order. */
 export async function server(program: Program, options: ServerOptions): Promise<number> {
   const { terminal, surroundings, clock, newId, leaving } = program;
-  const { address } = options;
-  const config = readServerConfig(sourcesOf(options, { address }, surroundings), surroundings);
+  const flags = [{ key: 'address', value: options.address, flag: '--address' }];
+  const config = readServerConfig(sourcesOf(options, flags, surroundings), surroundings);
   const log = roleLog(config.logging, terminal, clock);
   await using closing = new AsyncDisposableStack();
   // Loaded here, so that the other commands start without it.
   const { startServer } = await import('./server.ts');
   const running = await startServer(config, { clock, newId, log }, closing);
+  if (config.execution.backend === 'direct') {
+    const { startLocalWorker } = await import('./local-worker.ts');
+    await startLocalWorker(running, program, log, closing, {});
+  }
   log.info('serving', { address: running.address, execution: config.execution.backend });
   await aborted(leaving);
   log.info('stopping');

@@ -63,14 +63,13 @@ export interface Session extends Settings, Disposable {
 
 /** Connects to the server, and sees to it that it can do what `needs` says (CLI-01). */
 export async function openSession(
-  program: Pick<Program, 'surroundings' | 'clock' | 'newId' | 'leaving'>,
-  flags: ClientFlags,
-  needs: { readonly execution: boolean },
+  program: Pick<Program, 'clock' | 'newId' | 'leaving'>,
+  settings: Settings,
+  needs: { readonly execution: boolean; readonly digestFunction?: DigestFunction },
 ): Promise<Session> {
-  const settings = settingsOf(program, flags);
   const remote = await connect(settings, program);
   try {
-    checkCapabilities(remote.capabilities, { ...needs, digestFunction: settings.digestFunction });
+    checkCapabilities(remote.capabilities, { digestFunction: settings.digestFunction, ...needs });
   } catch (thrown) {
     remote[Symbol.dispose]();
     throw thrown;

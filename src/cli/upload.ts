@@ -4,7 +4,7 @@ import { uploadMissing } from '../tree/upload-files.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { counted, formatSize, Progress } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession } from './session.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
 export interface UploadOptions extends ClientFlags {
   readonly files: readonly string[];
@@ -24,7 +24,7 @@ export const uploadCommand = {
 /** Sends only what the server lacks. */
 export async function upload(program: Program, options: UploadOptions): Promise<number> {
   const { terminal, clock, leaving } = program;
-  using session = await openSession(program, options, { execution: false });
+  using session = await openSession(program, settingsOf(program, options), { execution: false });
   const { remote, digestFunction } = session;
   const paths: LocalPath[] = [];
   for (const file of options.files) paths.push(await hashPath(file, digestFunction, leaving));

@@ -1,7 +1,14 @@
-/** The candidate a writer most likely meant, or undefined when none is like `word`. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate a writer most likely meant, or undefined when none is within `maxDistance` letters of
+ * `word`; a third of them may be wrong unless told otherwise.
+ */
+export function nearest(
+  word: string,
+  candidates: Iterable<string>,
+  maxDistance: number = Math.max(2, Math.floor(word.length / 3)),
+): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  let bestDistance = maxDistance + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word, candidate);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

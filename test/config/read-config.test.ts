@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { clientSchema } from '../../src/config/client-config.ts';
+import { misspeltVariables } from '../../src/config/misspelt-variables.ts';
 import {
   ConfigError,
   type FlagValue,
@@ -150,6 +151,18 @@ test('names that mean something to JavaScript are names like any other', () => {
   assert.deepEqual(problemsOf(serverSchema, { toml: '__proto__ = 1\nconstructor = 2' }), [
     'x.toml:1: key "__proto__" is not known',
     'x.toml:2: key "constructor" is not known',
+  ]);
+});
+
+test('a variable that is nearly one of ours is noticed; others are not ours', () => {
+  const environment = {
+    EXPBUILD_CAS_STORAGE_MAX_SISE: '1GiB',
+    EXPBUILD_PORT: 'tcp://10.0.0.1:50051',
+    EXPBUILD_SLOTS: '3',
+    PATH: '/bin',
+  };
+  assert.deepEqual(misspeltVariables(environment), [
+    { name: 'EXPBUILD_CAS_STORAGE_MAX_SISE', meant: 'EXPBUILD_CAS_STORAGE_MAX_SIZE' },
   ]);
 });
 

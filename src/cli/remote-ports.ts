@@ -1,0 +1,59 @@
+import type { Chunks } from '../base/chunks.ts';
+import type { Clock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import { random } from '../base/random.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { type Address, formatAddress } from '../config/address.ts';
+import type { WorkerConfig } from '../config/worker-config.ts';
+import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
+import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
+import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
+import { remoteWorkQueue } from '../rpc/stubs/remote-work-queue.ts';
+import { defaultRetryOptions } from '../rpc/stubs/retries.ts';
+import type { WorkerPorts } from './worker.ts';
+
+/** A server that restarts is back within some 20 s: work that is done is not thrown away for that. */
+const attemptsMax = 12;
+
+/** The servers of a worker that runs elsewhere. Nothing is sent before it is needed. */
+export function remotePorts(
+  config: WorkerConfig,
+  { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
+  closing: AsyncDisposableStack,
+): WorkerPorts {
+  const open = (address: Address) => {
+    const retries = { ...defaultRetryOptions, attemptsMax, clock, random };
+    const channel = connectChannel(formatAddress(address), { retries, invocationId: newId() });
+    closing.defer(() => channel.close());
+    return channel;
+  };
+  const server = open(config.server);
+  const isOne = formatAddress(config.server) === formatAddress(config.cas);
+  const cas = isOne ? server : open(config.cas);
+  const stores = new Map<string, BlobStore>();
+  const blobsOf = (instanceName: string) => {
+    const known = stores.get(instanceName) ?? blobsOfServer(cas, instanceName, newId);
+    stores.set(instanceName, known);
+    return known;
+  };
+  return { queue: remoteWorkQueue(server), blobsOf };
+}
+
+/** The blobs of an instance, whose limits are asked for with the first use. */
+function blobsOfServer(channel: Channel, instanceName: string, newId: NewId): BlobStore {
+  let opened: BlobStore | undefined;
+  const open = async (signal: AbortSignal) => {
+    if (opened) return opened;
+    const limits = blobLimitsOf(await fetchCapabilities(channel, instanceName, signal));
+    // Another call may have been faster: small blobs are gathered by one store only.
+    opened ??= remoteBlobStore({ channel, instanceName, limits }, newId);
+    return opened;
+  };
+  return {
+    findMissing: async (digests, signal) => (await open(signal)).findMissing(digests, signal),
+    read: async function* read(digest, offset, signal): Chunks {
+      yield* (await open(signal)).read(digest, offset, signal);
+    },
+    write: async (digest, chunks, signal) => (await open(signal)).write(digest, chunks, signal),
+  };
+}

@@ -1,0 +1,82 @@
+import path from 'node:path';
+import type { Argv } from 'yargs';
+import { aborted } from '../base/aborted.ts';
+import { readServerConfig } from '../config/server-config.ts';
+import { dataFolder } from '../config/surroundings.ts';
+import type { Program } from './command.ts';
+import { ExitCode } from './exit-codes.ts';
+import { type RoleFlags, roleFlags, sourcesOf } from './role-flags.ts';
+import { roleLog } from './role-log.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface UpOptions extends RoleFlags {
+  readonly address: string | undefined;
+  readonly data: string | undefined;
+  readonly slots: number | undefined;
+}
+
+export const upCommand = {
+  command: 'up',
+  describe: 'Server, worker and storage in one process, for this machine',
+  flags: (yargs: Argv) =>
+    roleFlags(yargs)
+      .option('address', {
+        type: 'string',
+        describe: 'Where to listen; 127.0.0.1:50051 by default',
+      })
+      .option('data', { type: 'string', describe: 'Folder of all data; ~/.local/share/expbuild' })
+      .option('slots', { type: 'number', describe: 'Actions at once; as many as cores by default' })
+      .example('$0 up', 'No configuration needed')
+      .example('$0 up --address 127.0.0.1:0 --data /tmp/try', 'A free port, and data of its own'),
+};
+
+/** Serves until the person wants to leave; actions that run then are finished. */
+export async function up(program: Program, options: UpOptions): Promise<number> {
+  const { terminal, surroundings, clock, newId, leaving } = program;
+  const { slots } = options;
+  const flags = [{ key: 'address', value: options.address, flag: '--address' }];
+  const data = path.resolve(options.data ?? dataFolder(surroundings));
+  const config = readServerConfig(sourcesOf(options, flags, surroundings), surroundings, data);
+  const log = roleLog(config.logging, terminal, clock);
+  await using closing = new AsyncDisposableStack();
+  const { startServer } = await import('./server.ts');
+  const running = await startServer(config, { clock, newId, log }, closing);
+  const { startLocalWorker } = await import('./local-worker.ts');
+  const worker = await startLocalWorker(running, program, log, closing, { data, slots });
+  greet(terminal, {
+    address: running.address,
+    data,
+    slots: worker.slots,
+  });
+  await aborted(leaving);
+  log.info('stopping; a second Ctrl-C does not wait for running actions');
+  return ExitCode.OK;
+}
+
+interface Greeting {
+  readonly address: string;
+  readonly data: string;
+  readonly slots: number;
+}
+
+function greet(terminal: Terminal, { address, data, slots }: Greeting): void {
+  const lines = [
+    `expbuild is up at grpc://${address}`,
+    `  data      ${data}`,
+    `  executor  host: commands run as processes of this user, ${slots} at once`,
+    '',
+    'For Bazel, in .bazelrc:',
+    '',
+    `build --remote_executor=grpc://${address}`,
+    'build --remote_instance_name=main',
+    `build --jobs=${Math.max(50, slots * 4)}`,
+    '',
+    'For the cache alone, in place of the first line:',
+    '',
+    `build --remote_cache=grpc://${address}`,
+    '',
+    `Try it: expbuild run --remote ${address} -- uname -a`,
+    'Ctrl-C stops it.',
+  ];
+  for (const line of lines) terminal.out(line);
+}

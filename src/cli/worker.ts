@@ -1,0 +1,161 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import type { Log } from '../base/log.ts';
+import { random } from '../base/random.ts';
+import { Code, StatusError } from '../base/status.ts';
+import { version } from '../base/version.ts';
+import type { BlobStore } from '../cas/blob-store.ts';
+import { lockFolder } from '../cas/lock-folder.ts';
+import type { Surroundings } from '../config/surroundings.ts';
+import type { WorkerConfig } from '../config/worker-config.ts';
+import { defaultHostExecutorOptions, HostExecutor } from '../executor/host-executor.ts';
+import type { WorkQueue } from '../scheduler/work-queue.ts';
+import { defaultOutputLimits } from '../tree/collect-outputs.ts';
+import { DirectoryCache } from '../tree/directory-cache.ts';
+import { defaultTreeLimits } from '../tree/walk-directories.ts';
+import { FileCache } from '../worker/file-cache.ts';
+import { defaultWorkOptions, work } from '../worker/work.ts';
+import { SystemError } from './exit-codes.ts';
+import { launcherCommand } from './launcher-command.ts';
+
+export interface WorkerDeps {
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly log: Log;
+  readonly surroundings: Surroundings;
+}
+
+/** The server, as a worker sees it: in this process, or behind a connection. */
+export interface WorkerPorts {
+  readonly queue: WorkQueue;
+  readonly blobsOf: (instanceName: string) => BlobStore;
+}
+
+export interface RunningWorker {
+  readonly workerId: string;
+  readonly slots: number;
+  /** Settles when the worker has ended; it does so by itself only when it cannot go on. */
+  readonly ended: Promise<void>;
+}
+
+/** Commands find the usual programs even if nobody says where (ACT-10). */
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Inputs and outputs of some GiB on a slow line; a store that hangs must not hold a slot for ever. */
+const transferTimeoutMs = 15 * 60_000;
+/** Enough to hide a round trip for small files; more gains nothing over one connection. */
+const downloadsMax = 32;
+/** Directories of some ten large input trees, which the next actions need again. */
+const directoryCacheMaxSizeBytes = 64 * 2 ** 20;
+
+/**
+ * Starts a worker. `closing` drains it: running actions are finished and told, then it ends. Fails with
+ * a SystemError when another process has its folder.
+ */
+export async function startWorker(
+  config: WorkerConfig,
+  { queue, blobsOf }: WorkerPorts,
+  { clock, newId, log, surroundings }: WorkerDeps,
+  closing: AsyncDisposableStack,
+): Promise<RunningWorker> {
+  const { rootPath, slots } = config;
+  takeFolder(rootPath, closing);
+  const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
+  const executors = await startExecutors(config, closing);
+  const files = await FileCache.open(path.join(rootPath, 'cache'), {
+    bytesMax: config.cacheMaxSizeBytes,
+    downloadsMax,
+    newId,
+  });
+  const drain = new AbortController();
+  const ended = work(
+    {
+      ...defaultWorkOptions,
+      queue,
+      blobsOf,
+      executors,
+      properties: config.properties.map(({ name, value }) => ({ name, value })),
+      softwareVersion: version,
+      folder: path.join(rootPath, 'actions'),
+      drainTimeoutMs: config.drainTimeoutMs,
+      newId,
+      log,
+      random,
+    },
+    {
+      workerId,
+      files,
+      directories: new DirectoryCache(directoryCacheMaxSizeBytes),
+      treeLimits: defaultTreeLimits,
+      outputLimits: defaultOutputLimits,
+      variables: variablesOf(config, surroundings),
+      fetchTimeoutMs: transferTimeoutMs,
+      uploadTimeoutMs: transferTimeoutMs,
+      clock,
+    },
+    drain.signal,
+    new AbortController().signal,
+  );
+  closing.defer(async () => {
+    drain.abort();
+    await ended.catch(() => {});
+  });
+  return { workerId, slots, ended };
+}
+
+async function startExecutors(
+  { slots, executor }: WorkerConfig,
+  closing: AsyncDisposableStack,
+): Promise<HostExecutor[]> {
+  const options = {
+    ...defaultHostExecutorOptions,
+    launcherCommand: launcherCommand(),
+    owner: executor.owner,
+    graceMs: executor.killGraceMs,
+  };
+  const starting = Array.from({ length: slots }, async () => {
+    const started = await HostExecutor.start(options);
+    closing.defer(() => started.close());
+    return started;
+  });
+  await Promise.allSettled(starting);
+  return Promise.all(starting);
+}
+
+/** Other users' commands pass through it to what is theirs, and see nothing else in it. */
+function takeFolder(folder: string, closing: AsyncDisposableStack): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    closing.defer(lockFolder(folder));
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    if (code !== Code.FAILED_PRECONDITION) throw thrown;
+    throw new SystemError(message, { cause: thrown });
+  }
+}
+
+/** Made up once, so that the scheduler knows the worker again after a restart. */
+function keptWorkerId(folder: string, newId: NewId): string {
+  const file = path.join(folder, 'worker_id');
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+    const made = `worker-${newId().slice(0, 8)}`;
+    writeFileSync(file, `${made}\n`);
+    return made;
+  }
+}
+
+function variablesOf(
+  { executor }: WorkerConfig,
+  { environment }: Surroundings,
+): Readonly<Record<string, string>> {
+  const variables = new Map([['PATH', defaultPath]]);
+  for (const name of executor.environmentNames) {
+    const value = environment[name];
+    if (value !== undefined) variables.set(name, value);
+  }
+  return Object.fromEntries(variables);
+}

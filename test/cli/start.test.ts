@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { tempDir } from '../support/temp-dir.ts';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** The program as a process of its own, gone after the test. */
+function startProcess(t: TestContext, argv: readonly string[], home: string) {
+  const child = spawn(process.execPath, [main, ...argv], {
+    env: { HOME: home },
+    cwd: home,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  return { child, ended: once(child, 'exit') };
+}
+
+/** Reads what the process says until it matches. */
+async function said({ stdout, stderr }: ChildProcess, pattern: RegExp): Promise<string> {
+  let text = '';
+  const found = Promise.withResolvers<void>();
+  for (const stream of [stdout, stderr]) {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      if (pattern.test(text)) found.resolve();
+    });
+    stream?.on('end', () => found.reject(new Error(`it ended without ${pattern}:\n${text}`)));
+  }
+  await found.promise;
+  return text;
+}
+
+test('SIGTERM stops expbuild up in good order, and a second signal at once', async (t) => {
+  const home = tempDir(t);
+  const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
+  const text = await said(up.child, /Ctrl-C stops it/);
+  assert.match(text, new RegExp(`data +${path.join(home, '.local/share/expbuild')}$`, 'm'));
+  const [, address = ''] = /grpc:\/\/(\S+)/.exec(text) ?? [];
+  const run = startProcess(t, ['run', '--remote', address, '--', 'sleep', '60'], home);
+  await said(run.child, /executing/);
+  up.child.kill('SIGTERM');
+  await said(up.child, /draining/);
+  up.child.kill('SIGTERM');
+  assert.deepEqual(await up.ended, [130, null]);
+});
+
+test('CLI-13: Ctrl-C at expbuild run cancels the operation, and the server can stop', async (t) => {
+  const home = tempDir(t);
+  const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
+  const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
+  const run = startProcess(t, ['run', '--remote', address, '--', 'sleep', '60'], home);
+  await said(run.child, /executing/);
+  const cancelled = said(up.child, /action cancelled/);
+  run.child.kill('SIGINT');
+  assert.deepEqual(await run.ended, [130, null]);
+  await cancelled;
+  up.child.kill('SIGINT');
+  assert.deepEqual(await up.ended, [0, null]);
+});
+
+test('the exit code of an action is that of the process', async (t) => {
+  const home = tempDir(t);
+  const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
+  const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
+  const run = startProcess(t, ['run', '--remote', address, '--', 'sh', '-c', 'exit 7'], home);
+  assert.deepEqual(await run.ended, [7, null]);
+});
