@@ -1,0 +1,313 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { newId } from '../../src/base/id.ts';
+import { createLog } from '../../src/base/log.ts';
+import { Code } from '../../src/base/status.ts';
+import { sha256 } from '../../src/digest/digest-functions.ts';
+import {
+  HeldLease_Phase,
+  Lease,
+  type WorkerState,
+} from '../../src/proto/expbuild/worker/v1/worker.ts';
+import { defaultWorkOptions, work, type WorkOptions } from '../../src/worker/work.ts';
+import { actionEnvironment } from '../support/action-environment.ts';
+import { putAction } from '../support/action-of.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { HeldExecutor } from '../support/held-executor.ts';
+import { PlainBlobStore } from '../support/memory-blob-store.ts';
+import { ScriptedWorkQueue } from '../support/scripted-work-queue.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
+  const root = tempDir(t);
+  const folder = path.join(root, 'actions');
+  const clock = new FakeClock();
+  const store = new PlainBlobStore();
+  const queue = new ScriptedWorkQueue();
+  const executor = new HeldExecutor();
+  const lines: string[] = [];
+  const drain = new AbortController();
+  const stop = new AbortController();
+  const log = createLog({
+    level: 'info',
+    format: 'text',
+    write: (line) => lines.push(line),
+    now: () => 0,
+  });
+  const options: WorkOptions = {
+    ...defaultWorkOptions,
+    queue,
+    executors: [executor, executor],
+    blobsOf: () => store,
+    folder,
+    newId,
+    log,
+    properties: [{ name: 'OSFamily', value: 'linux' }],
+    softwareVersion: '1.2.3',
+    random: () => 0.5,
+    ...changes,
+  };
+  const environment = await actionEnvironment(root, { clock });
+  const start = () => {
+    const done = work(options, environment, drain.signal, stop.signal);
+    t.after(async () => {
+      stop.abort();
+      await done;
+    });
+    return done;
+  };
+  let leases = 0;
+  const lease = async (script: string) =>
+    Lease.fromPartial({
+      leaseId: `lease-${++leases}`,
+      epoch: 1,
+      operationName: `operation-${leases}`,
+      digestFunction: sha256.value,
+      actionDigest: (await putAction(store, script)).toMessage(),
+      timeout: { seconds: 60, nanos: 0 },
+    });
+  return { folder, clock, store, queue, executor, lines, drain, stop, start, lease };
+}
+
+const phasesOf = (state: WorkerState) => state.leases.map(({ phase }) => phase);
+const isDone = (state: WorkerState) =>
+  state.leases.length > 0 &&
+  state.leases.every(({ phase }) => phase === HeldLease_Phase.PHASE_DONE);
+const isEmpty = (state: WorkerState) => state.leases.length === 0;
+
+describe('a worker', { timeout: 60_000 }, () => {
+  it('says who it is once, and counts what it says', async (t) => {
+    const { start, queue } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const { hello } = await connection.until(() => true);
+    assert.equal(hello?.workerId, 'worker-1');
+    assert.equal(hello?.protocolVersion, 1);
+    assert.equal(hello?.softwareVersion, '1.2.3');
+    assert.equal(hello?.slots, 2);
+    assert.deepEqual(
+      hello?.properties.map(({ name }) => name),
+      ['OSFamily'],
+    );
+    connection.send([]);
+    const next = await connection.until(({ seenSequence }) => seenSequence === 1);
+    assert.equal(next.hello, undefined);
+    assert.deepEqual(
+      connection.states.map(({ sequence }) => sequence),
+      [1, 2],
+    );
+  });
+
+  it('runs a lease, and keeps its result until it is not wanted any more', async (t) => {
+    const { start, queue, executor, lease, lines, folder } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const one = await lease('one');
+    connection.send([one]);
+    const end = await executor.started('one');
+    await connection.until((state) => phasesOf(state)[0] === HeldLease_Phase.PHASE_RUNNING);
+    end({ kind: 'exited', exitCode: 3 });
+    const [held] = (await connection.until(isDone)).leases;
+    assert.equal(held?.leaseId, one.leaseId);
+    assert.equal(held?.response?.result?.exitCode, 3);
+    assert.equal(held?.metadata?.worker, 'worker-1');
+    connection.send([one]);
+    await connection.until(({ seenSequence }) => seenSequence === 2);
+    connection.send([]);
+    await connection.until(isEmpty);
+    assert.equal(executor.running.size, 0);
+    const line = lines.find((other) => other.includes('action done'));
+    assert.match(line ?? '', /operation=operation-1 action=[0-9a-f]{64} .*runMs=\d+ .*exitCode=3/);
+    // The folder goes after the result is told.
+    while (readdirSync(folder).length > 0) await turn();
+  });
+
+  it('WRK-18: says what went wrong here apart from results', async (t) => {
+    const { start, queue, executor, lease } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    connection.send([await lease('one')]);
+    const full = Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    (await executor.started('one'))(full);
+    const [held] = (await connection.until(isDone)).leases;
+    assert.equal(held?.response, undefined);
+    assert.equal(held?.failure?.code, Code.RESOURCE_EXHAUSTED);
+    assert.match(held?.failure?.message ?? '', /no space left/);
+  });
+
+  it('ends a lease that is not wanted any more', async (t) => {
+    const { start, queue, executor, lease } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const [one, two] = [await lease('one'), await lease('two')];
+    connection.send([one, two]);
+    await executor.started('one');
+    await executor.started('two');
+    connection.send([two]);
+    await executor.ended('one');
+    const state = await connection.until(({ leases }) => leases.length === 1);
+    assert.equal(state.leases[0]?.leaseId, two.leaseId);
+    assert.ok(executor.running.has('two'));
+  });
+
+  it('runs no more at once than it has slots, but holds what it is given', async (t) => {
+    const { start, queue, executor, lease } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const all = [await lease('one'), await lease('two'), await lease('three')];
+    connection.send(all);
+    const endOne = await executor.started('one');
+    await executor.started('two');
+    const state = await connection.until(({ leases }) => leases.length === 3);
+    assert.equal(state.leases[2]?.phase, HeldLease_Phase.PHASE_FETCHING);
+    assert.ok(!executor.running.has('three'));
+    endOne({});
+    await executor.started('three');
+  });
+
+  it('ignores a desired state that is older than the last', async (t) => {
+    const { start, queue, executor, lease } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const one = await lease('one');
+    connection.send([]);
+    connection.send([one]);
+    await executor.started('one');
+    connection.send([], 1);
+    connection.send([one]);
+    await connection.until(({ seenSequence }) => seenSequence === 3);
+    assert.ok(executor.running.has('one'));
+  });
+
+  it('speaks at least once per heartbeat', async (t) => {
+    const { start, queue, clock } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    connection.send([]);
+    const { sequence } = await connection.until(({ seenSequence }) => seenSequence === 1);
+    await turn();
+    clock.advance(4_999);
+    await turn();
+    assert.equal(connection.states.at(-1)?.sequence, sequence);
+    clock.advance(1);
+    await connection.until((state) => state.sequence === sequence + 1);
+  });
+
+  it('goes on with its leases while the scheduler is away, and tells all when it is back', async (t) => {
+    const { start, queue, executor, clock, lease } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const one = await lease('one');
+    connection.send([one]);
+    const end = await executor.started('one');
+    const first = connection.states[0]?.hello;
+    connection.end(new Error('cut'));
+    while (queue.connections === 1) {
+      clock.advance(100);
+      await turn();
+    }
+    end({});
+    const again = await queue.connection(1);
+    const state = await again.until(() => true);
+    assert.deepEqual(again.states[0]?.hello, first);
+    assert.equal(again.states[0]?.sequence, 1);
+    assert.equal(state.seenSequence, 0);
+    await again.until(isDone);
+    again.send([one]);
+    await again.until(({ seenSequence }) => seenSequence === 1);
+    assert.equal(executor.running.size, 0);
+  });
+
+  it('waits longer after each failure to connect, and 10 s at most', async (t) => {
+    const { start, queue, clock } = await bench(t, { random: () => 0.999 });
+    void start();
+    for (const [index, waitMs] of [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000].entries()) {
+      (await queue.connection(index)).end(new Error('refused'));
+      await turn();
+      clock.advance(waitMs * 0.998);
+      await turn();
+      assert.equal(queue.connections, index + 1);
+      clock.advance(waitMs * 0.002);
+      await queue.connection(index + 1);
+    }
+  });
+
+  it('WRK-17: drains: takes nothing new, finishes what runs, sees it taken, and ends', async (t) => {
+    const { start, queue, executor, drain, lease } = await bench(t);
+    const done = start();
+    const connection = await queue.connection(0);
+    const one = await lease('one');
+    connection.send([one]);
+    const end = await executor.started('one');
+    drain.abort();
+    await connection.until(({ draining }) => draining);
+    const two = await lease('two');
+    connection.send([one, two]);
+    const state = await connection.until(({ seenSequence }) => seenSequence === 2);
+    assert.deepEqual(
+      state.leases.map(({ leaseId }) => leaseId),
+      [one.leaseId],
+    );
+    end({});
+    await connection.until(isDone);
+    connection.send([]);
+    await done;
+    assert.ok(connection.states.at(-1)?.draining);
+    assert.deepEqual(connection.states.at(-1)?.leases, []);
+  });
+
+  it('WRK-17: gives back what does not end within the time for draining', async (t) => {
+    const { start, queue, executor, drain, clock, lease } = await bench(t, {
+      drainTimeoutMs: 1_000,
+    });
+    const done = start();
+    const connection = await queue.connection(0);
+    connection.send([await lease('one')]);
+    await executor.started('one');
+    drain.abort();
+    await connection.until(({ draining }) => draining);
+    clock.advance(1_000);
+    await executor.ended('one');
+    await done;
+    assert.deepEqual(connection.states.at(-1)?.leases, []);
+  });
+
+  it('a drained worker does not wait for ever for a scheduler that is away', async (t) => {
+    const { start, queue, executor, drain, clock, lease } = await bench(t);
+    const done = start();
+    const connection = await queue.connection(0);
+    connection.send([await lease('one')]);
+    (await executor.started('one'))({});
+    await connection.until(isDone);
+    drain.abort();
+    await connection.until(({ draining }) => draining);
+    clock.advance(defaultWorkOptions.drainTimeoutMs);
+    await turn();
+    clock.advance(defaultWorkOptions.lastReportMs);
+    await done;
+  });
+
+  it('ends everything at once when it is told to stop', async (t) => {
+    const { start, queue, executor, stop, folder, lease } = await bench(t);
+    const done = start();
+    const connection = await queue.connection(0);
+    connection.send([await lease('one')]);
+    await executor.started('one');
+    stop.abort();
+    await done;
+    assert.equal(executor.running.size, 0);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  it('WRK-02: removes what an earlier worker left before it takes work', async (t) => {
+    const { start, queue, folder } = await bench(t);
+    mkdirSync(path.join(folder, 'old', 'root'), { recursive: true });
+    writeFileSync(path.join(folder, 'old', 'root', 'x'), 'x');
+    void start();
+    await queue.connection(0);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+});
