@@ -17,6 +17,13 @@ export interface Program {
 /** The work of a command: options in, exit code out. */
 export type Run<Options> = (options: Options) => Promise<number>;
 
+/** The one flag that every command has. */
+export const verboseFlag = {
+  type: 'boolean',
+  default: false,
+  describe: 'Tell more: debug lines, and where errors come from',
+} as const;
+
 /** A command with its options still inside. */
 export type AnyCommand = CommandModule<object, object>;
 

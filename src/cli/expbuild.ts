@@ -4,7 +4,7 @@ import { version } from '../base/version.ts';
 import { misspeltVariables } from '../config/misspelt-variables.ts';
 import { ConfigError } from '../config/read-config.ts';
 import { capabilities, capabilitiesCommand } from './capabilities.ts';
-import { type AnyCommand, command, type Program } from './command.ts';
+import { type AnyCommand, command, type Program, verboseFlag } from './command.ts';
 import { download, downloadCommand } from './download.ts';
 import { execute, executeCommand } from './execute.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf, UsageError } from './exit-codes.ts';
@@ -64,12 +64,7 @@ async function parse(
     .usage('$0 COMMAND\n\nRemote execution and caching for Bazel and other clients.')
     .locale('en')
     .parserConfiguration({ 'populate--': true, 'boolean-negation': false, 'greedy-arrays': false })
-    .option('verbose', {
-      type: 'boolean',
-      default: false,
-      global: true,
-      describe: 'Tell more: debug lines, and where errors come from',
-    })
+    .option('verbose', verboseFlag)
     .completion('completion', 'Print a script for shell completion')
     .version(version)
     .help()

@@ -23,6 +23,7 @@ export interface FinishOptions {
   /** Where outputs go. */
   readonly output: string;
   readonly json: boolean;
+  readonly verbose: boolean;
 }
 
 const stageNames = new Map<number, string>([
@@ -39,11 +40,11 @@ export async function finishAction(
   program: Program,
   session: Session,
   run: RunOptions,
-  { output, json }: FinishOptions,
+  { output, json, verbose }: FinishOptions,
 ): Promise<number> {
   const { terminal, clock, newId, leaving } = program;
   const startedAt = clock.now();
-  const outcome = await runAction(session.remote, run, eventsFor(program), leaving);
+  const outcome = await runAction(session.remote, run, eventsFor(program, verbose), leaving);
   if (outcome.result) await showStreams(program, session, run.action.function, outcome, json);
   if (outcome.kind === 'unfinished') {
     throw new UnfinishedError(`action ${run.action} did not finish: ${outcome.error.message}`, {
@@ -79,7 +80,7 @@ export async function finishAction(
   return result.exitCode;
 }
 
-function eventsFor({ terminal, clock }: Program): RunEvents {
+function eventsFor({ terminal, clock }: Program, isVerbose: boolean): RunEvents {
   let lastStage = 0;
   const progress = new Progress('uploading', terminal, clock);
   return {
@@ -87,11 +88,12 @@ function eventsFor({ terminal, clock }: Program): RunEvents {
       progress.show({ done: sentBlobs, all: blobs, doneBytes: sentBytes, allBytes: bytes }),
     uploadingAgain: (blobs) =>
       terminal.note(`the server has lost ${counted(blobs, 'input')}: uploading again`),
-    stage: (stage) => {
+    stage: (stage, operationName) => {
       const name = stageNames.get(stage);
       if (stage === lastStage || name === undefined) return;
       lastStage = stage;
-      terminal.note(terminal.style('dim', name));
+      const detail = isVerbose ? ` (operation ${operationName})` : '';
+      terminal.note(terminal.style('dim', `${name}${detail}`));
     },
   };
 }

@@ -42,10 +42,11 @@ export async function openStorage(
   closing: AsyncDisposableStack,
 ): Promise<Storage> {
   try {
+    if (!isInMemory(config)) makePrivate(config.casStorage.rootPath);
     const blobStorage = await openBlobs(config, clock, log);
     closing.defer(() => blobStorage.close());
     for (const folder of otherFolders(config)) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makePrivate(folder);
       closing.defer(lockFolder(folder));
     }
     const results = openActions(config, clock);
@@ -109,6 +110,12 @@ function openActions({ actionCache }: ServerConfig, clock: Clock): ActionCacheSt
 
 /** Operations outlive a restart only if their inputs do. */
 const isInMemory = ({ casStorage }: ServerConfig) => casStorage.type === 'memory';
+
+/** For this user alone; the folder around it may hold a worker's, which other users pass through. */
+function makePrivate(folder: string): void {
+  mkdirSync(path.dirname(folder), { recursive: true, mode: 0o711 });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+}
 
 /** The folders beside that of the blobs, which has its own lock; each once. */
 function otherFolders(config: ServerConfig): Set<string> {

@@ -1,7 +1,6 @@
 import type { Chunks } from '../base/chunks.ts';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
-import { random } from '../base/random.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
@@ -9,11 +8,8 @@ import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
 import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
 import { remoteWorkQueue } from '../rpc/stubs/remote-work-queue.ts';
-import { defaultRetryOptions } from '../rpc/stubs/retries.ts';
+import { patientRetries } from './patient-retries.ts';
 import type { WorkerPorts } from './worker.ts';
-
-/** A server that restarts is back within some 20 s: work that is done is not thrown away for that. */
-const attemptsMax = 12;
 
 /** The servers of a worker that runs elsewhere. Nothing is sent before it is needed. */
 export function remotePorts(
@@ -22,8 +18,8 @@ export function remotePorts(
   closing: AsyncDisposableStack,
 ): WorkerPorts {
   const open = (address: Address) => {
-    const retries = { ...defaultRetryOptions, attemptsMax, clock, random };
-    const channel = connectChannel(formatAddress(address), { retries, invocationId: newId() });
+    const options = { retries: patientRetries(clock), invocationId: newId() };
+    const channel = connectChannel(formatAddress(address), options);
     closing.defer(() => channel.close());
     return channel;
   };

@@ -6,12 +6,13 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import type { Execution } from '../execution/execution.ts';
 import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { connectChannel } from '../rpc/stubs/channel.ts';
+import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { RemoteActionCache } from '../rpc/stubs/remote-action-cache.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
 import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
 import { RemoteExecution } from '../rpc/stubs/remote-execution.ts';
-import { defaultRetryOptions } from '../rpc/stubs/retries.ts';
+import { defaultRetryOptions, type RetryPolicy } from '../rpc/stubs/retries.ts';
+import { patientRetries } from './patient-retries.ts';
 
 /** One instance of a server, as the client commands see it. */
 export interface Remote extends Disposable {
@@ -28,7 +29,10 @@ export interface RemoteOptions {
   readonly instanceName: string;
 }
 
-/** Connects, and asks what the server can do (CLI-01). UNAVAILABLE when there is none. */
+/**
+ * Connects, and asks what the server can do (CLI-01). UNAVAILABLE, soon, when there is none; once there
+ * was one, its restart is waited for.
+ */
 export async function connectRemote(
   { address, instanceName }: RemoteOptions,
   { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
@@ -41,11 +45,12 @@ export async function connectRemote(
   try {
     const capabilities = await fetchCapabilities(channel, instanceName, signal);
     const limits = blobLimitsOf(capabilities);
+    const patient = withRetries(channel, patientRetries(clock));
     return {
       capabilities,
-      blobs: remoteBlobStore({ channel, instanceName, limits }, newId),
-      actions: new RemoteActionCache(channel, instanceName),
-      execution: new RemoteExecution(channel, instanceName),
+      blobs: remoteBlobStore({ channel: patient, instanceName, limits }, newId),
+      actions: new RemoteActionCache(patient, instanceName),
+      execution: new RemoteExecution(patient, instanceName),
       ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),
       [Symbol.dispose]: () => channel.close(),
     };
@@ -53,4 +58,16 @@ export async function connectRemote(
     channel.close();
     throw thrown;
   }
+}
+
+/** The same connection, for calls that are repeated otherwise. */
+function withRetries(channel: Channel, retries: RetryPolicy): Channel {
+  return {
+    retries,
+    unary: (rpc, request, options) => channel.unary(rpc, request, options),
+    serverStream: (rpc, request, options) => channel.serverStream(rpc, request, options),
+    clientStream: (rpc, requests, options) => channel.clientStream(rpc, requests, options),
+    bidi: (rpc, requests, options) => channel.bidi(rpc, requests, options),
+    close: () => channel.close(),
+  };
 }

@@ -2,13 +2,14 @@ import type { Argv } from 'yargs';
 import { readConfigFile } from '../config/config-file.ts';
 import type { FlagValue, Sources } from '../config/read-config.ts';
 import type { Surroundings } from '../config/surroundings.ts';
+import { verboseFlag } from './command.ts';
 import { UsageError } from './exit-codes.ts';
 
 /** What a server and a worker have in common on the command line. */
 export interface RoleFlags {
   readonly config: string | undefined;
   readonly set: readonly string[];
-  readonly verbose: unknown;
+  readonly verbose: boolean;
 }
 
 export const roleFlags = (yargs: Argv) =>
@@ -20,7 +21,7 @@ export const roleFlags = (yargs: Argv) =>
       default: [] as string[],
       describe: 'KEY=VALUE in place of what the file says; may be given several times',
     })
-    .option('verbose', { type: 'boolean', default: false, describe: 'Write debug lines, too' });
+    .option('verbose', verboseFlag);
 
 /** A flag that stands for a key, if it was given. */
 export interface KeyFlag {

@@ -7,7 +7,7 @@ import { findClientConfigFile, readConfigFile } from '../config/config-file.ts';
 import { ConfigError, type FlagValue } from '../config/read-config.ts';
 import { parseDigestFunctions } from '../digest/announced-digest-functions.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
-import type { Program } from './command.ts';
+import { type Program, verboseFlag } from './command.ts';
 import type { Remote } from './remote.ts';
 
 /** Which server a client command speaks to, and how. */
@@ -16,10 +16,12 @@ export interface ClientFlags {
   readonly remote: string | undefined;
   readonly instanceName: string | undefined;
   readonly digestFunction: string | undefined;
+  readonly verbose: boolean;
 }
 
 export const clientFlags = (yargs: Argv) =>
   yargs
+    .option('verbose', verboseFlag)
     .option('remote', { type: 'string', describe: 'The server, such as localhost:50051' })
     .option('instance-name', { type: 'string', describe: 'The instance name; "main" by default' })
     .option('digest-function', { type: 'string', describe: 'SHA256 (the default), BLAKE3, …' })

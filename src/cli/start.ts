@@ -1,9 +1,10 @@
+import { inspect } from 'node:util';
 import { systemClock } from '../base/clock.ts';
 import { newId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { currentSurroundings } from '../config/surroundings.ts';
 import { ExitCode } from './exit-codes.ts';
-import { processTerminal } from './terminal.ts';
+import { processTerminal, type Terminal } from './terminal.ts';
 
 /** Runs the program in this process, and gives its exit code. */
 export async function start(argv: readonly string[]): Promise<number> {
@@ -13,14 +14,27 @@ export async function start(argv: readonly string[]): Promise<number> {
     await runLauncher();
     return ExitCode.OK;
   }
+  const terminal = processTerminal();
+  endOnBugs(argv, terminal);
   const leaving = leaveOnSignals();
   const { expbuild } = await import('./expbuild.ts');
   return expbuild(argv, {
-    terminal: processTerminal(),
+    terminal,
     surroundings: currentSurroundings(),
     clock: systemClock,
     newId,
     leaving,
+  });
+}
+
+/** What nobody caught is a bug. Nothing is known of the state it leaves behind, so the program ends. */
+function endOnBugs(argv: readonly string[], terminal: Terminal): void {
+  process.on('uncaughtException', (error) => {
+    const more = argv.includes('--verbose')
+      ? inspect(error)
+      : '--verbose tells where it comes from';
+    terminal.note(`error: ${StatusError.from(error).message} (a bug in expbuild)\n${more}`);
+    process.exit(ExitCode.INTERNAL);
   });
 }
 

@@ -8,32 +8,16 @@ import {
   readlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { watch } from 'node:fs/promises';
 import path from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
+import { appears } from '../support/appears.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
-import { type CliOptions, runCli } from '../support/run-cli.ts';
-import { startTestServer } from '../support/start-expbuild-server.ts';
-import { startTestWorker } from '../support/start-worker.ts';
+import { startFleet } from '../support/fleet.ts';
+import { runCli } from '../support/run-cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-async function setUp(t: TestContext, toml = '') {
-  const folder = tempDir(t);
-  const server = await startTestServer(t, { folder: path.join(folder, 'server'), toml });
-  const worker = (name: string, workerToml = '') =>
-    startTestWorker(t, {
-      folder: path.join(folder, name),
-      server: server.address,
-      toml: `worker_id = "${name}"\n${workerToml}`,
-    });
-  const environment = { EXPBUILD_REMOTE_ENDPOINT: server.address };
-  const cli = (argv: readonly string[], options: Partial<CliOptions> = {}) =>
-    runCli(argv, { folder, environment, ...options });
-  return { folder, server, worker, cli, at: (name: string) => path.join(folder, name) };
-}
-
 test('an action runs on a worker, and its outputs come back as they were made', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   await worker('one');
   mkdirSync(at('in/sub'), { recursive: true });
   writeFileSync(at('in/sub/data'), 'some data');
@@ -57,7 +41,7 @@ test('an action runs on a worker, and its outputs come back as they were made', 
 });
 
 test('the second run is answered from the cache, unless that is not wanted', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   await worker('one');
   writeFileSync(at('count'), '');
   const argv = ['--output-path', 'out', '--', 'sh', '-c', `echo x >> ${at('count')}; echo y > out`];
@@ -82,7 +66,7 @@ test('the second run is answered from the cache, unless that is not wanted', asy
 });
 
 test('the exit code is that of the action, whose failure is not cached', async (t) => {
-  const { cli, worker } = await setUp(t);
+  const { cli, worker } = await startFleet(t);
   await worker('one');
   const argv = ['run', '--', 'sh', '-c', 'echo so; exit 3'];
   for (const attempt of [1, 2]) {
@@ -94,14 +78,14 @@ test('the exit code is that of the action, whose failure is not cached', async (
 });
 
 test('large output is written through whole', async (t) => {
-  const { cli, worker } = await setUp(t);
+  const { cli, worker } = await startFleet(t);
   await worker('one');
   const { stdout } = await cli(['run', '--', 'sh', '-c', 'head -c 3000000 /dev/zero | tr "\\0" x']);
   assert.equal(stdout.length, 3_000_000);
 });
 
 test('environment, working directory and empty input root are as asked for', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   await worker('one');
   mkdirSync(at('in/deep'), { recursive: true });
   const argv = ['run', '--input', at('in'), '--working-directory', 'deep', '--env', 'A=1 2'];
@@ -114,7 +98,7 @@ for (const [what, argv, message] of [
   ['cannot be found', ['--', 'no-such-program'], /no-such-program/],
 ] as const) {
   test(`a command that ${what} ends with 75`, async (t) => {
-    const { cli, worker } = await setUp(t);
+    const { cli, worker } = await startFleet(t);
     await worker('one');
     const ended = await cli(['run', ...argv]);
     assert.equal(ended.exitCode, 75, ended.stderr);
@@ -123,7 +107,7 @@ for (const [what, argv, message] of [
 }
 
 test('EXE-08: an action that no worker can run says so after a grace time', async (t) => {
-  const { cli, worker } = await setUp(t, '[execution]\nworker_grace = "50ms"');
+  const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "50ms"');
   await worker('one', '[platform]\npool = "a"');
   const ended = await cli(['run', '--platform', 'pool=b', '--', 'true']);
   assert.equal(ended.exitCode, 75);
@@ -131,7 +115,7 @@ test('EXE-08: an action that no worker can run says so after a grace time', asyn
 });
 
 test('actions go to the worker that has what they ask for', async (t) => {
-  const { cli, worker } = await setUp(t);
+  const { cli, worker } = await startFleet(t);
   await Promise.all(['a', 'b'].map((pool) => worker(pool, `[platform]\npool = "${pool}"`)));
   for (const pool of ['b', 'a', 'b']) {
     const { stderr } = await cli(['run', '--no-cache', '--platform', `pool=${pool}`, '--', 'true']);
@@ -140,7 +124,7 @@ test('actions go to the worker that has what they ask for', async (t) => {
 });
 
 test('two workers share the work', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   await Promise.all([worker('one', 'slots = 1'), worker('two', 'slots = 1')]);
   // Each waits for the other: neither ends unless both run at once.
   const meet = (mine: string, other: string) =>
@@ -157,15 +141,8 @@ test('two workers share the work', async (t) => {
   assert.deepEqual(new Set(workers), new Set(['one', 'two']));
 });
 
-/** Resolves when a file of that name is put into the folder from now on. */
-async function appears(folder: string, name: string): Promise<void> {
-  for await (const { filename } of watch(folder)) {
-    if (filename === name) return;
-  }
-}
-
 test('CLI-13: leaving ends the command on the worker', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   const one = await worker('one');
   const leaving = new AbortController();
   const terminal = new FakeTerminal();
@@ -185,7 +162,7 @@ test('CLI-13: leaving ends the command on the worker', async (t) => {
 });
 
 test('an action prepared before is executed by its digest', async (t) => {
-  const { cli, worker, at } = await setUp(t);
+  const { cli, worker, at } = await startFleet(t);
   await worker('one');
   const prepared = await cli([
     'prepare-action',
@@ -206,7 +183,7 @@ test('an action prepared before is executed by its digest', async (t) => {
 });
 
 test('with --json the answer is one object', async (t) => {
-  const { cli, worker } = await setUp(t);
+  const { cli, worker } = await startFleet(t);
   await worker('one');
   const { stdout } = await cli(['run', '--json', '--', 'echo', 'hello']);
   const shown = JSON.parse(stdout) as { exitCode: number; isCached: boolean; stdoutDigest: string };
@@ -216,7 +193,7 @@ test('with --json the answer is one object', async (t) => {
 });
 
 test('BLAKE3 works all the way', async (t) => {
-  const { cli, worker } = await setUp(t);
+  const { cli, worker } = await startFleet(t);
   await worker('one');
   const argv = ['run', '--digest-function', 'BLAKE3', '--', 'echo', 'hello'];
   assert.equal((await cli(argv)).stdout, 'hello\n');

@@ -6,7 +6,7 @@ export function testSurroundings(folder: string): Surroundings {
     environment: {},
     homeFolder: folder,
     workingFolder: folder,
-    cores: 2,
+    cores: 1,
     os: 'linux',
     arch: 'x64',
   };

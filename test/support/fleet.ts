@@ -1,0 +1,36 @@
+import path from 'node:path';
+import type { TestContext } from 'node:test';
+import { type CliOptions, type CliResult, runCli } from './run-cli.ts';
+import { startTestServer, type TestServer } from './start-expbuild-server.ts';
+import { startTestWorker } from './start-worker.ts';
+import { tempDir } from './temp-dir.ts';
+
+/** A server in this process, workers that speak to it over the network, and somebody who types. */
+export interface Fleet {
+  readonly server: TestServer;
+  /** The test's own folder; everything of the fleet is in it. */
+  readonly at: (name: string) => string;
+  readonly worker: (name: string, toml?: string) => ReturnType<typeof startTestWorker>;
+  readonly cli: (argv: readonly string[], options?: Partial<CliOptions>) => Promise<CliResult>;
+  /** The same server again, after it was stopped. */
+  readonly restart: () => Promise<TestServer>;
+}
+
+export async function startFleet(t: TestContext, toml = ''): Promise<Fleet> {
+  const root = tempDir(t);
+  const folder = path.join(root, 'server');
+  const server = await startTestServer(t, { folder, toml });
+  const environment = { EXPBUILD_REMOTE_ENDPOINT: server.address };
+  return {
+    server,
+    at: (name) => path.join(root, name),
+    worker: (name, workerToml = '') =>
+      startTestWorker(t, {
+        folder: path.join(root, name),
+        server: server.address,
+        toml: `worker_id = "${name}"\n${workerToml}`,
+      }),
+    cli: (argv, options = {}) => runCli(argv, { folder: root, environment, ...options }),
+    restart: () => startTestServer(t, { folder, toml, address: server.address }),
+  };
+}
