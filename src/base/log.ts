@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -57,15 +59,9 @@ function render(
   const words = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${quoted(String(value))}`);
-  return `${[at.slice(11, 23), level.toUpperCase().padEnd(5), oneLine(message), ...words].join(' ')}\n`;
-}
-
-/** Values come from outside: what could forge a line or steer a terminal is escaped. */
-function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (c) => JSON.stringify(c).slice(1, -1));
+  return `${[at.slice(11, 23), level.toUpperCase().padEnd(5), printable(message), ...words].join(' ')}\n`;
 }
 
 function quoted(text: string): string {
-  return /^[\w./:@,+-]+$/.test(text) ? text : JSON.stringify(oneLine(text));
+  return /^[\w./:@,+-]+$/.test(text) ? text : JSON.stringify(printable(text));
 }

@@ -2,6 +2,7 @@ import type {
   ActionResult,
   Digest,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { printable } from '../base/printable.ts';
 
 /** An action result for scripts: digests as `hash/size`, moments in ISO 8601. */
 export function describeResult(result: ActionResult) {
@@ -49,7 +50,7 @@ export function resultLines(result: ActionResult): string[] {
     ]),
     ...shown.outputSymlinks.map(({ path, target }) => ['symlink', `${path} -> ${target}`]),
   ];
-  return lines.map(([name = '', value = '']) => `${name.padEnd(12)}${value}`);
+  return lines.map(([name = '', value = '']) => `${name.padEnd(12)}${printable(value)}`);
 }
 
 /** Servers tell one link in up to two lists. */

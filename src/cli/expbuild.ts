@@ -10,6 +10,7 @@ import { execute, executeCommand } from './execute.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf, UsageError } from './exit-codes.ts';
 import { findMissing, findMissingCommand } from './find-missing.ts';
 import { getActionResult, getActionResultCommand } from './get-action-result.ts';
+import { printable } from '../base/printable.ts';
 import { ping, pingCommand } from './ping.ts';
 import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
 import { run, runCommand } from './run.ts';
@@ -102,7 +103,8 @@ function exitCodesText(): string {
 /** One clear line; whence it came only for who asks. */
 function tell(thrown: unknown, { terminal, leaving }: Program, isVerbose: boolean): void {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const lines = thrown instanceof ConfigError ? thrown.problems : [error.message || error.name];
+  const lines =
+    thrown instanceof ConfigError ? thrown.problems : [printable(error.message || error.name)];
   const label = leaving.aborted ? 'interrupted' : 'error';
   for (const line of lines) terminal.note(`${terminal.style('red', `${label}:`)} ${line}`);
   if (thrown instanceof UsageError) terminal.note('expbuild --help tells the usage');

@@ -1,4 +1,4 @@
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import { downloadOutputs } from '../client/download-outputs.ts';
 import {
   runAction,
@@ -16,6 +16,7 @@ import {
 import type { Program } from './command.ts';
 import { describeResult } from './describe-result.ts';
 import { UnfinishedError } from './exit-codes.ts';
+import { printable } from '../base/printable.ts';
 import { counted, formatDuration, Progress } from './progress.ts';
 import type { Session } from './session.ts';
 
@@ -44,7 +45,13 @@ export async function finishAction(
 ): Promise<number> {
   const { terminal, clock, newId, leaving } = program;
   const startedAt = clock.now();
-  const outcome = await runAction(session.remote, run, eventsFor(program, verbose), leaving);
+  const progress = new Progress('uploading', terminal, clock);
+  const events = eventsFor(program, progress, verbose);
+  const outcome = await runAction(session.remote, run, events, leaving)
+    .catch((thrown: unknown) => {
+      throw refusedToRun(run, thrown);
+    })
+    .finally(() => progress.end());
   if (outcome.result) await showStreams(program, session, run.action.function, outcome, json);
   if (outcome.kind === 'unfinished') {
     throw new UnfinishedError(`action ${run.action} did not finish: ${outcome.error.message}`, {
@@ -52,7 +59,7 @@ export async function finishAction(
     });
   }
   const { result, isCached } = outcome;
-  const progress = new Progress('downloading', terminal, clock);
+  const downloading = new Progress('downloading', terminal, clock);
   const { blobs } = session.remote;
   const ports = { blobs, newId };
   const downloaded = await downloadOutputs(
@@ -62,13 +69,13 @@ export async function finishAction(
     ports,
     leaving,
     (state) =>
-      progress.show({
+      downloading.show({
         done: state.doneFiles,
         all: state.files,
         doneBytes: state.doneBytes,
         allBytes: state.bytes,
       }),
-  ).finally(() => progress.end());
+  ).finally(() => downloading.end());
   const took = formatDuration(clock.now() - startedAt);
   const how = isCached ? 'stored result' : `executed on ${workerOf(result)}`;
   const files = downloaded.files > 0 ? `, ${counted(downloaded.files, 'output file')}` : '';
@@ -80,9 +87,8 @@ export async function finishAction(
   return result.exitCode;
 }
 
-function eventsFor({ terminal, clock }: Program, isVerbose: boolean): RunEvents {
+function eventsFor({ terminal }: Program, progress: Progress, isVerbose: boolean): RunEvents {
   let lastStage = 0;
-  const progress = new Progress('uploading', terminal, clock);
   return {
     uploading: ({ sentBlobs, blobs, sentBytes, bytes }) =>
       progress.show({ done: sentBlobs, all: blobs, doneBytes: sentBytes, allBytes: bytes }),
@@ -96,6 +102,19 @@ function eventsFor({ terminal, clock }: Program, isVerbose: boolean): RunEvents 
       terminal.note(terminal.style('dim', `${name}${detail}`));
     },
   };
+}
+
+/** What is wrong with the action itself, rather than with the server or the way to it. */
+const refusals: readonly Code[] = [
+  Code.INVALID_ARGUMENT,
+  Code.FAILED_PRECONDITION,
+  Code.RESOURCE_EXHAUSTED,
+];
+
+function refusedToRun({ action }: RunOptions, thrown: unknown): unknown {
+  const { code, message } = StatusError.from(thrown);
+  if (!refusals.includes(code)) return thrown;
+  return new UnfinishedError(`action ${action} cannot run: ${message}`, { cause: thrown });
 }
 
 /** With --json, standard output is for the JSON object alone; it names the blobs. */
@@ -128,4 +147,4 @@ async function showStreams(
 }
 
 const workerOf = ({ executionMetadata }: ActionResult) =>
-  executionMetadata?.worker || 'an unnamed worker';
+  printable(executionMetadata?.worker || 'an unnamed worker');

@@ -59,7 +59,9 @@ interface Greeting {
   readonly slots: number;
 }
 
-function greet(terminal: Terminal, { address, data, slots }: Greeting): void {
+function greet(terminal: Terminal, { address: bound, data, slots }: Greeting): void {
+  // What means every address of this machine to a server means none to a client.
+  const address = bound.replace(/^(?:0\.0\.0\.0|\[::\]):/, '127.0.0.1:');
   const lines = [
     `expbuild is up at grpc://${address}`,
     `  data      ${data}`,

@@ -97,9 +97,10 @@ export async function startWorker(
     drain.signal,
     new AbortController().signal,
   );
-  closing.defer(async () => {
+  const settled = ended.catch(() => {});
+  closing.defer(() => {
     drain.abort();
-    await ended.catch(() => {});
+    return settled;
   });
   return { workerId, slots, ended };
 }

@@ -49,6 +49,9 @@ test('--help lists the commands and every exit code', async (t) => {
 });
 
 for (const command of [
+  'up',
+  'server',
+  'worker',
   'run',
   'upload',
   'download',
@@ -65,6 +68,15 @@ for (const command of [
     assert.match(stdout, new RegExp(`Examples:\n +expbuild ${command} `));
   });
 }
+
+test('a variable that is nearly one of ours is warned of', async (t) => {
+  const environment = { EXPBUILD_REMOTE_ENDPOINTS: 'a:1' };
+  const { stderr } = await runCli(['run'], { folder: tempDir(t), environment });
+  assert.match(
+    stderr,
+    /EXPBUILD_REMOTE_ENDPOINTS is not known; did you mean EXPBUILD_REMOTE_ENDPOINT\?/,
+  );
+});
 
 test('shells learn the commands', async (t) => {
   const script = await cli(t, 'completion');

@@ -182,6 +182,25 @@ test('an action prepared before is executed by its digest', async (t) => {
   assert.match(absent.stderr, /not in the store/);
 });
 
+test('an action that the server refuses to run ends with 75', async (t) => {
+  const { cli } = await startFleet(t);
+  const ended = await cli(['run', '--timeout', '48h', '--', 'true']);
+  assert.equal(ended.exitCode, 75);
+  assert.match(ended.stderr, /^error: action \S+ cannot run: .*timeout/m);
+});
+
+test('an output directory comes down by the digest of its tree', async (t) => {
+  const { cli, worker, at } = await startFleet(t);
+  await worker('one');
+  const argv = ['run', '--json', '--output-path', 'd', '--output', at('got'), '--', 'sh', '-c'];
+  const { stdout } = await cli([...argv, 'mkdir -p d/e; echo x > d/e/f']);
+  const shown = JSON.parse(stdout) as { outputDirectories: { treeDigest: string }[] };
+  const digest = shown.outputDirectories[0]?.treeDigest ?? '';
+  const ended = await cli(['download', digest, '--kind', 'tree', '-o', at('copy')]);
+  assert.equal(ended.exitCode, 0, ended.stderr);
+  assert.equal(readFileSync(at('copy/e/f'), 'utf8'), 'x\n');
+});
+
 test('with --json the answer is one object', async (t) => {
   const { cli, worker } = await startFleet(t);
   await worker('one');
