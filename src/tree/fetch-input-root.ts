@@ -129,17 +129,22 @@ async function makeFile(
   held: HeldFiles,
   { hardLinks, owner }: FetchOptions,
 ): Promise<void> {
-  const { properties } = file;
+  const { properties, isExecutable, digest } = file;
   const time = timeOf(properties);
   const isPlain = time === undefined && properties?.unixMode === undefined;
-  if (file.digest.sizeBytes === 0) await writeFile(path, '', { flag: 'wx' });
-  else if (hardLinks && isPlain && (await couldLink(held.pathOf(file), path))) return;
-  else
+  if (digest.sizeBytes > 0) {
+    if (hardLinks && isPlain && (await couldLink(held.pathOf(file), path))) return;
+    // Takes over the mode as well.
     await copyFile(held.pathOf(file), path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  } else {
+    await writeFile(path, '', { flag: 'wx' });
+    await chmod(path, inputModeOf(isExecutable));
+  }
   await utimes(path, time ?? inputTime, time ?? inputTime);
-  await chmod(path, (properties?.unixMode ?? inputModeOf(file.isExecutable)) & 0o777);
+  if (isPlain) return;
+  if (properties?.unixMode !== undefined) await chmod(path, properties.unixMode & 0o777);
   // It may be readable for its owner alone.
-  if (owner && !isPlain) await chown(path, owner.uid, owner.gid);
+  if (owner) await chown(path, owner.uid, owner.gid);
 }
 
 /** False on another file system, and when the file has all the links that it can have. */
@@ -173,13 +178,13 @@ function timeOf(properties: NodeProperties | undefined): Date | number | undefin
   return seconds < 0 ? new Date(seconds * 1_000) : seconds;
 }
 
-/** What no path of this system can name is the action's fault, not the machine's. */
+/** A path or link target that this system cannot have is the action's fault, not the machine's. */
 function pathTooLong(error: unknown): StatusError | undefined {
-  const { code, path } = error as NodeJS.ErrnoException;
+  const { code, message } = error as NodeJS.ErrnoException;
   if (code !== 'ENAMETOOLONG') return undefined;
-  const shown = `${path?.slice(0, 200)}...`;
+  const shown = message.slice(0, 300);
   return new StatusError(
     Code.INVALID_ARGUMENT,
-    `the input root has a path that is too long: ${shown}`,
+    `the input root has a path or a link target that is too long: ${shown}`,
   );
 }

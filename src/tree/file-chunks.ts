@@ -12,7 +12,7 @@ const chunkBytes = 256 * 1024;
  * Opens a regular file for reading; never a link, and never a FIFO that would wait for its writer.
  * What an action made is opened by this alone.
  */
-export async function openRegularFile(path: string): Promise<FileHandle> {
+async function openRegularFile(path: string): Promise<FileHandle> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const file = await open(path, flags);
   try {
