@@ -13,11 +13,13 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { blobOf } from '../support/blob-of.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
+import { inReverse } from '../support/in-reverse.ts';
 import { type CliOptions, runCli } from '../support/run-cli.ts';
 import { startTestServer } from '../support/start-expbuild-server.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-async function setUp(t: TestContext) {
+async function setUp(context: TestContext) {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const toml = '[cas_storage]\ntype = "memory"\n[action_cache]\ntype = "memory"';
   const { address } = await startTestServer(t, { folder, toml });

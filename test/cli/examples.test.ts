@@ -3,6 +3,7 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { FakeTerminal } from '../support/fake-terminal.ts';
+import { inReverse } from '../support/in-reverse.ts';
 import { runCli } from '../support/run-cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -10,7 +11,7 @@ const example = (name: string) => fileURLToPath(new URL(`../../configs/${name}`,
 
 /** Runs a role until the test ends; resolves with the terminal once it has shown `pattern`. */
 async function startRole(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   argv: readonly string[],
   environment: Readonly<Record<string, string>>,
   pattern: RegExp,
@@ -28,7 +29,8 @@ async function startRole(
   return terminal;
 }
 
-test('each role starts from its example, and they work together', async (t) => {
+test('each role starts from its example, and they work together', async (context) => {
+  const t = inReverse(context);
   const data = tempDir(t);
   const at = (name: string) => path.join(data, name);
   const serving = await startRole(

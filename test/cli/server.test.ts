@@ -6,6 +6,7 @@ import { createLog } from '../../src/base/log.ts';
 import { SystemError } from '../../src/cli/exit-codes.ts';
 import { ConfigError } from '../../src/config/read-config.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
+import { inReverse } from '../support/in-reverse.ts';
 import { runCli } from '../support/run-cli.ts';
 import { startTestServer } from '../support/start-expbuild-server.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -15,7 +16,8 @@ const capabilitiesOf = async (address: string, folder: string) => {
   return JSON.parse(stdout) as { execution: boolean; digestFunctions: string[] };
 };
 
-test('CAP-02: backend "none" is a cache only', async (t) => {
+test('CAP-02: backend "none" is a cache only', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const { address } = await startTestServer(t, { folder, toml: '[execution]\nbackend = "none"' });
   assert.equal((await capabilitiesOf(address, folder)).execution, false);
@@ -24,7 +26,8 @@ test('CAP-02: backend "none" is a cache only', async (t) => {
   assert.match(ended.stderr, /runs no actions: it is a cache only/);
 });
 
-test('the digest functions are those of the configuration, in its order', async (t) => {
+test('the digest functions are those of the configuration, in its order', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const toml = '[digest]\nfunctions = ["BLAKE3", "SHA1"]';
   const { address } = await startTestServer(t, { folder, toml });
@@ -38,12 +41,14 @@ for (const [what, toml] of [
   ['an unknown digest function', '[digest]\nfunctions = ["MD5"]'],
   ['a malformed instance name', 'instance_names = ["a//b"]'],
 ] as const) {
-  test(`${what} is a problem of the configuration`, async (t) => {
+  test(`${what} is a problem of the configuration`, async (context) => {
+    const t = inReverse(context);
     await assert.rejects(startTestServer(t, { folder: tempDir(t), toml }), ConfigError);
   });
 }
 
-test('an address that is taken is told as such, and nothing stays open', async (t) => {
+test('an address that is taken is told as such, and nothing stays open', async (context) => {
+  const t = inReverse(context);
   const { address } = await startTestServer(t, { folder: tempDir(t) });
   const folder = tempDir(t);
   const file = '[cas_storage]\ntype = "memory"';
@@ -56,7 +61,8 @@ test('an address that is taken is told as such, and nothing stays open', async (
   await startTestServer(t, { folder, toml: file });
 });
 
-test('two servers on one data folder: the second refuses, until the first is gone', async (t) => {
+test('two servers on one data folder: the second refuses, until the first is gone', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const first = await startTestServer(t, { folder });
   await assert.rejects(startTestServer(t, { folder }), /in use by another expbuild process/);
@@ -64,14 +70,16 @@ test('two servers on one data folder: the second refuses, until the first is gon
   await startTestServer(t, { folder });
 });
 
-test('with everything in memory nothing is written to the disk', async (t) => {
+test('with everything in memory nothing is written to the disk', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const toml = '[cas_storage]\ntype = "memory"\n[action_cache]\ntype = "memory"';
   await startTestServer(t, { folder, toml });
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('all data may be in one folder', async (t) => {
+test('all data may be in one folder', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const one = path.join(folder, 'one');
   const tables = ['cas_storage', 'action_cache', 'scheduler'];
@@ -79,7 +87,8 @@ test('all data may be in one folder', async (t) => {
   await startTestServer(t, { folder, toml });
 });
 
-test('listening beyond this machine is warned of', async (t) => {
+test('listening beyond this machine is warned of', async (context) => {
+  const t = inReverse(context);
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
   const log = createLog({ level: 'warn', format: 'text', write, now: () => 0 });
@@ -90,7 +99,8 @@ test('listening beyond this machine is warned of', async (t) => {
   assert.match(lines.join(''), /WARN .* without authentication/);
 });
 
-test('expbuild server serves until it is told to leave, and logs that it does', async (t) => {
+test('expbuild server serves until it is told to leave, and logs that it does', async (context) => {
+  const t = inReverse(context);
   const folder = tempDir(t);
   const leaving = new AbortController();
   const flags = ['--address', '127.0.0.1:0', '--set', 'cas_storage.type=memory', '--verbose'];

@@ -4,19 +4,24 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { inReverse } from '../support/in-reverse.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** The program as a process of its own, gone after the test. */
-function startProcess(t: TestContext, argv: readonly string[], home: string) {
+function startProcess(t: Pick<TestContext, 'after'>, argv: readonly string[], home: string) {
   const child = spawn(process.execPath, [main, ...argv], {
     env: { HOME: home },
     cwd: home,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  t.after(() => child.kill('SIGKILL'));
-  return { child, ended: once(child, 'exit') };
+  const ended = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  return { child, ended };
 }
 
 /** Reads what the process says until it matches. */
@@ -34,7 +39,8 @@ async function said({ stdout, stderr }: ChildProcess, pattern: RegExp): Promise<
   return text;
 }
 
-test('SIGTERM stops expbuild up in good order, and a second signal at once', async (t) => {
+test('SIGTERM stops expbuild up in good order, and a second signal at once', async (context) => {
+  const t = inReverse(context);
   const home = tempDir(t);
   const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
   const text = await said(up.child, /Ctrl-C stops it/);
@@ -48,7 +54,8 @@ test('SIGTERM stops expbuild up in good order, and a second signal at once', asy
   assert.deepEqual(await up.ended, [130, null]);
 });
 
-test('CLI-13: Ctrl-C at expbuild run cancels the operation, and the server can stop', async (t) => {
+test('CLI-13: Ctrl-C at expbuild run cancels the operation, and the server can stop', async (context) => {
+  const t = inReverse(context);
   const home = tempDir(t);
   const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
   const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
@@ -62,7 +69,8 @@ test('CLI-13: Ctrl-C at expbuild run cancels the operation, and the server can s
   assert.deepEqual(await up.ended, [0, null]);
 });
 
-test('the exit code of an action is that of the process', async (t) => {
+test('the exit code of an action is that of the process', async (context) => {
+  const t = inReverse(context);
   const home = tempDir(t);
   const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
   const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];

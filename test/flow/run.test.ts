@@ -13,6 +13,7 @@ import { test } from 'node:test';
 import { appears } from '../support/appears.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { startFleet } from '../support/fleet.ts';
+import { inReverse } from '../support/in-reverse.ts';
 import { runCli } from '../support/run-cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -220,7 +221,8 @@ test('BLAKE3 works all the way', async (t) => {
 });
 
 for (const backend of ['direct', 'up']) {
-  test(`expbuild ${backend === 'up' ? 'up' : 'server with backend "direct"'} runs actions by itself`, async (t) => {
+  test(`expbuild ${backend === 'up' ? 'up' : 'server with backend "direct"'} runs actions by itself`, async (context) => {
+    const t = inReverse(context);
     const folder = tempDir(t);
     const leaving = new AbortController();
     const terminal = new FakeTerminal();
@@ -239,6 +241,8 @@ for (const backend of ['direct', 'up']) {
       assert.match(shown, new RegExp(`data +${path.join(folder, 'data')}`));
       assert.match(shown, /executor +host/);
     }
+    t.after(() => serving);
+    t.after(() => leaving.abort());
     const ended = await runCli(['run', '--remote', address, '--', 'echo', 'hi'], { folder });
     assert.equal(ended.stdout, 'hi\n', ended.stderr);
     leaving.abort();

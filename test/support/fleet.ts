@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { inReverse } from './in-reverse.ts';
 import { type CliOptions, type CliResult, runCli } from './run-cli.ts';
 import { startTestServer, type TestServer } from './start-expbuild-server.ts';
 import { startTestWorker } from './start-worker.ts';
@@ -16,7 +17,8 @@ export interface Fleet {
   readonly restart: () => Promise<TestServer>;
 }
 
-export async function startFleet(t: TestContext, toml = ''): Promise<Fleet> {
+export async function startFleet(context: TestContext, toml = ''): Promise<Fleet> {
+  const t = inReverse(context);
   const root = tempDir(t);
   const folder = path.join(root, 'server');
   const server = await startTestServer(t, { folder, toml });
