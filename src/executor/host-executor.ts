@@ -5,7 +5,7 @@ import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
-import { groupsWritingTo, signalGroup } from './processes.ts';
+import { sessionsWritingTo, signalSession } from './processes.ts';
 
 export interface HostExecutorOptions {
   /** The program and arguments that call `runLauncher()`. */
@@ -125,18 +125,18 @@ async function outcomeFrom(
   reports: AsyncIterator<LauncherReport, void>,
   { stdoutPath }: Command,
 ): Promise<Outcome> {
-  let processGroup: number | undefined;
+  let session: number | undefined;
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- reports come one after the other
     const { value: report, done } = await reports.next();
     if (done === true) {
       // It may have gone after the command started and before it said so.
-      const groups = processGroup === undefined ? groupsWritingTo(stdoutPath) : [processGroup];
-      for (const group of groups) signalGroup(group, 'SIGKILL');
+      const sessions = session === undefined ? sessionsWritingTo(stdoutPath) : [session];
+      for (const one of sessions) signalSession(one, 'SIGKILL');
       throw new StatusError(Code.INTERNAL, 'the launcher of commands ended while one was running');
     }
     if (report.kind === 'ended') return report.outcome;
-    if (report.kind === 'started') processGroup = report.processGroup;
+    if (report.kind === 'started') session = report.session;
     if (report.kind === 'failed') throw new StatusError(report.code, report.message);
     if (report.kind === 'cancelled') {
       throw new StatusError(Code.CANCELLED, 'the command was cancelled');

@@ -25,7 +25,7 @@ export type LauncherOrder =
 /** From a launcher: `ready` once, then for each command `started` at most once and one of the rest. */
 export type LauncherReport =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'started'; readonly processGroup: number }
+  | { readonly kind: 'started'; readonly session: number }
   | { readonly kind: 'ended'; readonly outcome: Outcome }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly code: Code; readonly message: string };

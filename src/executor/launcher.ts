@@ -6,7 +6,7 @@ import {
   messagesFrom,
   writeMessage,
 } from './launcher-messages.ts';
-import { signalGroup } from './processes.ts';
+import { signalSession } from './processes.ts';
 import { runCommand } from './run-command.ts';
 
 /**
@@ -24,7 +24,7 @@ export async function runLauncher(): Promise<void> {
   process.stdout.on('error', () => {});
   writeMessage(process.stdout, { kind: 'ready' });
   let stop = new AbortController();
-  let group: number | undefined;
+  let session: number | undefined;
   let running = Promise.resolve();
   for await (const order of messagesFrom<LauncherOrder>(process.stdin)) {
     if (order.kind === 'cancel') {
@@ -32,23 +32,23 @@ export async function runLauncher(): Promise<void> {
       continue;
     }
     stop = new AbortController();
-    running = report(order.request, stop.signal, (processGroup) => (group = processGroup));
-    void running.then(() => (group = undefined));
+    running = report(order.request, stop.signal, (started) => (session = started));
+    void running.then(() => (session = undefined));
   }
   stop.abort();
-  if (group !== undefined) signalGroup(group, 'SIGKILL');
+  if (session !== undefined) signalSession(session, 'SIGKILL');
   await running;
 }
 
 async function report(
   request: LaunchRequest,
   signal: AbortSignal,
-  onStarted: (processGroup: number) => void,
+  onStarted: (session: number) => void,
 ): Promise<void> {
   try {
-    const end = await runCommand(request, signal, (processGroup) => {
-      onStarted(processGroup);
-      writeMessage(process.stdout, { kind: 'started', processGroup });
+    const end = await runCommand(request, signal, (session) => {
+      onStarted(session);
+      writeMessage(process.stdout, { kind: 'started', session });
     });
     writeMessage(process.stdout, end);
   } catch (error) {

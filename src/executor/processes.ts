@@ -26,34 +26,55 @@ export function peakResidentBytes(root: number): number | undefined {
   return peak;
 }
 
-/** Signals every process of a group; false when the group has none. */
-export function signalGroup(group: number, signal: NodeJS.Signals): boolean {
-  try {
-    process.kill(-group, signal);
-    return true;
-  } catch (error) {
-    // EPERM: it took another user's rights. It is there, and this process cannot end it.
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+/**
+ * Signals every process of a session, whose number is that of its first process; false when no process
+ * is left that can still do something. Not only the first group: `timeout` and shells with job control
+ * make groups of their own. `ageMs` is how long ago it began, if that is known.
+ */
+export function signalSession(
+  session: number,
+  signal: NodeJS.Signals,
+  ageMs = Number.POSITIVE_INFINITY,
+): boolean {
+  // At once, before it is looked at what else there is.
+  signalGroup(session, signal);
+  const groups = new Set<number>();
+  for (const id of startedAfter(session, ageMs)) {
+    const [state, , group, itsSession] = statOf(`${id}`) ?? [];
+    // In a container whose first process reaps nothing, zombies stay for ever.
+    if (itsSession === String(session) && state !== 'Z' && state !== 'X') groups.add(Number(group));
   }
+  for (const group of groups) if (group !== session) signalGroup(group, signal);
+  return groups.size > 0;
 }
 
 /**
- * True while a process of the group can still do something. A zombie cannot; in a container whose
- * first process reaps nothing, it stays for ever.
+ * Processes that were started after one, and it. Numbers are given in order, so that there are few to
+ * look at after a short command; a machine may have thousands. After a long one they may have begun anew.
  */
-export function groupIsAlive(group: number): boolean {
-  return allProcesses().some((id) => {
-    const fields = statOf(id);
-    return fields?.[2] === String(group) && !['Z', 'X'].includes(fields[0] ?? '');
-  });
+function startedAfter(first: number, ageMs: number): number[] {
+  const last = Number(readProc('loadavg').split(' ').at(-1));
+  const lookedUpMax = 200;
+  if (ageMs < 1_000 && last >= first && last - first < lookedUpMax) {
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  }
+  return allProcesses().map(Number);
 }
 
-/** The groups of the processes whose standard output is `file`. */
-export function groupsWritingTo(file: string): number[] {
+function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch {
+    // None is left, or they took another user's rights: whoever asks again sees what is left.
+  }
+}
+
+/** The sessions of the processes whose standard output is `file`. */
+export function sessionsWritingTo(file: string): number[] {
   const writing = allProcesses().filter((id) => readProcLink(`${id}/fd/1`) === file);
-  const groups = writing.map((id) => Number(statOf(id)?.[2]));
+  const sessions = writing.map((id) => Number(statOf(id)?.[3]));
   // 0 and 1 would name others than it says.
-  return [...new Set(groups)].filter((group) => group > 1);
+  return [...new Set(sessions)].filter((session) => session > 1);
 }
 
 function allProcesses(): string[] {

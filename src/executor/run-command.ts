@@ -6,7 +6,7 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Outcome } from './executor.ts';
 import { defaultPath, findExecutable } from './find-executable.ts';
 import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
-import { childrenCpuTime, groupIsAlive, peakResidentBytes, signalGroup } from './processes.ts';
+import { childrenCpuTime, peakResidentBytes, signalSession } from './processes.ts';
 
 /** Short commands are measured too, and long ones cost nothing. */
 const firstSampleMs = 10;
@@ -19,14 +19,14 @@ const busyRetriesMax = 8;
 type Cause = 'timed-out' | 'cancelled' | 'output-limit';
 
 /**
- * Runs one command in a process group of its own and ends all of that group, however the command ends
+ * Runs one command in a session of its own and ends all of that session, however the command ends
  * (WRK-07, WRK-10). Its standard input is empty, and nothing of this process reaches it but what the
  * request says (ACT-13, WRK-08, WRK-23). Throws when it cannot be run.
  */
 export async function runCommand(
   request: LaunchRequest,
   signal: AbortSignal,
-  onStarted: (processGroup: number) => void,
+  onStarted: (session: number) => void,
 ): Promise<LauncherReport> {
   const outputs: number[] = [];
   try {
@@ -35,7 +35,7 @@ export async function runCommand(
     const before = childrenCpuTime();
     const child = await start(request, outputs);
     const running = new Running(request, child, outputs);
-    onStarted(running.processGroup);
+    onStarted(running.session);
     const ended = await running.ended(signal);
     if (ended.kind === 'cancelled') return ended;
     const after = childrenCpuTime();
@@ -53,7 +53,7 @@ export async function runCommand(
 
 /** A command that has started. */
 class Running {
-  readonly processGroup: number;
+  readonly session: number;
   maxResidentBytes: number | undefined;
   wallTimeMs = 0;
   readonly #request: LaunchRequest;
@@ -67,7 +67,7 @@ class Running {
   constructor(request: LaunchRequest, child: ChildProcess, outputs: readonly number[]) {
     this.#request = request;
     this.#outputs = outputs;
-    this.processGroup = child.pid ?? 0;
+    this.session = child.pid ?? 0;
     this.#exit = once(child, 'exit');
   }
 
@@ -78,10 +78,10 @@ class Running {
     void this.#expire();
     void this.#sample();
     const [exitCode, killedBy] = await this.#exit;
-    this.wallTimeMs = performance.now() - this.#startedAt;
+    this.wallTimeMs = this.#ageMs;
     this.#over.abort();
     signal.removeEventListener('abort', cancel);
-    await this.#endGroup();
+    await this.#endAll();
     const message = this.#trimOutputs();
     if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
     if (message !== undefined) return { kind: 'output-limit', message } as const;
@@ -90,25 +90,29 @@ class Running {
     return { kind: 'exited', exitCode } as const;
   }
 
+  get #ageMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
   async #expire(): Promise<void> {
     if (await passed(this.#request.timeoutMs, this.#over.signal)) {
       await this.#end('timed-out', this.#request.graceMs);
     }
   }
 
-  /** Asks the whole group to end, and ends it when it does not within `graceMs`. */
+  /** Asks all of the session to end, and ends it when it does not within `graceMs`. */
   async #end(cause: Cause, graceMs: number): Promise<void> {
     if (this.#cause !== undefined) return;
     this.#cause = cause;
-    signalGroup(this.processGroup, 'SIGTERM');
-    if (await passed(graceMs, this.#over.signal)) signalGroup(this.processGroup, 'SIGKILL');
+    signalSession(this.session, 'SIGTERM');
+    if (await passed(graceMs, this.#over.signal)) signalSession(this.session, 'SIGKILL');
   }
 
   async #sample(): Promise<void> {
     for (let ms = firstSampleMs; ; ms = Math.min(2 * ms, sampleMsMax)) {
       // oxlint-disable-next-line no-await-in-loop -- samples are apart in time
       if (!(await passed(ms, this.#over.signal))) return;
-      const peak = peakResidentBytes(this.processGroup);
+      const peak = peakResidentBytes(this.session);
       if (peak !== undefined) this.maxResidentBytes = Math.max(this.maxResidentBytes ?? 0, peak);
       if (this.#outputs.some((output) => fstatSync(output).size > this.#request.outputBytesMax)) {
         void this.#end('output-limit', 0);
@@ -117,17 +121,20 @@ class Running {
   }
 
   /**
-   * Ends what the command left behind. Its number is not given to another process while the group has
-   * a member, and the first signal follows the exit at once.
+   * Ends what the command left behind. Its number is not given to another process while the session
+   * has a member, and the first signal follows the exit at once.
    */
-  async #endGroup(): Promise<void> {
+  async #endAll(): Promise<void> {
     const endAt = performance.now() + killWaitMs;
-    for (let ms = 1; signalGroup(this.processGroup, 'SIGKILL'); ms = Math.min(2 * ms, 100)) {
-      if (!groupIsAlive(this.processGroup)) return;
+    for (
+      let ms = 1;
+      signalSession(this.session, 'SIGKILL', this.#ageMs);
+      ms = Math.min(2 * ms, 100)
+    ) {
       if (performance.now() > endAt) {
         throw new StatusError(
           Code.INTERNAL,
-          `processes of group ${this.processGroup} did not end within ${killWaitMs} ms of SIGKILL`,
+          `processes of session ${this.session} did not end within ${killWaitMs} ms of SIGKILL`,
         );
       }
       // oxlint-disable-next-line no-await-in-loop -- each look waits for the last

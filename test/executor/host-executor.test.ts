@@ -185,6 +185,18 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.ok(!isAlive(stdout().trim()));
   });
 
+  it('WRK-10: ends what made a process group of its own, as timeout does', async (t) => {
+    const { run, stdout } = await bench(t, { graceMs: 50 });
+    const left = await run(['sh', '-c', 'timeout 1000 sleep 1000 & echo $!']);
+    assert.equal(left.kind, 'exited');
+    assert.ok(!isAlive(stdout().trim()));
+    const script = `timeout 1000 sh -c 'trap "" TERM; echo $$; sleep 100; sleep 100'; true`;
+    const late = await run(['sh', '-c', script], { timeoutMs: 200 });
+    assert.equal(late.kind, 'timed-out');
+    assert.match(stdout(), /^\d+\n/);
+    assert.ok(!isAlive(stdout().trim()));
+  });
+
   it('fails with CANCELLED once the cancelled command is gone', async (t) => {
     const { run, folder } = await bench(t);
     const stop = new AbortController();
