@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { newId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { currentSurroundings } from '../config/surroundings.ts';
@@ -16,7 +16,7 @@ export async function start(argv: readonly string[]): Promise<number> {
   }
   const terminal = processTerminal();
   endOnBugs(argv, terminal);
-  const leaving = leaveOnSignals();
+  const leaving = leaveOnSignals(systemClock);
   const { expbuild } = await import('./expbuild.ts');
   return expbuild(argv, {
     terminal,
@@ -38,12 +38,23 @@ function endOnBugs(argv: readonly string[], terminal: Terminal): void {
   });
 }
 
-/** The first signal asks to leave in good order; the second ends the program at once. */
-function leaveOnSignals(): AbortSignal {
+/**
+ * One Ctrl-C may arrive twice: from the terminal, and from npm, which passes on what it got. Measured
+ * with `npm start`: both come within some milliseconds.
+ */
+const SAME_SIGNAL_MS = 500;
+
+/** The first signal asks to leave in good order; a second ends the program at once. */
+function leaveOnSignals(clock: Clock): AbortSignal {
   const leaving = new AbortController();
+  let firstAt = 0;
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
-      if (leaving.signal.aborted) process.exit(ExitCode.INTERRUPTED);
+      if (leaving.signal.aborted) {
+        if (clock.now() - firstAt > SAME_SIGNAL_MS) process.exit(ExitCode.INTERRUPTED);
+        return;
+      }
+      firstAt = clock.now();
       leaving.abort(new StatusError(Code.CANCELLED, `stopped by ${name}`));
     });
   }

@@ -123,8 +123,10 @@ export class HeldLeases {
         executor,
         folder,
       };
-      const onPhase = (phase: HeldLease_Phase, metadata: HeldLease['metadata']) =>
+      const onPhase = (phase: HeldLease_Phase, metadata: HeldLease['metadata']) => {
         this.#change(held, { phase, metadata });
+        if (phase === HeldLease_Phase.PHASE_RUNNING) this.#logStart(held);
+      };
       const response = await runAction(leased, this.#environment, onPhase, stop.signal);
       stop.signal.throwIfAborted();
       const metadata = response.result?.executionMetadata ?? held.state.metadata;
@@ -149,6 +151,14 @@ export class HeldLeases {
   #forget({ lease }: Held): void {
     this.#held.delete(lease.leaseId);
     this.#onChange();
+  }
+
+  #logStart({ lease }: Held): void {
+    this.#options.log.debug('action running', {
+      operation: lease.operationName,
+      action: lease.actionDigest?.hash,
+      attempt: lease.attempt,
+    });
   }
 
   #logEnd({ lease, state, stop }: Held): void {
