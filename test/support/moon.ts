@@ -80,6 +80,7 @@ telemetry: false
 remote:
   host: grpc://127.0.0.1:${options.port}
   cache:
+    instanceName: main
     compression: ${options.compression}
 `,
     'app/moon.yml': `

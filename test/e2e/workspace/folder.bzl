@@ -7,7 +7,8 @@ def _folder_impl(ctx):
         arguments = [out.path] + ctx.attr.names,
         command = """
 set -eu
-cd "$1"; shift
+# The directory itself is for the action to make, only its parents are there (ACT-22).
+mkdir -p "$1"; cd "$1"; shift
 mkdir -p more empty
 for name; do
   echo "This is $name." > "$name.txt"

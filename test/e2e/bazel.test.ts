@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import {
+  type BazelResult,
+  type BazelVersion,
+  type BazelWorkspace,
+  bazelSkip,
+  bazelWorkspace,
+} from '../support/bazel.ts';
+import { executableSkip, startUp } from '../support/executable.ts';
+
+const versions: readonly BazelVersion[] = ['2.1.0', '4.2.3'];
+
+/** Everything runs remotely, or the build fails. */
+const remotely = (port: number) => [
+  `--remote_executor=grpc://127.0.0.1:${port}`,
+  '--spawn_strategy=remote',
+  '--remote_local_fallback=false',
+  '--jobs=8',
+];
+
+function assertSucceeded(result: BazelResult): void {
+  assert.equal(result.exitCode, 0, `${result.stderr}\n${result.stdout}`);
+}
+
+function actionsOf({ processes }: BazelResult): number {
+  return Object.values(processes).reduce((sum, count) => sum + count, 0);
+}
+
+function output(workspace: BazelWorkspace, name: string): string {
+  return readFileSync(path.join(workspace.folder, 'bazel-bin', name), 'utf8');
+}
+
+function assertOutputs(workspace: BazelWorkspace): void {
+  assert.equal(output(workspace, 'greeting.txt'), 'Hello, world!\n');
+  assert.equal(output(workspace, 'shouted.txt'), 'HELLO, WORLD!\n');
+  assert.equal(output(workspace, 'name list.txt'), 'three\none\ntwo\n');
+  assert.equal(output(workspace, 'pages/latest'), 'This is first.\n');
+  assert.deepEqual(output(workspace, 'page_list.txt').trim().split('\n'), [
+    './first.txt',
+    './latest',
+    './more/first.txt',
+    './more/second.txt',
+    './more/third.txt',
+    './second.txt',
+    './third.txt',
+  ]);
+}
+
+for (const bazel of versions) {
+  describe(`Bazel ${bazel}`, { skip: executableSkip() || bazelSkip(bazel) }, () => {
+    test('BZL-01: builds and tests remotely, and a second time from the cache alone', async (t) => {
+      const { port } = await startUp(t);
+      const workspace = bazelWorkspace(t, { bazel });
+
+      const first = await workspace.run('test', '//...', ...remotely(port));
+      assertSucceeded(first);
+      assertOutputs(workspace);
+      assert.deepEqual(Object.keys(first.processes), ['remote']);
+
+      workspace.forget();
+      const second = await workspace.run('test', '//...', ...remotely(port));
+      assertSucceeded(second);
+      assertOutputs(workspace);
+      assert.deepEqual(second.processes, { 'remote cache hit': first.processes['remote'] });
+    });
+
+    test('BZL-01: uses the cache for actions that run locally', async (t) => {
+      const { port } = await startUp(t);
+      const workspace = bazelWorkspace(t, { bazel });
+      const cache = `--remote_cache=grpc://127.0.0.1:${port}`;
+
+      const first = await workspace.run('test', '//...', cache);
+      assertSucceeded(first);
+      assert.equal(first.processes['remote cache hit'], undefined);
+
+      workspace.forget();
+      const second = await workspace.run('test', '//...', cache);
+      assertSucceeded(second);
+      assertOutputs(workspace);
+      assert.deepEqual(second.processes, { 'remote cache hit': actionsOf(first) });
+    });
+
+    test('WRK-12, EXE-47: shows the log of a failing test, and never takes it from the cache', async (t) => {
+      const { port } = await startUp(t);
+      const workspace = bazelWorkspace(t, { bazel });
+      for (let attempt = 1; attempt <= 2; attempt++) {
+        const result = await workspace.run(
+          'test',
+          '//:failing_test',
+          '--test_output=errors',
+          ...remotely(port),
+        );
+        assert.equal(result.exitCode, 3, result.stderr);
+        assert.match(result.stdout, /This line must reach the person who looks at the failure\./);
+        assert.ok((result.processes['remote'] ?? 0) > 0, result.stderr);
+        workspace.forget();
+      }
+    });
+
+    test('GEN-01: builds in another instance, which shares nothing with the first', async (t) => {
+      const { port } = await startUp(t);
+      const workspace = bazelWorkspace(t, { bazel });
+      const target = '//:page_list';
+
+      assertSucceeded(await workspace.run('build', target, ...remotely(port)));
+      workspace.forget();
+      const other = await workspace.run(
+        'build',
+        target,
+        ...remotely(port),
+        '--remote_instance_name=main',
+      );
+      assertSucceeded(other);
+      assert.deepEqual(other.processes, { remote: 2 });
+    });
+  });
+}
+
+/** All but the directory with a symlink in it, which this Bazel cannot leave where it is. */
+const withoutSymlinks = ['//:shouted', '//:names', '//:greeting_test', '//:shout_test'];
+
+const minimalSkip = executableSkip() || bazelSkip('4.2.3');
+test(
+  'BZL-17: Bazel 4.2.3 builds without downloading what it builds',
+  { skip: minimalSkip },
+  async (t) => {
+    const { port } = await startUp(t);
+    const workspace = bazelWorkspace(t, { bazel: '4.2.3' });
+    const minimal = [...remotely(port), '--remote_download_minimal'];
+
+    const first = await workspace.run('test', ...withoutSymlinks, ...minimal);
+    assertSucceeded(first);
+    assert.ok(!existsSync(path.join(workspace.folder, 'bazel-bin/greeting.txt')));
+
+    // Its outputs are inputs now that only the server has.
+    writeFileSync(path.join(workspace.folder, 'shouter.cc'), changedShouter);
+    const changed = await workspace.run('test', ...withoutSymlinks, ...minimal);
+    assertSucceeded(changed);
+    assert.ok((changed.processes['remote'] ?? 0) > 0, changed.stderr);
+
+    const whole = await workspace.run('build', '//:shouted', ...remotely(port));
+    assertSucceeded(whole);
+    assert.equal(output(workspace, 'shouted.txt'), 'HELLO, WORLD!?\n');
+  },
+);
+
+const changedShouter = `
+#include <iostream>
+
+#include "shout.h"
+
+int main() {
+  for (std::string line; std::getline(std::cin, line);) std::cout << shout(line) << "?\\n";
+}
+`;
