@@ -11,7 +11,7 @@ export interface ResumableUploadsOptions {
   readonly waitingMax: number;
 }
 
-export const defaultResumableUploadsOptions: ResumableUploadsOptions = {
+const defaultResumableUploadsOptions: ResumableUploadsOptions = {
   // Clients retry within seconds; each waiting upload holds the space its blob will take.
   idleTimeoutMs: 600_000,
   // Each holds an open file and up to two chunks.
