@@ -8,6 +8,7 @@ import {
   type BazelWorkspace,
   bazelSkip,
   bazelWorkspace,
+  succeeded,
 } from '../support/bazel.ts';
 import { executableSkip, startUp } from '../support/executable.ts';
 
@@ -59,12 +60,16 @@ for (const bazel of versions) {
       assertSucceeded(first);
       assertOutputs(workspace);
       assert.deepEqual(Object.keys(first.processes), ['remote']);
+      assert.equal(succeeded(first, 'Execute'), actionsOf(first));
+      assert.equal(succeeded(first, 'GetActionResult'), 0);
 
       workspace.forget();
       const second = await workspace.run('test', '//...', ...remotely(port));
       assertSucceeded(second);
       assertOutputs(workspace);
       assert.deepEqual(second.processes, { 'remote cache hit': first.processes['remote'] });
+      assert.equal(succeeded(second, 'GetActionResult'), actionsOf(first));
+      assert.ok(!second.calls.some(({ method }) => method === 'Execute'), second.stderr);
     });
 
     test('BZL-01: uses the cache for actions that run locally', async (t) => {
@@ -81,6 +86,7 @@ for (const bazel of versions) {
       assertSucceeded(second);
       assertOutputs(workspace);
       assert.deepEqual(second.processes, { 'remote cache hit': actionsOf(first) });
+      assert.equal(succeeded(second, 'GetActionResult'), actionsOf(first));
     });
 
     test('WRK-12, EXE-47: shows the log of a failing test, and never takes it from the cache', async (t) => {

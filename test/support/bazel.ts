@@ -5,12 +5,15 @@ import {
   globSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { Status } from '../../src/proto/google/rpc/status.ts';
 
 export type BazelVersion = '2.1.0' | '4.2.3';
 
@@ -48,6 +51,19 @@ export interface BazelResult {
    * Bazel did inside itself is not counted.
    */
   readonly processes: Readonly<Record<string, number>>;
+  /** Every remote call that Bazel made, from its own log of them; none without a remote flag. */
+  readonly calls: readonly RemoteCall[];
+}
+
+export interface RemoteCall {
+  /** As in `Execute`, without package and service. */
+  readonly method: string;
+  readonly code: number;
+}
+
+/** How many calls of `method` ended with OK. */
+export function succeeded({ calls }: BazelResult, method: string): number {
+  return calls.filter((call) => call.method === method && call.code === 0).length;
 }
 
 export interface BazelWorkspace {
@@ -76,7 +92,11 @@ export function bazelWorkspace(
       `--output_base=${path.join(root, `base-${outputBase}`)}`,
       '--nohome_rc',
     ];
-    return bazel(installs[options.bazel].file, [...startup, command, ...args], root);
+    const log = path.join(root, 'remote-calls');
+    rmSync(log, { force: true });
+    const logged = command === 'build' || command === 'test';
+    const flags = logged ? [`--experimental_remote_grpc_log=${log}`] : [];
+    return bazel(installs[options.bazel].file, [...startup, command, ...flags, ...args], root, log);
   };
   t.after(async () => {
     for (let base = 1; base <= outputBases; base++) await call(base, 'shutdown', []);
@@ -106,7 +126,12 @@ function bazelrc(): string {
   ].join('\n');
 }
 
-function bazel(file: string, args: readonly string[], root: string): Promise<BazelResult> {
+function bazel(
+  file: string,
+  args: readonly string[],
+  root: string,
+  log: string,
+): Promise<BazelResult> {
   return new Promise((resolve, reject) => {
     const settings = {
       cwd: path.join(root, 'workspace'),
@@ -119,7 +144,10 @@ function bazel(file: string, args: readonly string[], root: string): Promise<Baz
     execFile(file, args, settings, (error, stdout, stderr) => {
       const exitCode = error === null ? 0 : error.code;
       if (typeof exitCode !== 'number') reject(error ?? new Error(stderr));
-      else resolve({ exitCode, stdout, stderr, processes: processesOf(stderr) });
+      else {
+        const calls = existsSync(log) ? callsOf(readFileSync(log)) : [];
+        resolve({ exitCode, stdout, stderr, processes: processesOf(stderr), calls });
+      }
     });
   });
 }
@@ -132,4 +160,26 @@ function processesOf(stderr: string): Record<string, number> {
     if (name !== 'internal') counts[name] = Number(count);
   }
   return counts;
+}
+
+/**
+ * Reads Bazel's log of remote calls: messages behind their lengths, of which a google.rpc.Status is
+ * field 2 and the method's full name field 3.
+ */
+function callsOf(log: Uint8Array): RemoteCall[] {
+  const reader = new BinaryReader(log);
+  const calls: RemoteCall[] = [];
+  while (reader.pos < reader.len) {
+    const end = reader.uint32() + reader.pos;
+    let method = '';
+    let code = 0;
+    while (reader.pos < end) {
+      const [field, wireType] = reader.tag();
+      if (field === 2) code = Status.decode(reader.bytes()).code;
+      else if (field === 3) method = reader.string().split('/').at(-1) ?? '';
+      else reader.skip(wireType);
+    }
+    calls.push({ method, code });
+  }
+  return calls;
 }
