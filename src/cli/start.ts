@@ -51,7 +51,8 @@ function leaveOnSignals(clock: Clock): AbortSignal {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
       if (leaving.signal.aborted) {
-        if (clock.now() - firstAt > SAME_SIGNAL_MS) process.exit(ExitCode.INTERRUPTED);
+        const isTheSame = name === 'SIGINT' && clock.now() - firstAt < SAME_SIGNAL_MS;
+        if (!isTheSame) process.exit(ExitCode.INTERRUPTED);
         return;
       }
       firstAt = clock.now();

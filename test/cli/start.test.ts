@@ -54,6 +54,18 @@ test('SIGTERM stops expbuild up in good order, and a second signal at once', asy
   assert.deepEqual(await up.ended, [130, null]);
 });
 
+test('a Ctrl-C that npm passes on as well does not end a drain', async (context) => {
+  const t = inReverse(context);
+  const home = tempDir(t);
+  const up = startProcess(t, ['up', '--address', '127.0.0.1:0', '--slots', '1'], home);
+  const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
+  const run = startProcess(t, ['run', '--remote', address, '--', 'sleep', '2'], home);
+  await said(run.child, /executing/);
+  up.child.kill('SIGINT');
+  up.child.kill('SIGINT');
+  assert.deepEqual(await up.ended, [0, null]);
+});
+
 test('CLI-13: Ctrl-C at expbuild run cancels the operation, and the server can stop', async (context) => {
   const t = inReverse(context);
   const home = tempDir(t);
