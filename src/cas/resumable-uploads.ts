@@ -14,7 +14,7 @@ export interface ResumableUploadsOptions {
 const defaultResumableUploadsOptions: ResumableUploadsOptions = {
   // Clients retry within seconds; each waiting upload holds the space its blob will take.
   idleTimeoutMs: 600_000,
-  // Each holds an open file and up to two chunks.
+  // Each holds an open file and a few chunks.
   waitingMax: 256,
 };
 

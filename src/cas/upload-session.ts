@@ -9,21 +9,21 @@ export class UploadSession {
   readonly digest: Digest;
   /** Resolves when the blob is in the store; rejects when this upload has failed. */
   readonly stored: Promise<void>;
-  readonly #channel = new UploadChannel();
+  readonly #channel: UploadChannel;
   readonly #dropped = new AbortController();
-  #committedSize = 0;
   #attached: AbortController | undefined;
 
   /** Waits for `before`, an earlier session of the same name, to let go of its space. */
   constructor(store: BlobStore, digest: Digest, before: Promise<void> | undefined) {
     this.digest = digest;
+    this.#channel = new UploadChannel(digest.sizeBytes);
     this.stored = this.#write(store, before);
     this.stored.catch(() => {});
   }
 
   /** Bytes accepted so far; they need not be sent again. */
   get committedSize(): number {
-    return this.#committedSize;
+    return this.#channel.acceptedBytes;
   }
 
   /** Gives the session to a client's stream, and takes it from the one that has it. */
@@ -41,18 +41,17 @@ export class UploadSession {
     stored.catch(() => {});
     return {
       stored,
-      committedSize: () => this.#committedSize,
+      committedSize: () => this.committedSize,
       push: async (chunk) => {
-        await wait(this.#channel.waitForRoom());
+        if (!this.#channel.hasRoom) await wait(this.#channel.waitForRoom());
         lost.signal.throwIfAborted();
-        if (chunk.length > 0 && !this.#channel.isClosed) {
-          this.#committedSize += chunk.length;
-          this.#channel.put(chunk);
-          await wait(this.#channel.waitForRoom());
+        signal.throwIfAborted();
+        if (this.#channel.isClosed) {
+          await stored;
+          return false;
         }
-        if (!this.#channel.isClosed) return true;
-        await stored;
-        return false;
+        if (chunk.length > 0) this.#channel.put(chunk);
+        return true;
       },
       finish: async () => {
         lost.signal.throwIfAborted();
@@ -93,7 +92,7 @@ export interface AttachedUpload {
   /** Bytes accepted so far, by this stream and those before it. */
   committedSize(): number;
   /**
-   * Hands over the next bytes. Resolves when the store has taken them: with true for more, with false
+   * Hands over the next bytes, as soon as there is room for them. Resolves with true for more, with false
    * when the blob is in the store and no more are needed. Rejects as `stored` does.
    */
   push(chunk: Uint8Array): Promise<boolean>;
