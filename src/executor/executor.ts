@@ -4,7 +4,9 @@ export interface Command {
   readonly argv: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
-  /** Files that take the command's output; made by the executor. */
+  /** Holds its output files. What names it in its environment or output is a process of the command. */
+  readonly folder: string;
+  /** Files in `folder` that take the command's output; made by the executor. */
   readonly stdoutPath: string;
   readonly stderrPath: string;
   readonly timeoutMs: number;

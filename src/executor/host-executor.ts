@@ -5,7 +5,7 @@ import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
-import { sessionsWritingTo, signalSession } from './processes.ts';
+import { sessionsWritingTo, signalCommand } from './processes.ts';
 
 export interface HostExecutorOptions {
   /** The program and arguments that call `runLauncher()`. */
@@ -123,7 +123,7 @@ async function isReady({ reports }: Launcher): Promise<boolean> {
 /** Waits for the command to end. When the launcher goes first, its command is ended here. */
 async function outcomeFrom(
   reports: AsyncIterator<LauncherReport, void>,
-  { stdoutPath }: Command,
+  { folder, stdoutPath }: Command,
 ): Promise<Outcome> {
   let session: number | undefined;
   for (;;) {
@@ -132,7 +132,7 @@ async function outcomeFrom(
     if (done === true) {
       // It may have gone after the command started and before it said so.
       const sessions = session === undefined ? sessionsWritingTo(stdoutPath) : [session];
-      for (const one of sessions) signalSession(one, 'SIGKILL');
+      for (const one of sessions) signalCommand({ session: one, folder }, 'SIGKILL');
       throw new StatusError(Code.INTERNAL, 'the launcher of commands ended while one was running');
     }
     if (report.kind === 'ended') return report.outcome;

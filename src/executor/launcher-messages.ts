@@ -7,6 +7,7 @@ export interface LaunchRequest {
   readonly argv: readonly [string, ...string[]];
   readonly environment: readonly (readonly [string, string])[];
   readonly workingDirectory: string;
+  readonly folder: string;
   readonly stdoutPath: string;
   readonly stderrPath: string;
   readonly timeoutMs: number;

@@ -6,7 +6,7 @@ import {
   messagesFrom,
   writeMessage,
 } from './launcher-messages.ts';
-import { signalSession } from './processes.ts';
+import { type CommandMarks, signalCommand } from './processes.ts';
 import { runCommand } from './run-command.ts';
 
 /**
@@ -24,7 +24,7 @@ export async function runLauncher(): Promise<void> {
   process.stdout.on('error', () => {});
   writeMessage(process.stdout, { kind: 'ready' });
   let stop = new AbortController();
-  let session: number | undefined;
+  let marks: CommandMarks | undefined;
   let running = Promise.resolve();
   for await (const order of messagesFrom<LauncherOrder>(process.stdin)) {
     if (order.kind === 'cancel') {
@@ -32,11 +32,12 @@ export async function runLauncher(): Promise<void> {
       continue;
     }
     stop = new AbortController();
-    running = report(order.request, stop.signal, (started) => (session = started));
-    void running.then(() => (session = undefined));
+    const { folder } = order.request;
+    running = report(order.request, stop.signal, (session) => (marks = { session, folder }));
+    void running.then(() => (marks = undefined));
   }
   stop.abort();
-  if (session !== undefined) signalSession(session, 'SIGKILL');
+  if (marks) signalCommand(marks, 'SIGKILL');
   await running;
 }
 

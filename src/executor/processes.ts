@@ -26,26 +26,46 @@ export function peakResidentBytes(root: number): number | undefined {
   return peak;
 }
 
+/** By what the processes of a command are known. */
+export interface CommandMarks {
+  /** The number of its first process, and of the session that it was started in. */
+  readonly session: number;
+  /** Its own folder, which its environment and its output files tell of. */
+  readonly folder: string;
+}
+
 /**
- * Signals every process of a session, whose number is that of its first process; false when no process
- * is left that can still do something. Not only the first group: `timeout` and shells with job control
- * make groups of their own. `ageMs` is how long ago it began, if that is known.
+ * Signals every process of a command; false when none is left that can still do something. Not only
+ * the first group: `timeout` and shells with job control make groups of their own. Not only the session
+ * either: what `setsid` took out of it still has the command's environment, or writes to its output.
+ * `ageMs` is how long ago the command began, if that is known.
  */
-export function signalSession(
-  session: number,
+export function signalCommand(
+  { session, folder }: CommandMarks,
   signal: NodeJS.Signals,
   ageMs = Number.POSITIVE_INFINITY,
 ): boolean {
   // At once, before it is looked at what else there is.
   signalGroup(session, signal);
   const groups = new Set<number>();
+  let isAnyLeft = false;
   for (const id of startedAfter(session, ageMs)) {
     const [state, , group, itsSession] = statOf(`${id}`) ?? [];
     // In a container whose first process reaps nothing, zombies stay for ever.
-    if (itsSession === String(session) && state !== 'Z' && state !== 'X') groups.add(Number(group));
+    if (state === undefined || state === 'Z' || state === 'X') continue;
+    if (itsSession === String(session)) groups.add(Number(group));
+    else if (namesFolder(id, folder)) signalAny(id, signal);
+    else continue;
+    isAnyLeft = true;
   }
   for (const group of groups) if (group !== session) signalGroup(group, signal);
-  return groups.size > 0;
+  return isAnyLeft;
+}
+
+/** Its environment when it was started, or its output, is of the folder. */
+function namesFolder(id: number, folder: string): boolean {
+  if (readProc(`${id}/environ`).includes(`${folder}/`)) return true;
+  return [1, 2].some((output) => readProcLink(`${id}/fd/${output}`).startsWith(`${folder}/`));
 }
 
 /**
@@ -62,8 +82,12 @@ function startedAfter(first: number, ageMs: number): number[] {
 }
 
 function signalGroup(group: number, signal: NodeJS.Signals): void {
+  signalAny(-group, signal);
+}
+
+function signalAny(id: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-group, signal);
+    process.kill(id, signal);
   } catch {
     // None is left, or they took another user's rights: whoever asks again sees what is left.
   }

@@ -6,7 +6,12 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Outcome } from './executor.ts';
 import { defaultPath, findExecutable } from './find-executable.ts';
 import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
-import { childrenCpuTime, peakResidentBytes, signalSession } from './processes.ts';
+import {
+  childrenCpuTime,
+  type CommandMarks,
+  peakResidentBytes,
+  signalCommand,
+} from './processes.ts';
 
 /** Short commands are measured too, and long ones cost nothing. */
 const firstSampleMs = 10;
@@ -19,8 +24,8 @@ const busyRetriesMax = 8;
 type Cause = 'timed-out' | 'cancelled' | 'output-limit';
 
 /**
- * Runs one command in a session of its own and ends all of that session, however the command ends
- * (WRK-07, WRK-10). Its standard input is empty, and nothing of this process reaches it but what the
+ * Runs one command in a session of its own and ends all its processes, however the command ends
+ * (WRK-07, WRK-10, OPS-06). Its standard input is empty, and nothing of this process reaches it but what the
  * request says (ACT-13, WRK-08, WRK-23). Throws when it cannot be run.
  */
 export async function runCommand(
@@ -35,7 +40,7 @@ export async function runCommand(
     const before = childrenCpuTime();
     const child = await start(request, outputs);
     const running = new Running(request, child, outputs);
-    onStarted(running.session);
+    onStarted(running.marks.session);
     const ended = await running.ended(signal);
     if (ended.kind === 'cancelled') return ended;
     const after = childrenCpuTime();
@@ -53,7 +58,7 @@ export async function runCommand(
 
 /** A command that has started. */
 class Running {
-  readonly session: number;
+  readonly marks: CommandMarks;
   maxResidentBytes: number | undefined;
   wallTimeMs = 0;
   readonly #request: LaunchRequest;
@@ -67,7 +72,7 @@ class Running {
   constructor(request: LaunchRequest, child: ChildProcess, outputs: readonly number[]) {
     this.#request = request;
     this.#outputs = outputs;
-    this.session = child.pid ?? 0;
+    this.marks = { session: child.pid ?? 0, folder: request.folder };
     this.#exit = once(child, 'exit');
   }
 
@@ -100,19 +105,19 @@ class Running {
     }
   }
 
-  /** Asks all of the session to end, and ends it when it does not within `graceMs`. */
+  /** Asks all its processes to end, and ends them when they do not within `graceMs`. */
   async #end(cause: Cause, graceMs: number): Promise<void> {
     if (this.#cause !== undefined) return;
     this.#cause = cause;
-    signalSession(this.session, 'SIGTERM');
-    if (await passed(graceMs, this.#over.signal)) signalSession(this.session, 'SIGKILL');
+    signalCommand(this.marks, 'SIGTERM');
+    if (await passed(graceMs, this.#over.signal)) signalCommand(this.marks, 'SIGKILL');
   }
 
   async #sample(): Promise<void> {
     for (let ms = firstSampleMs; ; ms = Math.min(2 * ms, sampleMsMax)) {
       // oxlint-disable-next-line no-await-in-loop -- samples are apart in time
       if (!(await passed(ms, this.#over.signal))) return;
-      const peak = peakResidentBytes(this.session);
+      const peak = peakResidentBytes(this.marks.session);
       if (peak !== undefined) this.maxResidentBytes = Math.max(this.maxResidentBytes ?? 0, peak);
       if (this.#outputs.some((output) => fstatSync(output).size > this.#request.outputBytesMax)) {
         void this.#end('output-limit', 0);
@@ -128,13 +133,13 @@ class Running {
     const endAt = performance.now() + killWaitMs;
     for (
       let ms = 1;
-      signalSession(this.session, 'SIGKILL', this.#ageMs);
+      signalCommand(this.marks, 'SIGKILL', this.#ageMs);
       ms = Math.min(2 * ms, 100)
     ) {
       if (performance.now() > endAt) {
         throw new StatusError(
           Code.INTERNAL,
-          `processes of session ${this.session} did not end within ${killWaitMs} ms of SIGKILL`,
+          `processes of session ${this.marks.session} did not end within ${killWaitMs} ms of SIGKILL`,
         );
       }
       // oxlint-disable-next-line no-await-in-loop -- each look waits for the last

@@ -118,6 +118,7 @@ function runCommand(
       argv,
       environment: Object.fromEntries(environment),
       workingDirectory,
+      folder,
       ...outputFilesIn(folder),
       timeoutMs,
     },

@@ -38,6 +38,7 @@ async function bench(t: TestContext, options: Partial<HostExecutorOptions> = {})
         argv,
         environment: {},
         workingDirectory: folder,
+        folder,
         stdoutPath: output('stdout'),
         stderrPath: output('stderr'),
         timeoutMs: 30_000,
@@ -197,6 +198,23 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.ok(!isAlive(stdout().trim()));
   });
 
+  it('OPS-06, WRK-10: ends what left the session of the command', async (t) => {
+    const { run, folder, stdout } = await bench(t, { graceMs: 50 });
+    const environment = { TMPDIR: `${folder}/tmp` };
+    const quiet = '>/dev/null 2>&1 </dev/null';
+    const away = `setsid sh -c 'echo $$ > id; cd /; exec sleep 1000' ${quiet} & `;
+    const named = await run(['sh', '-c', `${away} while [ ! -s id ]; do :; done; cat id`], {
+      environment: { ...environment, PWD: folder },
+    });
+    assert.equal(named.kind, 'exited');
+    assert.ok(!isAlive(stdout().trim()));
+    const speaking = `env -i /usr/bin/setsid sh -c 'echo $$; trap "" TERM; sleep 100; sleep 100' & sleep 1000`;
+    const late = await run(['sh', '-c', speaking], { environment, timeoutMs: 200 });
+    assert.equal(late.kind, 'timed-out');
+    assert.match(stdout(), /^\d+\n/);
+    assert.ok(!isAlive(stdout().trim()));
+  });
+
   it('fails with CANCELLED once the cancelled command is gone', async (t) => {
     const { run, folder } = await bench(t);
     const stop = new AbortController();
@@ -257,7 +275,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
       import { HostExecutor, defaultHostExecutorOptions } from ${JSON.stringify(path.resolve('src/executor/host-executor.ts'))};
       const executor = await HostExecutor.start({ ...defaultHostExecutorOptions, launcherCommand: ${JSON.stringify([node, launcher])} });
       await executor.run({ argv: ['sh', '-c', 'echo $PPID > launcher; echo $$ > id; trap "" TERM; while :; do sleep 1; done'], environment: {},
-        workingDirectory: ${JSON.stringify(folder)}, stdoutPath: ${JSON.stringify(`${folder}/1`)}, stderrPath: ${JSON.stringify(`${folder}/2`)},
+        workingDirectory: ${JSON.stringify(folder)}, folder: ${JSON.stringify(folder)}, stdoutPath: ${JSON.stringify(`${folder}/1`)}, stderrPath: ${JSON.stringify(`${folder}/2`)},
         timeoutMs: 100000 }, '', new AbortController().signal);`;
     const worker = spawn(node, ['--input-type=module', '-e', script], { stdio: 'inherit' });
     const exited = once(worker, 'exit');
