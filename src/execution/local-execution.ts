@@ -8,13 +8,13 @@ import {
   ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest, Operations, OperationState } from '../scheduler/operations.ts';
+import { findAction, findCommand } from '../tree/find-action.ts';
 import { missingBlobs } from '../tree/missing-blobs.ts';
 import { timeoutMsOf } from './action-timeout.ts';
 import { checkCommand, checkPlatform } from './check-command.ts';
 import type { ExecuteOptions, Execution } from './execution.ts';
 import type { ExecutionOptions } from './execution-options.ts';
 import { failedResponse } from './failed-response.ts';
-import { findAction, findCommand } from './find-message.ts';
 import { InputCheck } from './input-check.ts';
 
 export interface ExecutionDependencies {

@@ -1,13 +1,12 @@
 import { chmod, chown, mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { collect } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
-import { Digest } from '../digest/digest.ts';
+import type { Digest } from '../digest/digest.ts';
 import type { Owner } from '../executor/executor.ts';
-import { Action, Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
+import type { Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { fetchInputRoot, type FetchOptions } from '../tree/fetch-input-root.ts';
+import { findAction, findCommand } from '../tree/find-action.ts';
 import { findFolder, makeFolder } from '../tree/inside-root.ts';
 import { missingBlobs } from '../tree/missing-blobs.ts';
 import { resolveInRoot } from '../tree/output-path.ts';
@@ -24,7 +23,7 @@ export interface PreparedAction {
 }
 
 /** Larger messages are refused before they fill the memory; a Command of 10 MiB is legal (ACT-28). */
-const messageBytesMax = 64 * 1024 * 1024;
+const messageSizeBytesMax = 64 * 1024 * 1024;
 
 /**
  * Puts all that an action needs into `folder`, which must not exist. Fails with FAILED_PRECONDITION when
@@ -37,10 +36,10 @@ export async function prepareAction(
   options: FetchOptions,
   signal: AbortSignal,
 ): Promise<PreparedAction> {
-  const action = await readMessage(Action, digest, blobs, signal);
-  const digestOf = (field: 'commandDigest' | 'inputRootDigest') =>
-    Digest.fromMessage(digest.function, action[field], `${field} of action ${digest}`);
-  const command = await readMessage(Command, digestOf('commandDigest'), blobs, signal);
+  const found = await findAction(digest, blobs, messageSizeBytesMax, signal);
+  if (!found) throw missingBlobs([digest]);
+  const command = await findCommand(found.command, blobs, messageSizeBytesMax, signal);
+  if (!command) throw missingBlobs([found.command]);
   const [first, ...rest] = command.arguments;
   if (first === undefined) throw refused(`the command of action ${digest} has no arguments`);
   requestedProperties(command);
@@ -49,7 +48,7 @@ export async function prepareAction(
   await mkdir(folder);
   await chmod(folder, 0o711);
   const inputRoot = path.join(folder, 'root');
-  await fetchInputRoot(digestOf('inputRootDigest'), inputRoot, blobs, options, signal);
+  await fetchInputRoot(found.inputRoot, inputRoot, blobs, options, signal);
   const workingDirectory = await findWorkingDirectory(inputRoot, command.workingDirectory);
   const parents = new Set(outputs.map(({ fromRoot }) => path.posix.dirname(fromRoot)));
   for (const parent of parents) {
@@ -71,23 +70,6 @@ async function findWorkingDirectory(inputRoot: string, name: string): Promise<st
 async function makePrivate(folder: string, owner: Owner | undefined): Promise<void> {
   await mkdir(folder, { mode: 0o700 });
   if (owner) await chown(folder, owner.uid, owner.gid);
-}
-
-async function readMessage<T>(
-  type: Decodable<T>,
-  digest: Digest,
-  blobs: BlobStore,
-  signal: AbortSignal,
-): Promise<T> {
-  if (digest.sizeBytes > messageBytesMax) {
-    throw refused(`${digest} has more than ${messageBytesMax} bytes, the limit for a message`);
-  }
-  try {
-    return decodeMessage(type, await collect(blobs.read(digest, 0, signal)), `message ${digest}`);
-  } catch (error) {
-    if (error instanceof StatusError && error.code === Code.NOT_FOUND) throw missingBlobs([digest]);
-    throw error;
-  }
 }
 
 function refused(why: string): StatusError {

@@ -3,7 +3,7 @@ import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { Digest } from '../digest/digest.ts';
 import { Action, Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
+import { type Decodable, decodeMessage } from './decode-message.ts';
 
 /** An Action and the digests it names, which are of its own digest function (DIG-12). */
 export interface FoundAction {
