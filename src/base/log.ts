@@ -1,7 +1,9 @@
 import { printable } from './printable.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+/** What every line has by itself, no field may be called. */
+type LineParts = { readonly at?: never; readonly level?: never; readonly message?: never };
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>> & LineParts;
 
 /** One line per event: a sentence, and fields for machines. Bound fields stand on every line. */
 export interface Log {
@@ -38,6 +40,13 @@ export function createLog(options: LogOptions, bound: LogFields = {}): Log {
     error: (message, fields) => emit('error', message, fields),
     with: (fields) => createLog(options, { ...bound, ...fields }),
   };
+}
+
+const FIELD_CHARACTERS_MAX = 200;
+
+/** Text of a client as a field: nothing when it is empty, and not all of it when it is long (MD-05). */
+export function fieldOf(text: string | undefined): string | undefined {
+  return text ? text.slice(0, FIELD_CHARACTERS_MAX).toWellFormed() : undefined;
 }
 
 /** A log that keeps nothing. */

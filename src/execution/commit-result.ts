@@ -42,7 +42,10 @@ export function commitResult({ blobsOf, actionsOf, log }: CommitDependencies): C
         .catch((error: unknown) => {
           signal.throwIfAborted();
           const { message } = StatusError.from(error);
-          log.warn('a result could not be cached', { action: request.action.toString(), message });
+          log.warn('a result could not be cached', {
+            action: request.action.toString(),
+            error: message,
+          });
         });
     }
     return { ...response, result };

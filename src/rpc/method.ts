@@ -1,5 +1,5 @@
 import type { BinaryReader } from '@bufbuild/protobuf/wire';
-import type { Log } from '../base/log.ts';
+import type { Log, LogFields } from '../base/log.ts';
 import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
 
@@ -17,8 +17,10 @@ export interface MessageType<T> extends Encodable<T>, Decodable<T> {
 export interface Call {
   /** Aborts when the client cancels, its deadline passes, or the connection is lost. */
   readonly signal: AbortSignal;
-  /** Bound to the request id, method, invocation and action. */
+  /** Bound to the request id, the method, the invocation and the action. */
   readonly log: Log;
+  /** Fields for all that is logged of this call from now on. */
+  label(fields: LogFields): void;
   readonly requestMetadata: RequestMetadata | undefined;
   /** A text header of the request, by its lower-case name. */
   readonly header: (name: string) => string | undefined;

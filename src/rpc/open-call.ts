@@ -70,6 +70,10 @@ export class OpenCall implements Call {
     return this.#log;
   }
 
+  label(fields: LogFields): void {
+    this.#log = this.log.with(fields);
+  }
+
   get requestMetadata(): RequestMetadata | undefined {
     this.#requestMetadata ??= { parsed: this.#parseRequestMetadata() };
     return this.#requestMetadata.parsed;

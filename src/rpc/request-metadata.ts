@@ -1,4 +1,4 @@
-import type { LogFields } from '../base/log.ts';
+import { fieldOf, type LogFields } from '../base/log.ts';
 import { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 
 /** Today's header, the one that Pants sends, and the one that old buildbox sends (MD-01, MD-03). */
@@ -10,7 +10,6 @@ export const requestMetadataHeaders: readonly string[] = [
 
 /** Clients send some hundred bytes; what is far larger is not kept in memory and logs (MD-05). */
 const HEADER_BYTES_MAX = 16 * 2 ** 10;
-const LOGGED_CHARACTERS_MAX = 200;
 
 /** What the client says of itself; undefined when it says nothing that can be read (MD-02). */
 export function parseRequestMetadata(header: Uint8Array): RequestMetadata | undefined {
@@ -26,12 +25,8 @@ export function parseRequestMetadata(header: Uint8Array): RequestMetadata | unde
 export function requestMetadataFields(metadata: RequestMetadata | undefined): LogFields {
   if (!metadata) return {};
   return {
-    tool: logged(metadata.toolDetails?.toolName),
-    invocation: logged(metadata.toolInvocationId),
-    actionId: logged(metadata.actionId),
+    tool: fieldOf(metadata.toolDetails?.toolName),
+    invocation: fieldOf(metadata.toolInvocationId),
+    actionId: fieldOf(metadata.actionId),
   };
-}
-
-function logged(text: string | undefined): string | undefined {
-  return text ? text.slice(0, LOGGED_CHARACTERS_MAX).toWellFormed() : undefined;
 }

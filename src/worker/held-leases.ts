@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { Log } from '../base/log.ts';
+import { fieldOf, type Log, type LogFields } from '../base/log.ts';
 import type { NewId } from '../base/id.ts';
 import { Permits } from '../base/permits.ts';
 import { Code, StatusError } from '../base/status.ts';
@@ -154,22 +154,14 @@ export class HeldLeases {
   }
 
   #logStart({ lease }: Held): void {
-    this.#options.log.debug('action running', {
-      operation: lease.operationName,
-      action: lease.actionDigest?.hash,
-      attempt: lease.attempt,
-    });
+    this.#options.log.debug('action running', fieldsOf(lease));
   }
 
   #logEnd({ lease, state, stop }: Held): void {
     const { response, failure } = state;
     const times = state.metadata;
     const fields = {
-      operation: lease.operationName,
-      action: lease.actionDigest?.hash,
-      instance: lease.instanceName,
-      mnemonic: lease.requestMetadata?.actionMnemonic,
-      attempt: lease.attempt,
+      ...fieldsOf(lease),
       fetchMs: msBetween(times?.inputFetchStartTimestamp, times?.inputFetchCompletedTimestamp),
       runMs: msBetween(times?.executionStartTimestamp, times?.executionCompletedTimestamp),
       uploadMs: msBetween(times?.outputUploadStartTimestamp, times?.outputUploadCompletedTimestamp),
@@ -182,6 +174,18 @@ export class HeldLeases {
       log.warn('action failed', { ...fields, error: response.status.message });
     else log.info('action done', { ...fields, exitCode: response?.result?.exitCode });
   }
+}
+
+/** What tells one action from another, in this log and in the server's. */
+function fieldsOf(lease: Lease): LogFields {
+  const { actionDigest, requestMetadata } = lease;
+  return {
+    action: actionDigest && `${actionDigest.hash}/${actionDigest.sizeBytes}`,
+    mnemonic: fieldOf(requestMetadata?.actionMnemonic),
+    operation: lease.operationName,
+    invocation: fieldOf(requestMetadata?.toolInvocationId),
+    attempt: lease.attempt,
+  };
 }
 
 function actionOf({ actionDigest, digestFunction }: Lease): Digest {

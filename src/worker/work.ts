@@ -121,7 +121,7 @@ class Worker {
       } catch (error) {
         if (signal.aborted) return;
         const { code, message } = StatusError.from(error);
-        log.warn('no connection to the scheduler', { code, message, failures });
+        log.warn('no connection to the scheduler', { code, error: message, failures });
       }
       if (this.#isFinished) return;
       const most = Math.min(reconnectMs * 2 ** failures, reconnectMsMax);

@@ -67,6 +67,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
       operationName: `operation-${leases}`,
       digestFunction: sha256.value,
       actionDigest: (await putAction(store, script)).toMessage(),
+      requestMetadata: { toolInvocationId: 'invocation-1' },
       timeout: { seconds: 60, nanos: 0 },
     });
   return { folder, clock, store, queue, executor, lines, drain, stop, start, lease };
@@ -120,7 +121,12 @@ describe('a worker', { timeout: 60_000 }, () => {
     await connection.until(isEmpty);
     assert.equal(executor.running.size, 0);
     const line = lines.find((other) => other.includes('action done'));
-    assert.match(line ?? '', /operation=operation-1 action=[0-9a-f]{64} .*runMs=\d+ .*exitCode=3/);
+    assert.match(
+      line ?? '',
+      / action=[0-9a-f]{64}\/\d+ operation=operation-1 invocation=invocation-1 /,
+    );
+    assert.match(line ?? '', /runMs=\d+ .*exitCode=3/);
+    assert.doesNotMatch(line ?? '', /mnemonic/, 'nobody said it');
     // The folder goes after the result is told.
     while (readdirSync(folder).length > 0) await turn();
   });

@@ -18,18 +18,18 @@ const servicePath = '/build.bazel.remote.execution.v2.ActionCache';
 
 /** Results of actions: clients look them up, and store their own where they may. */
 export function actionCache(instances: Instances, clock: Clock): Service {
-  const get = async (request: GetActionResultRequest, { signal }: Call): Promise<ActionResult> => {
+  const get = async (request: GetActionResultRequest, call: Call): Promise<ActionResult> => {
+    const { signal } = call;
     const { digestFunctions, actions, blobs } = instances.get(request.instanceName);
     const { digestFunction, actionDigest } = request;
     const action = requestDigest(digestFunctions, digestFunction, actionDigest, 'action_digest');
+    call.label({ action: `${action}` });
     const result = await actions.find(action, signal);
     if (result) return inlineContents(result, request, action.function, blobs, signal);
     throw new StatusError(Code.NOT_FOUND, `no result of action ${action} is stored`);
   };
-  const update = async (
-    request: UpdateActionResultRequest,
-    { signal, requestMetadata }: Call,
-  ): Promise<ActionResult> => {
+  const update = async (request: UpdateActionResultRequest, call: Call): Promise<ActionResult> => {
+    const { signal, requestMetadata } = call;
     const instance = instances.get(request.instanceName);
     const { digestFunctions, actions, blobs } = instance;
     if (!instance.actionCacheUpdates) {
@@ -40,6 +40,7 @@ export function actionCache(instances: Instances, clock: Clock): Service {
     }
     const { digestFunction, actionDigest } = request;
     const action = requestDigest(digestFunctions, digestFunction, actionDigest, 'action_digest');
+    call.label({ action: `${action}` });
     if (!request.actionResult) {
       throw new StatusError(Code.INVALID_ARGUMENT, 'action_result is not set');
     }

@@ -1,6 +1,7 @@
 import { Code, StatusError } from '../../base/status.ts';
 import {
   ExecuteRequest,
+  type ExecuteResponse,
   WaitExecutionRequest,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Operation } from '../../proto/google/longrunning/operations.ts';
@@ -20,14 +21,14 @@ export function execution(instances: Instances): Service {
       `${servicePath}/Execute`,
       ExecuteRequest,
       Operation,
-      (request, call) => untilDone(execute(instances, request, call)),
+      (request, call) => untilDone(execute(instances, request, call), call),
       { lasting: true },
     ),
     serverStream(
       `${servicePath}/WaitExecution`,
       WaitExecutionRequest,
       Operation,
-      ({ name }, call) => untilDone(wait(instances, name, call)),
+      ({ name }, call) => untilDone(wait(instances, name, call), call),
       { lasting: true },
     ),
   ];
@@ -53,6 +54,7 @@ function execute(
     actionDigest,
     'action_digest',
   );
+  call.label({ action: `${action}` });
   const priority = request.executionPolicy?.priority ?? 0;
   checkPriority(priority, executionPriorities, 'execution_policy.priority');
   const resultPriority = request.resultsCachePolicy?.priority ?? 0;
@@ -80,8 +82,15 @@ function wait(instances: Instances, name: string, call: Call): AsyncIterable<Ope
 }
 
 /** Nothing follows the done state, and no stream ends well without it (EXE-26, EXE-27). */
-async function* untilDone(states: AsyncIterable<OperationState>): AsyncIterable<Operation> {
+async function* untilDone(
+  states: AsyncIterable<OperationState>,
+  call: Call,
+): AsyncIterable<Operation> {
+  let isKnown = false;
   for await (const state of states) {
+    if (!isKnown) call.label({ operation: state.name });
+    isKnown = true;
+    if (state.response) logAnswer(state.response, call);
     yield operationMessage(state);
     if (state.response) return;
   }
@@ -89,4 +98,12 @@ async function* untilDone(states: AsyncIterable<OperationState>): AsyncIterable<
     Code.UNAVAILABLE,
     'the operation cannot be followed any further; call WaitExecution',
   );
+}
+
+function logAnswer({ status, result, cachedResult }: ExecuteResponse, { log }: Call): void {
+  if (status && status.code !== Code.OK) {
+    log.info('action not answered with a result', { code: status.code, error: status.message });
+  } else {
+    log.info('action answered', { cached: cachedResult, exitCode: result?.exitCode });
+  }
 }

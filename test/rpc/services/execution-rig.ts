@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import { type Log, silentLog } from '../../../src/base/log.ts';
 import {
   type DeepPartial,
   ExecuteOperationMetadata,
@@ -19,7 +20,7 @@ import { testInstance } from '../../support/test-instance.ts';
 const path = '/build.bazel.remote.execution.v2.Execution';
 
 /** A server that runs actions for instance `main`, has a cache alone as `cache`, and its client. */
-export async function startExecution(t: TestContext) {
+export async function startExecution(t: TestContext, log: Log = silentLog) {
   const rig = new ExecutionRig(t);
   const { blobs, actions, execution: port, scheduler } = rig;
   const main = testInstance({
@@ -30,11 +31,8 @@ export async function startExecution(t: TestContext) {
     operations: scheduler,
   });
   const instances = new Instances([main, testInstance({ name: 'cache' })]);
-  const { client, listener } = await startServer(t, [
-    execution(instances),
-    operations(instances),
-    worker(scheduler),
-  ]);
+  const services = [execution(instances), operations(instances), worker(scheduler)];
+  const { client, listener } = await startServer(t, services, { log });
   const stream = <Request>(
     method: string,
     type: { encode(request: Request): { finish(): Uint8Array } },

@@ -1,9 +1,11 @@
 import type { ServiceError } from '@grpc/grpc-js';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { createLog } from '../../../src/base/log.ts';
 import { Code } from '../../../src/base/status.ts';
 import { sha1 } from '../../../src/digest/digest-functions.ts';
 import { Digest } from '../../../src/digest/digest.ts';
+import { RequestMetadata } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { PreconditionFailure } from '../../../src/proto/google/rpc/error_details.ts';
 import type { Operation } from '../../../src/proto/google/longrunning/operations.ts';
 import { blobOf } from '../../support/blob-of.ts';
@@ -46,6 +48,31 @@ describe('Execute', () => {
     const { response } = unpacked(last);
     assert.ok(response);
     assert.equal(response.result?.exitCode, 3);
+  });
+
+  it('is one line in the log, which names request, invocation, action and operation', async (t) => {
+    const lines: string[] = [];
+    const write = (line: string) => void lines.push(line);
+    const log = createLog({ level: 'info', format: 'json', write, now: () => 0 });
+    const { rig, execute } = await startExecution(t, log);
+    const action = await rig.putAction();
+    rig.serve(t, () => success);
+    const metadata = RequestMetadata.fromPartial({ toolInvocationId: 'i-1' });
+    const header = 'build.bazel.remote.execution.v2.requestmetadata-bin';
+    const headers = { [header]: Buffer.from(RequestMetadata.encode(metadata).finish()) };
+    const request = { actionDigest: action.toMessage() };
+    const [operation] = await Array.fromAsync(execute(request, { metadata: headers }));
+    const [line, ...more] = lines.map((text) => JSON.parse(text) as Record<string, unknown>);
+    assert.deepEqual(more, []);
+    assert.partialDeepStrictEqual(line, {
+      message: 'action answered',
+      invocation: 'i-1',
+      action: `${action}`,
+      operation: operation?.name,
+      cached: false,
+      exitCode: 3,
+    });
+    assert.match(String(line?.['request']), /^.{36}$/);
   });
 
   it('EXE-01: the first message comes at once, though no worker is there', async (t) => {
