@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fdatasync,
   fstatSync,
   openSync,
   readSync,
@@ -10,7 +11,8 @@ import {
 } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type Chunks, chunksOf } from '../base/chunks.ts';
+import { promisify } from 'node:util';
+import type { Chunks } from '../base/chunks.ts';
 import { StatusError } from '../base/status.ts';
 import { DirectorySync } from './directory-sync.ts';
 import type { StoredBlob } from './stored-blob.ts';
@@ -21,6 +23,8 @@ import type { StoredBlob } from './stored-blob.ts';
  * the last seconds.
  */
 export type Durability = 'full' | 'normal';
+
+const datasync = promisify(fdatasync);
 
 /** Damaged blobs kept for a look at them; older ones are deleted. */
 const quarantineFilesMax = 16;
@@ -117,14 +121,20 @@ export class BlobFiles {
   }
 
   /**
-   * Writes a small blob to a file in the incoming folder and gives its path. What need not reach the
-   * disk at once goes to the page cache without a wait, which is several times faster.
+   * Writes a small blob to a file in the incoming folder and gives its path; or leaves none. It waits for
+   * the disk only to make the file durable: what the page cache takes at once is three times as fast
+   * without the way through the thread pool.
    */
   async receiveSmall(bytes: Uint8Array): Promise<string> {
-    if (this.#durability === 'full') return this.receive(chunksOf(bytes));
     const file = this.#nextIncoming();
     try {
-      writeFileSync(file, bytes, { flag: 'wx', mode: 0o444 });
+      const fd = openSync(file, 'wx', 0o444);
+      try {
+        writeFileSync(fd, bytes);
+        if (this.#durability === 'full') await datasync(fd);
+      } finally {
+        closeSync(fd);
+      }
     } catch (thrown) {
       rmSync(file, { force: true });
       throw duringWrite(file, thrown);
@@ -138,8 +148,7 @@ export class BlobFiles {
     const folder = path.dirname(to);
     await this.#removals.get(to);
     try {
-      if (this.#durability === 'full') await rename(file, to);
-      else renameSync(file, to);
+      renameSync(file, to);
     } catch (thrown) {
       if (codeOf(thrown) !== 'ENOENT') throw duringWrite(to, thrown);
       await onDisk(folder, this.#makeFolder(folder));

@@ -1,4 +1,4 @@
-import type { Database } from 'better-sqlite3';
+import type { Database, Transaction } from 'better-sqlite3';
 
 export interface GroupCommitOptions {
   /** How many writes one transaction takes: 1000 hold the event loop for about 5 ms. */
@@ -23,11 +23,15 @@ type Outcome = { readonly value: unknown } | { readonly thrown: unknown };
 export class GroupCommit {
   readonly #db: Database;
   readonly #options: GroupCommitOptions;
+  readonly #commitAll: Transaction<(batch: readonly Pending[]) => Outcome[]>;
+  readonly #inSavepoint: Transaction<(write: () => unknown) => unknown>;
   #pending: Pending[] = [];
 
   constructor(db: Database, options: GroupCommitOptions = defaultGroupCommitOptions) {
     this.#db = db;
     this.#options = options;
+    this.#commitAll = db.transaction((batch) => batch.map(({ write }) => this.#outcomeOf(write)));
+    this.#inSavepoint = db.transaction((write) => write());
   }
 
   /**
@@ -47,7 +51,7 @@ export class GroupCommit {
     this.#pending = this.#pending.slice(this.#options.batchMax);
     if (this.#pending.length > 0) setImmediate(() => this.#commit());
     try {
-      const outcomes = this.#inTransaction(batch);
+      const outcomes = this.#commitAll.immediate(batch);
       for (const [index, { resolve, reject }] of batch.entries()) {
         const outcome = outcomes[index] as Outcome;
         if ('value' in outcome) resolve(outcome.value);
@@ -58,14 +62,9 @@ export class GroupCommit {
     }
   }
 
-  #inTransaction(batch: readonly Pending[]): Outcome[] {
-    const all = this.#db.transaction(() => batch.map(({ write }) => this.#inSavepoint(write)));
-    return all.immediate();
-  }
-
-  #inSavepoint(write: () => unknown): Outcome {
+  #outcomeOf(write: () => unknown): Outcome {
     try {
-      return { value: this.#db.transaction(write)() };
+      return { value: this.#inSavepoint(write) };
     } catch (thrown) {
       // SQLite undoes the whole transaction for a few errors, a full disk among them: then nothing of
       // the batch will be committed, and nobody may be told that it was.
