@@ -38,6 +38,12 @@ const touchDelayMs = 1000;
 /** Uses noted beyond this many, 20 MB, are not: they come in faster than the disk takes them. */
 const touchesMax = 100_000;
 
+/**
+ * Rows known in memory, 15 MB of them: a look there takes a tenth of the 4 µs that one into the database
+ * takes, and a build asks for the same blobs many times.
+ */
+const knownMax = 50_000;
+
 /** Rows handled at a time: 256 hold the event loop for about 5 ms. */
 const pageRows = 256;
 
@@ -72,6 +78,8 @@ export class SqliteBlobIndex implements BlobIndex {
   /** The last use of all. */
   #used: number;
   #blobs: number;
+  /** The last use of rows in the database, by path; not of all rows. */
+  readonly #known = new Map<string, number>();
   /** Uses that are not in the database yet, by path. */
   #touches = new Map<string, Touch>();
   #flushing: Promise<void> | undefined;
@@ -98,8 +106,9 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   use(blob: StoredBlob): boolean {
-    const used = this.#find.get(...keyOf(blob));
+    const used = this.#known.get(blob.path) ?? this.#find.get(...keyOf(blob));
     if (used === undefined) return false;
+    this.#know(blob, used);
     // One among the newest eighth is safe as it is: a build that asks for the same blobs again and
     // again then writes nothing.
     if (this.#used - used >= this.#blobs / 8) this.#noteUse(blob);
@@ -119,7 +128,10 @@ export class SqliteBlobIndex implements BlobIndex {
     this.#db.transaction(() => {
       for (const blob of blobs) this.#delete.run(...keyOf(blob));
     })();
-    for (const { path } of blobs) this.#touches.delete(path);
+    for (const { path } of blobs) {
+      this.#touches.delete(path);
+      this.#known.delete(path);
+    }
     this.#blobs = this.totals().blobs;
   }
 
@@ -155,9 +167,18 @@ export class SqliteBlobIndex implements BlobIndex {
   #noteUse(blob: StoredBlob): void {
     if (this.#touches.size >= touchesMax && !this.#touches.has(blob.path)) return;
     this.#touches.set(blob.path, { blob, used: ++this.#used });
+    this.#know(blob, this.#used);
     this.#flushing ??= this.#flushLater().finally(() => {
       this.#flushing = undefined;
     });
+  }
+
+  #know({ path }: StoredBlob, used: number): void {
+    if (this.#known.size >= knownMax && !this.#known.has(path)) {
+      const [oldest = path] = this.#known.keys();
+      this.#known.delete(oldest);
+    }
+    this.#known.set(path, used);
   }
 
   async #flushLater(): Promise<void> {

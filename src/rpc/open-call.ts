@@ -48,6 +48,7 @@ export class OpenCall implements Call {
     this.#startedAt = options.clock.now();
     // grpc-js says 'cancelled' also after a call that has ended as it should.
     grpcCall.once('cancelled', () => {
+      if (this.#ended) return;
       const late = Number(grpcCall.getDeadline()) <= options.clock.now();
       this.abort(
         late
