@@ -15,7 +15,7 @@ import { lockFolder } from '../cas/lock-folder.ts';
 import { MemoryBlobs } from '../cas/memory-blobs.ts';
 import { withMaxBlobSize } from '../cas/with-max-blob-size.ts';
 import type { ServerConfig } from '../config/server-config.ts';
-import { defaultInstanceLimits } from '../rpc/limits.ts';
+import { instanceLimitsFor } from '../rpc/limits.ts';
 import { operationMigrations, SqliteOperationRows } from '../scheduler/sqlite-operation-rows.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import { defaultTreeLimits } from '../tree/walk-directories.ts';
@@ -70,7 +70,7 @@ export async function openStorage(
 }
 
 function instancesOf(
-  { instanceNames }: ServerConfig,
+  { instanceNames, casStorage }: ServerConfig,
   blobStorage: BlobStorage,
   results: ActionCacheStorage,
 ): Pick<Storage, 'blobsOf' | 'actionsOf'> {
@@ -78,12 +78,10 @@ function instancesOf(
     treeLimits: defaultTreeLimits,
     knownTrees: new KnownTrees(knownTreesMaxSizeBytes),
   };
+  const { blobBytesMax } = instanceLimitsFor(casStorage.maxSizeBytes);
   const byName = new Map(
     instanceNames.map((name) => {
-      const blobs = withMaxBlobSize(
-        blobStorage.namespace(name),
-        defaultInstanceLimits.blobBytesMax,
-      );
+      const blobs = withMaxBlobSize(blobStorage.namespace(name), blobBytesMax);
       return [name, { blobs, actions: withCompleteness(results.namespace(name), blobs, options) }];
     }),
   );

@@ -3,7 +3,7 @@ import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
-import { ResumableUploads } from '../cas/resumable-uploads.ts';
+import { defaultResumableUploadsOptions, ResumableUploads } from '../cas/resumable-uploads.ts';
 import { formatAddress, isLoopback } from '../config/address.ts';
 import { ConfigError } from '../config/read-config.ts';
 import type { ServerConfig } from '../config/server-config.ts';
@@ -17,7 +17,7 @@ import { defaultExecutionOptions } from '../execution/execution-options.ts';
 import { LocalExecution } from '../execution/local-execution.ts';
 import { type Listener, listen } from '../rpc/grpc-server.ts';
 import { Instances } from '../rpc/instances.ts';
-import { defaultInstanceLimits, defaultServerLimits } from '../rpc/limits.ts';
+import { defaultServerLimits, instanceLimitsFor } from '../rpc/limits.ts';
 import type { Service } from '../rpc/method.ts';
 import { actionCache } from '../rpc/services/action-cache.ts';
 import { byteStream } from '../rpc/services/byte-stream.ts';
@@ -72,10 +72,10 @@ export async function startServer(
     config.instanceNames.map((name) => ({
       name,
       blobs: blobsOf(name),
-      uploads: openUploads(blobsOf(name), clock, closing),
+      uploads: openUploads(blobsOf(name), config, clock, closing),
       actions: actionsOf(name),
       digestFunctions,
-      limits: defaultInstanceLimits,
+      limits: instanceLimitsFor(config.casStorage.maxSizeBytes),
       actionCacheUpdates: true,
       execution,
       operations: scheduler,
@@ -102,12 +102,19 @@ export async function startServer(
   return { address: listener.address, blobsOf, workQueue: scheduler };
 }
 
+/** What waits for clients that may not come back takes a quarter of the space at most. */
+const waitingUploadsShare = 1 / 4;
+
 function openUploads(
   blobs: BlobStore,
+  { casStorage, instanceNames }: ServerConfig,
   clock: Clock,
   closing: AsyncDisposableStack,
 ): ResumableUploads {
-  const uploads = new ResumableUploads(blobs, clock);
+  const uploads = new ResumableUploads(blobs, clock, {
+    ...defaultResumableUploadsOptions,
+    waitingBytesMax: (casStorage.maxSizeBytes * waitingUploadsShare) / instanceNames.length,
+  });
   closing.defer(() => uploads.close());
   return uploads;
 }

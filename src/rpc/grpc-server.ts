@@ -55,7 +55,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
     'grpc.enable_channelz': 0,
   });
-  const sessions = openSessions(server, limits);
+  const connections = openSessions(server, limits);
   const lasting = new Set<OpenCall>();
   const open: Open = (method, grpcCall) => {
     const call = new OpenCall(method, grpcCall, options);
@@ -80,7 +80,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       await Promise.race([drained, expired]);
       waiting.abort();
       server.forceShutdown();
-      for (const session of sessions) session.destroy();
+      connections.destroy();
       await drained;
     },
   };

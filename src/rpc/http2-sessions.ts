@@ -1,9 +1,17 @@
 import type { Server } from '@grpc/grpc-js';
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session } from 'node:http2';
+import {
+  constants,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type Http2Stream,
+} from 'node:http2';
+import type { Socket } from 'node:net';
 
-export interface ReceiveWindows {
+export interface ConnectionLimits {
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
+  readonly connectionsMax: number;
 }
 
 interface ServerInternals {
@@ -11,20 +19,22 @@ interface ServerInternals {
   createHttp2Server: (credentials: unknown) => Http2Server;
 }
 
+export interface Connections {
+  /** Ends all of them, without waiting for what their clients have to say to that. */
+  destroy(): void;
+}
+
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
- * windows, tells which connections are open, and keeps calls with far deadlines alive. Call it before
- * the server listens.
+ * windows, bounds the connections and can end them, keeps calls with far deadlines alive, and ends those
+ * whose client sends on after the answer. Call it before the server listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
  * clients only. And without channelz, whose bookkeeping costs each call, `forceShutdown` knows of no
  * connection and closes none. So this reaches for what the server makes its HTTP/2 servers with, and
  * throws when that has changed.
  */
-export function openSessions(
-  server: Server,
-  windows: ReceiveWindows,
-): ReadonlySet<ServerHttp2Session> {
+export function openSessions(server: Server, limits: ConnectionLimits): Connections {
   const internals = server as unknown as Partial<ServerInternals>;
   const { commonServerOptions, createHttp2Server } = internals;
   if (typeof commonServerOptions !== 'object' || typeof createHttp2Server !== 'function') {
@@ -32,20 +42,52 @@ export function openSessions(
   }
   commonServerOptions.settings = {
     ...commonServerOptions.settings,
-    initialWindowSize: windows.streamWindowBytes,
+    initialWindowSize: limits.streamWindowBytes,
   };
   const sessions = new Set<ServerHttp2Session>();
+  const sockets = new Set<Socket>();
   internals.createHttp2Server = (credentials) => {
     const http2Server = createHttp2Server.call(server, credentials);
-    http2Server.prependListener('stream', (_stream, headers) => dropFarDeadline(headers));
+    http2Server.maxConnections = limits.connectionsMax;
+    http2Server.prependListener('stream', (stream, headers) => {
+      dropFarDeadline(headers);
+      stopAfterAnswer(stream, limits.streamWindowBytes);
+    });
+    http2Server.on('connection', (socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
     http2Server.on('session', (session) => {
-      session.setLocalWindowSize(windows.connectionWindowBytes);
+      session.setLocalWindowSize(limits.connectionWindowBytes);
       sessions.add(session);
       session.once('close', () => sessions.delete(session));
     });
     return http2Server;
   };
-  return sessions;
+  return {
+    destroy: () => {
+      for (const session of sessions) session.destroy();
+      // A session leaves its socket open until the other side closes it, which may be never.
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/**
+ * grpc-js reads on for as long as a client sends, even when the call has its answer. A client that has
+ * seen it stops by itself; one that has not after `lateBytesMax` more, which is what may have been
+ * under way, is stopped as RFC 9113 (8.1) has it: by RST_STREAM without an error, which leaves the
+ * answer valid (BS-40).
+ */
+function stopAfterAnswer(stream: Http2Stream, lateBytesMax: number): void {
+  stream.once('finish', () => {
+    if (stream.readableEnded) return;
+    let lateBytes = 0;
+    stream.on('data', (bytes: Buffer) => {
+      lateBytes += bytes.length;
+      if (lateBytes > lateBytesMax && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  });
 }
 
 const msOfUnit: ReadonlyMap<string, number> = new Map([

@@ -12,6 +12,8 @@ export interface ServerLimits {
   readonly streamWindowBytes: number;
   /** The same for all streams of one connection together. */
   readonly connectionWindowBytes: number;
+  /** Connections open at once; more are closed as they come. */
+  readonly connectionsMax: number;
   /** How long a connection may be silent before the server asks whether the client is still there. */
   readonly keepaliveTimeMs: number;
   /** How long the client may take to answer that. */
@@ -29,6 +31,8 @@ export const defaultServerLimits: ServerLimits = {
   streamWindowBytes: 8 * 2 ** 20,
   // Several streams, so that one that the server is slow to take does not stop the others.
   connectionWindowBytes: 32 * 2 ** 20,
+  // A thousand build hosts and workers with some connections each; one costs some 50 KiB.
+  connectionsMax: 10_000,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
 };
@@ -50,6 +54,21 @@ export const defaultInstanceLimits: InstanceLimits = {
   blobBytesMax: 64 * 2 ** 30,
   tree: defaultTreeLimits,
 };
+
+/**
+ * The limits of an instance whose blobs may take `storeBytesMax`: one that could never be stored is
+ * refused for good, which RESOURCE_EXHAUSTED would not say (ERR-03).
+ */
+export function instanceLimitsFor(storeBytesMax: number): InstanceLimits {
+  const { blobBytesMax } = defaultInstanceLimits;
+  return {
+    ...defaultInstanceLimits,
+    blobBytesMax: Math.max(1, Math.min(blobBytesMax, storeBytesMax - STORE_OVERHEAD_BYTES)),
+  };
+}
+
+/** What a store takes for a blob beside its bytes, at most: the rest of its last block. */
+const STORE_OVERHEAD_BYTES = 4096;
 
 /** What clients accept in one message unless told otherwise, so no response is larger (GEN-09). */
 export const RESPONSE_BYTES_MAX = 4 * 2 ** 20;

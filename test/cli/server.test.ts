@@ -2,11 +2,15 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { chunksOf } from '../../src/base/chunks.ts';
 import { createLog } from '../../src/base/log.ts';
+import { Code } from '../../src/base/status.ts';
 import { SystemError } from '../../src/cli/exit-codes.ts';
 import { ConfigError } from '../../src/config/read-config.ts';
+import { blobOf } from '../support/blob-of.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { inReverse } from '../support/in-reverse.ts';
+import { never } from '../support/never.ts';
 import { runCli } from '../support/run-cli.ts';
 import { startTestServer } from '../support/start-expbuild-server.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -35,6 +39,22 @@ test('the digest functions are those of the configuration, in its order', async 
   const { stdout } = await runCli(['capabilities', ...flags], { folder });
   const shown = JSON.parse(stdout) as { digestFunctions: string[] };
   assert.deepEqual(shown.digestFunctions, ['BLAKE3', 'SHA1']);
+});
+
+test('ERR-03, CAP-15: a blob that never fits the store is above the announced limit', async (context) => {
+  const t = inReverse(context);
+  const folder = tempDir(t);
+  const toml = '[cas_storage]\nmax_size = "1MiB"';
+  const { address, blobsOf } = await startTestServer(t, { folder, toml });
+  const { stdout } = await runCli(['capabilities', '--json', '--remote', address], { folder });
+  const { maxCasBlobSizeBytes } = JSON.parse(stdout) as { maxCasBlobSizeBytes: number };
+  assert.ok(maxCasBlobSizeBytes <= 2 ** 20, stdout);
+  const write = (sizeBytes: number) => {
+    const { digest, bytes } = blobOf(Buffer.alloc(sizeBytes));
+    return blobsOf('').write(digest, chunksOf(bytes), never);
+  };
+  await write(maxCasBlobSizeBytes);
+  await assert.rejects(write(maxCasBlobSizeBytes + 1), { code: Code.INVALID_ARGUMENT });
 });
 
 for (const [what, toml] of [
