@@ -2,11 +2,12 @@ import {
   closeSync,
   fdatasync,
   fstatSync,
+  lstatSync,
   openSync,
   readSync,
   renameSync,
   rmSync,
-  statSync,
+  type Stats,
   writeFileSync,
 } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
@@ -64,12 +65,12 @@ export class BlobFiles {
 
   /** Whether the blob's file is there with the right size: what 4 µs can tell. */
   isIntact(blob: StoredBlob): boolean {
-    const stats = statSync(this.pathOf(blob), { throwIfNoEntry: false });
+    const stats = lstatExisting(this.pathOf(blob));
     return stats !== undefined && stats.isFile() && stats.size === blob.sizeBytes;
   }
 
   inodeOf(blob: StoredBlob): number | undefined {
-    return statSync(this.pathOf(blob), { throwIfNoEntry: false })?.ino;
+    return lstatExisting(this.pathOf(blob))?.ino;
   }
 
   /**
@@ -222,11 +223,21 @@ function codeOf(thrown: unknown): string | undefined {
   return (thrown as NodeJS.ErrnoException).code;
 }
 
+function lstatExisting(file: string): Stats | undefined {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false });
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOTDIR') return undefined;
+    throw thrown;
+  }
+}
+
 function openExisting(file: string): number | undefined {
   try {
     return openSync(file, 'r');
   } catch (thrown) {
-    if (codeOf(thrown) === 'ENOENT') return undefined;
+    // The last two: another kind of file stands there, or in place of its folder.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(thrown) ?? '')) return undefined;
     throw thrown;
   }
 }

@@ -143,7 +143,7 @@ export class LocalBlobStore implements BlobStore {
       throw blobNotFound(digest);
     }
     if (!Digest.ofBytes(digest.function, bytes).equals(digest)) {
-      throw this.#corrupt(blob, digest, 'its bytes have another hash');
+      throw this.#corrupt(blob, digest, 'its bytes have another hash', false);
     }
     return bytes;
   }
@@ -170,25 +170,34 @@ export class LocalBlobStore implements BlobStore {
       signal.throwIfAborted();
       const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
       const flaw = await readAll(file, buffer, at);
-      if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, await file.stat());
+      const begun = at > offset;
+      if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, begun, await file.stat());
       at += buffer.length;
       hasher?.update(buffer);
       if (at === digest.sizeBytes && hasher && hasher.digest() !== digest.hash) {
-        throw this.#corrupt(blob, digest, 'its bytes have another hash', await file.stat());
+        const stats = await file.stat();
+        throw this.#corrupt(blob, digest, 'its bytes have another hash', begun, stats);
       }
       yield buffer;
     }
   }
 
   /**
-   * Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05). Unless
+   * Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05): it is
+   * as good as absent (CAS-37), unless the reader has `begun` to get its bytes (BS-19). It stays when
    * `file`, which was read, is no longer the blob's: another reader has put it away then, and a new
    * upload may stand in its place.
    */
-  #corrupt(blob: StoredBlob, digest: Digest, flaw: string, file?: { ino: number }): StatusError {
+  #corrupt(
+    blob: StoredBlob,
+    digest: Digest,
+    flaw: string,
+    begun: boolean,
+    file?: { ino: number },
+  ): StatusError {
     if (!file || this.#disk.files.inodeOf(blob) === file.ino) this.#condemn(blob, flaw);
     return new StatusError(
-      Code.INTERNAL,
+      begun ? Code.INTERNAL : Code.NOT_FOUND,
       `the stored blob ${digest} is damaged: ${flaw}; it counts as missing now, upload it again`,
     );
   }

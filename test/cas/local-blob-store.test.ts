@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { collect } from '../../src/base/chunks.ts';
@@ -64,6 +72,13 @@ for (const [fault, harm] of [
       mkdirSync(file);
     },
   ],
+  [
+    'a link to itself',
+    (file) => {
+      rmSync(file);
+      symlinkSync(file, file);
+    },
+  ],
 ] as readonly (readonly [string, (file: string) => void])[]) {
   test(`CAS-02, CC-04: a blob whose file is ${fault} is listed missing`, async (t) => {
     const { blobs, store } = await harmed(t, harm);
@@ -77,6 +92,36 @@ for (const [fault, harm] of [
     await isMissingAndComesBack(store, blob);
   });
 }
+
+test('CC-04: a small blob whose folder has become a file is missing', async (t) => {
+  const root = tempDir(t);
+  const store = (await openFilesystemBlobs(t, { root })).namespace('');
+  const small = blobOf('small');
+  await writeAll(store, [small]);
+  const folder = path.dirname(path.join(root, filesIn(root)[0] ?? ''));
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, '');
+  await assert.rejects(collect(store.read(small.digest, 0, never)), { code: Code.NOT_FOUND });
+});
+
+test('CAS-37: damage that is found before the first byte is given makes the blob NOT_FOUND', async (t) => {
+  for (const sizeBytes of [1000, 200_000]) {
+    const root = tempDir(t);
+    const blobs = await openFilesystemBlobs(t, { root });
+    const store = blobs.namespace('');
+    const some = blobOf(Buffer.alloc(sizeBytes, 'x'));
+    await writeAll(store, [some]);
+    const file = path.join(root, filesIn(root)[0] ?? '');
+    chmodSync(file, 0o644);
+    flipBit(sizeBytes - 1)(file);
+    await assert.rejects(collect(store.read(some.digest, 0, never)), {
+      code: Code.NOT_FOUND,
+      message: /damaged/,
+    });
+    await isMissingAndComesBack(store, some);
+    assert.equal(blobs.stats().corruptBlobs, 1);
+  }
+});
 
 test('a late reader of a damaged file does not put its replacement away', async (t) => {
   const { store } = await harmed(t, flipBit(2_499_999));
