@@ -9,13 +9,17 @@ export interface ResumableUploadsOptions {
   readonly idleTimeoutMs: number;
   /** How many such uploads wait; beyond it the one that broke first is dropped. */
   readonly waitingMax: number;
+  /** What the blobs of all such uploads may take of the store, which keeps that room for them. */
+  readonly waitingBytesMax: number;
 }
 
-const defaultResumableUploadsOptions: ResumableUploadsOptions = {
+export const defaultResumableUploadsOptions: ResumableUploadsOptions = {
   // Clients retry within seconds; each waiting upload holds the space its blob will take.
   idleTimeoutMs: 600_000,
   // Each holds an open file and a few chunks.
   waitingMax: 256,
+  // Some large blobs; a build that is interrupted leaves hundreds of uploads.
+  waitingBytesMax: 8 * 2 ** 30,
 };
 
 export interface UploadStatus {
@@ -32,6 +36,8 @@ export class ResumableUploads {
   readonly #clock: Clock;
   readonly #options: ResumableUploadsOptions;
   readonly #sessions = new Map<string, UploadSession>();
+  /** Those in #sessions, and those that another of the same name has taken the place of. */
+  readonly #live = new Set<UploadSession>();
   /** Those without a stream, the one that broke first in front; aborting ends the wait. */
   readonly #waiting = new Map<UploadSession, AbortController>();
 
@@ -46,9 +52,11 @@ export class ResumableUploads {
   }
 
   /**
-   * Begins the upload called `name` at offset 0, in place of an earlier one, or goes on with it at its
-   * committed size. Any other offset fails with OUT_OF_RANGE (BS-47), unless the blob is there already.
-   * A stream that is still attached under the name fails with ABORTED.
+   * Begins the upload called `name` at offset 0, in place of one that was left, or goes on with it at
+   * its committed size. Any other offset fails with OUT_OF_RANGE (BS-47), unless the blob is there
+   * already. A stream that is still attached under the name fails with ABORTED when this one goes on
+   * with its upload; when this one begins at 0, both go on: some clients have one id for all uploads
+   * (RCC-03), and all uploads of one blob succeed (CAS-63).
    */
   async attach(
     name: string,
@@ -83,7 +91,7 @@ export class ResumableUploads {
 
   /** Drops all uploads; resolves when the store has let go of them. */
   async close(): Promise<void> {
-    const sessions = [...this.#sessions.values()];
+    const sessions = [...this.#live];
     for (const session of sessions) {
       session.drop(new StatusError(Code.UNAVAILABLE, 'the server is shutting down'));
     }
@@ -97,13 +105,23 @@ export class ResumableUploads {
   }
 
   #begin(name: string, digest: Digest): UploadSession {
-    const before = this.#sessions.get(name);
-    before?.drop(
-      new StatusError(Code.ABORTED, `the upload of ${before.digest} was begun again at offset 0`),
+    const left = [...this.#waiting.keys()].filter(
+      (waiting) => waiting === this.#sessions.get(name) || waiting.digest.equals(digest),
     );
-    const session = new UploadSession(this.#store, digest, before?.stored);
+    for (const session of left) {
+      session.drop(
+        new StatusError(
+          Code.ABORTED,
+          `the upload of ${session.digest} was begun again at offset 0`,
+        ),
+      );
+    }
+    const before = Promise.allSettled(left.map(({ stored }) => stored));
+    const session = new UploadSession(this.#store, digest, left.length > 0 ? before : undefined);
     this.#sessions.set(name, session);
+    this.#live.add(session);
     const forget = () => {
+      this.#live.delete(session);
       if (this.#sessions.get(name) === session) this.#sessions.delete(name);
       this.#waiting.get(session)?.abort();
       this.#waiting.delete(session);
@@ -112,17 +130,25 @@ export class ResumableUploads {
     return session;
   }
 
-  /** Keeps a session that lost its stream, for a while. */
+  /** Keeps a session that lost its stream, for a while, if its name still leads to it. */
   #wait(name: string, session: UploadSession): void {
-    if (this.#sessions.get(name) !== session) return;
+    if (this.#sessions.get(name) !== session) {
+      session.drop(new StatusError(Code.ABORTED, `the upload of ${session.digest} was left`));
+      return;
+    }
     const resumed = new AbortController();
     this.#waiting.set(session, resumed);
     const drop = () =>
       session.drop(new StatusError(Code.ABORTED, `the upload of ${session.digest} was left`));
     this.#clock.sleep(this.#options.idleTimeoutMs, resumed.signal).then(drop, () => {});
-    if (this.#waiting.size > this.#options.waitingMax) {
-      const [oldest] = this.#waiting.keys();
-      oldest?.drop(new StatusError(Code.ABORTED, 'too many uploads were left unfinished'));
+    const { waitingMax, waitingBytesMax } = this.#options;
+    let count = this.#waiting.size;
+    let bytes = this.#waiting.keys().reduce((sum, { digest }) => sum + digest.sizeBytes, 0);
+    for (const oldest of this.#waiting.keys()) {
+      if (count <= waitingMax && bytes <= waitingBytesMax) return;
+      oldest.drop(new StatusError(Code.ABORTED, 'too many uploads were left unfinished'));
+      count--;
+      bytes -= oldest.digest.sizeBytes;
     }
   }
 }

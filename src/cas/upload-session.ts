@@ -13,8 +13,8 @@ export class UploadSession {
   readonly #dropped = new AbortController();
   #attached: AbortController | undefined;
 
-  /** Waits for `before`, an earlier session of the same name, to let go of its space. */
-  constructor(store: BlobStore, digest: Digest, before: Promise<void> | undefined) {
+  /** Waits for `before`, when earlier sessions have let go of their space. */
+  constructor(store: BlobStore, digest: Digest, before: Promise<unknown> | undefined) {
     this.digest = digest;
     this.#channel = new UploadChannel(digest.sizeBytes);
     this.stored = this.#write(store, before);
@@ -71,9 +71,9 @@ export class UploadSession {
     this.#dropped.abort(reason);
   }
 
-  async #write(store: BlobStore, before: Promise<void> | undefined): Promise<void> {
+  async #write(store: BlobStore, before: Promise<unknown> | undefined): Promise<void> {
     try {
-      await before?.catch(() => {});
+      await before;
       await store.write(this.digest, this.#channel.chunks(), this.#dropped.signal);
     } finally {
       this.#channel.close();

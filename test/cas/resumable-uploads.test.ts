@@ -5,6 +5,7 @@ import { chunksOf } from '../../src/base/chunks.ts';
 import { Code } from '../../src/base/status.ts';
 import { MemoryBlobs } from '../../src/cas/memory-blobs.ts';
 import { ResumableUploads } from '../../src/cas/resumable-uploads.ts';
+import type { Digest } from '../../src/digest/digest.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { readText } from '../support/filesystem-blobs.ts';
@@ -13,12 +14,14 @@ import { never } from '../support/never.ts';
 const { digest } = blobOf('hello world');
 const name = 'uploads/1/blobs/hello';
 
-function setUp(options = { idleTimeoutMs: 600_000, waitingMax: 2 }) {
+function setUp(waitingBytesMax = 2 ** 20) {
+  const options = { idleTimeoutMs: 600_000, waitingMax: 2, waitingBytesMax };
   const clock = new FakeClock();
   const blobs = new MemoryBlobs({ sizeBytesMax: 2 ** 20 });
   const store = blobs.namespace('');
   const uploads = new ResumableUploads(store, clock, options);
-  const begin = (at: number, called = name) => uploads.attach(called, digest, at, never);
+  const begin = (at: number, called = name, blob = digest) =>
+    uploads.attach(called, blob, at, never);
   return { clock, blobs, store, uploads, begin };
 }
 
@@ -169,16 +172,67 @@ test('BS-51: drops an upload whose client does not come back, and its space', as
 
 test('keeps a bounded number of broken uploads, the latest ones', async () => {
   const { uploads, begin } = setUp();
-  for (const called of ['one', 'two', 'three']) {
-    const broken = await begin(0, called);
+  const blobs = ['hello one', 'hello two', 'hello three'].map((text) => blobOf(text).digest);
+  for (const blob of blobs) {
+    const broken = await begin(0, blob.hash, blob);
     await broken.push(Buffer.from('hello'));
     broken.detach();
   }
   await setImmediate();
-  const sizes = ['one', 'two', 'three'].map(
-    async (called) => (await uploads.status(called, digest, never)).committedSize,
+  const sizes = blobs.map(
+    async (blob) => (await uploads.status(blob.hash, blob, never)).committedSize,
   );
   assert.deepEqual(await Promise.all(sizes), [0, 5, 5]);
+});
+
+test('BS-51: broken uploads keep a bounded part of the space, the latest ones', async () => {
+  const { blobs, uploads, begin } = setUp(1000);
+  const [one, two] = ['1', '2'].map((text) => blobOf(text.repeat(600)).digest) as [Digest, Digest];
+  for (const blob of [one, two]) {
+    const broken = await begin(0, blob.hash, blob);
+    await broken.push(Buffer.from('1'));
+    broken.detach();
+  }
+  await setImmediate();
+  assert.equal((await uploads.status(one.hash, one, never)).committedSize, 0);
+  assert.equal((await uploads.status(two.hash, two, never)).committedSize, 1);
+  assert.ok(blobs.stats().usedBytes < 1000);
+});
+
+test('BS-46: an upload that was left makes room for another one of its blob', async () => {
+  const { blobs, store, begin } = setUp();
+  const large = Buffer.alloc(0.6 * 2 ** 20);
+  const blob = blobOf(large).digest;
+  const broken = await begin(0, 'one', blob);
+  await broken.push(large.subarray(0, 100));
+  broken.detach();
+  const again = await begin(0, 'two', blob);
+  await again.push(large);
+  await again.finish();
+  assert.deepEqual(await store.findMissing([blob], never), []);
+  assert.equal(blobs.stats().blobs, 1);
+});
+
+test('CAS-63, RCC-03: two streams that send one blob under one name both succeed', async () => {
+  const { store, begin } = setUp();
+  const one = await begin(0);
+  await one.push(Buffer.from('hello'));
+  const two = await begin(0);
+  await two.push(Buffer.from('hello'));
+  await one.push(Buffer.from(' world'));
+  await Promise.all([one.finish(), two.stored]);
+  assert.equal(await readText(store, digest), 'hello world');
+});
+
+test('an upload whose name leads to another one ends with its stream', async () => {
+  const { blobs, begin } = setUp();
+  const one = await begin(0);
+  const two = await begin(0);
+  one.detach();
+  await assert.rejects(one.stored, { code: Code.ABORTED });
+  await two.push(Buffer.from('hello world'));
+  await two.finish();
+  assert.equal(blobs.stats().blobs, 1);
 });
 
 test('an aborted call stops waiting for the store, and can be continued', async () => {
