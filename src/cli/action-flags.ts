@@ -1,6 +1,7 @@
 import type { Argv } from 'yargs';
 import type { ActionSpec } from '../client/prepare-action.ts';
 import { parseDuration } from '../config/units.ts';
+import { wholeNumber } from './command.ts';
 import { UsageError } from './exit-codes.ts';
 
 /** A command and what it needs, as flags tell it. */
@@ -59,7 +60,12 @@ export const actionFlags = <T>(yargs: Argv<T>) =>
 export const outputFlags = <T>(yargs: Argv<T>) =>
   yargs
     .option('output', { type: 'string', default: '.', describe: 'Folder that outputs go to' })
-    .option('priority', { type: 'number', default: 0, describe: 'Lower runs sooner' })
+    .option('priority', {
+      type: 'number',
+      default: 0,
+      describe: 'Lower runs sooner',
+      coerce: wholeNumber('--priority', -(2 ** 31), 2 ** 31 - 1),
+    })
     .option('json', {
       type: 'boolean',
       default: false,

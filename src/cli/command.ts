@@ -2,6 +2,7 @@ import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Surroundings } from '../config/surroundings.ts';
+import { UsageError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a run of the program is given. Each command takes of it only what it uses. */
@@ -23,6 +24,12 @@ export const verboseFlag = {
   default: false,
   describe: 'Tell more: debug lines, and where errors come from',
 } as const;
+
+/** Makes a UsageError of what is no whole number from `min` to `max`, for `coerce` of a number. */
+export const wholeNumber = (flag: string, min: number, max: number) => (value: number) => {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new UsageError(`${flag} must be a whole number from ${min} to ${max}`);
+};
 
 /** A command with its options still inside. */
 export type AnyCommand = CommandModule<object, object>;

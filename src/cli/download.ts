@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Argv } from 'yargs';
+import { makeFolder } from '../base/make-folder.ts';
 import type { Digest } from '../digest/digest.ts';
 import { downloadEntries } from '../tree/download-entries.ts';
 import { downloadFile } from '../tree/download-file.ts';
@@ -59,7 +60,9 @@ async function downloadBlob(
 ): Promise<void> {
   const chunks = remote.blobs.read(digest, 0, leaving);
   if (output !== undefined) {
-    await downloadFile(path.resolve(output), chunks, executable, newId);
+    const target = path.resolve(output);
+    makeFolder(path.dirname(target), 0o777);
+    await downloadFile(target, chunks, executable, newId);
     terminal.note(`${formatSize(digest.sizeBytes)} to ${output}`);
     return;
   }

@@ -19,8 +19,8 @@ export const ExitCode = {
 /** What each exit code means, for `expbuild --help` and the README. */
 export const exitCodeMeanings: ReadonlyMap<number, string> = new Map([
   [ExitCode.OK, 'done; of run and execute: the action exited with 0'],
-  [ExitCode.USAGE, 'wrong usage'],
-  [ExitCode.DATA, 'wrong data: a malformed digest, or bytes that do not match theirs'],
+  [ExitCode.USAGE, 'wrong usage: a command, flag or digest that makes no sense'],
+  [ExitCode.DATA, 'the server finds the request invalid, or bytes do not match their digest'],
   [ExitCode.NOT_FOUND, 'what was asked for does not exist'],
   [ExitCode.UNREACHABLE, 'the server cannot be reached, or does not answer'],
   [ExitCode.INTERNAL, 'any other error'],

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import makeYargs from 'yargs';
 import { version } from '../base/version.ts';
 import { misspeltVariables } from '../config/misspelt-variables.ts';
+import { nearest } from '../config/nearest.ts';
 import { ConfigError } from '../config/read-config.ts';
 import { capabilities, capabilitiesCommand } from './capabilities.ts';
 import { type AnyCommand, command, type Program, verboseFlag } from './command.ts';
@@ -73,12 +74,17 @@ async function parse(
     .strict()
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
-      throw error ?? new UsageError(message ?? 'wrong usage');
+      // What is wrong with the command line comes from yargs as text, or as an error of its own kind.
+      if (error && error.name !== 'YError') throw error;
+      throw new UsageError(withHint(message ?? error?.message ?? 'wrong usage', commands));
     });
   for (const one of commands) parser.command(one);
   if (argv.length === 0) {
     terminal.note(await parser.getHelp());
     throw new UsageError('there is no command');
+  }
+  if (argv[0] === '--') {
+    throw new UsageError('there is no command before "--"; did you mean expbuild run -- …?');
   }
   parser.demandCommand(1, 1, 'there is no command');
   let printed = '';
@@ -86,6 +92,14 @@ async function parse(
     printed = output;
   });
   if (printed !== '') terminal.out(printed);
+}
+
+/** Says which command was meant by one that is nearly it. */
+function withHint(message: string, commands: readonly AnyCommand[]): string {
+  const [, unknown] = /^Unknown argument: (\S+)$/.exec(message) ?? [];
+  const names = commands.map((known) => String(known.command).replace(/ .*/, ''));
+  const meant = unknown === undefined ? undefined : nearest(unknown, names);
+  return meant === undefined ? message : `${message}; did you mean ${meant}?`;
 }
 
 function exitCodesText(): string {

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { ActionCache, ActionCacheStorage } from '../action-cache/action-cache.ts';
 import { withCompleteness } from '../action-cache/completeness.ts';
@@ -7,6 +6,7 @@ import { MemoryActionCache } from '../action-cache/memory-action-cache.ts';
 import { SqliteActionCache } from '../action-cache/sqlite-action-cache.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStorage } from '../cas/blob-storage.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -111,8 +111,8 @@ const isInMemory = ({ casStorage }: ServerConfig) => casStorage.type === 'memory
 
 /** For this user alone; the folder around it may hold a worker's, which other users pass through. */
 function makePrivate(folder: string): void {
-  mkdirSync(path.dirname(folder), { recursive: true, mode: 0o711 });
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(path.dirname(folder), 0o711);
+  makeFolder(folder, 0o700);
 }
 
 /** The folders beside that of the blobs, which has its own lock; each once. */

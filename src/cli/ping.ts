@@ -1,7 +1,7 @@
 import type { Argv } from 'yargs';
 import { StatusError } from '../base/status.ts';
 import { formatAddress } from '../config/address.ts';
-import type { Program } from './command.ts';
+import { type Program, wholeNumber } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
 
@@ -15,7 +15,12 @@ export const pingCommand = {
   describe: 'Measure the round trip to the server',
   flags: (yargs: Argv) =>
     clientFlags(yargs)
-      .option('count', { type: 'number', default: 4, describe: 'How many round trips' })
+      .option('count', {
+        type: 'number',
+        default: 4,
+        describe: 'How many round trips',
+        coerce: wholeNumber('--count', 1, 1_000_000),
+      })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 ping --remote build-server:50051', 'Four round trips'),
 };

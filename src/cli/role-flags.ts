@@ -1,8 +1,9 @@
 import type { Argv } from 'yargs';
 import { readConfigFile } from '../config/config-file.ts';
 import type { FlagValue, Sources } from '../config/read-config.ts';
-import type { Surroundings } from '../config/surroundings.ts';
-import { verboseFlag } from './command.ts';
+import { dataFolder, type Surroundings } from '../config/surroundings.ts';
+import { readWorkerConfig, type WorkerConfig } from '../config/worker-config.ts';
+import { verboseFlag, wholeNumber } from './command.ts';
 import { UsageError } from './exit-codes.ts';
 
 /** What a server and a worker have in common on the command line. */
@@ -22,6 +23,13 @@ export const roleFlags = (yargs: Argv) =>
       describe: 'KEY=VALUE in place of what the file says; may be given several times',
     })
     .option('verbose', verboseFlag);
+
+/** Of those that run actions. */
+export const slotsFlag = {
+  type: 'number',
+  describe: 'Actions at once; as many as cores by default',
+  coerce: wholeNumber('--slots', 1, 10_000),
+} as const;
 
 /** A flag that stands for a key, if it was given. */
 export interface KeyFlag {
@@ -51,4 +59,16 @@ export function sourcesOf(
   }
   const file = config === undefined ? undefined : readConfigFile(config);
   return { file, environment, flags };
+}
+
+/** The configuration of a worker inside of its server's process: environment variables alone. */
+export function localWorkerConfig(
+  surroundings: Surroundings,
+  data = dataFolder(surroundings),
+  slots?: number,
+): WorkerConfig {
+  const flags =
+    slots === undefined ? [] : [{ key: 'slots', value: String(slots), flag: '--slots' }];
+  const { environment } = surroundings;
+  return readWorkerConfig({ file: undefined, environment, flags }, surroundings, data);
 }

@@ -3,7 +3,7 @@ import { aborted } from '../base/aborted.ts';
 import { readServerConfig } from '../config/server-config.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type RoleFlags, roleFlags, sourcesOf } from './role-flags.ts';
+import { localWorkerConfig, type RoleFlags, roleFlags, sourcesOf } from './role-flags.ts';
 import { roleLog } from './role-log.ts';
 
 export interface ServerOptions extends RoleFlags {
@@ -28,14 +28,17 @@ export async function server(program: Program, options: ServerOptions): Promise<
   const { terminal, surroundings, clock, newId, leaving } = program;
   const flags = [{ key: 'address', value: options.address, flag: '--address' }];
   const config = readServerConfig(sourcesOf(options, flags, surroundings), surroundings);
+  const isDirect = config.execution.backend === 'direct';
+  // Read first: what is wrong with it is told before anything is started.
+  const workerConfig = isDirect ? localWorkerConfig(surroundings) : undefined;
   const log = roleLog(config.logging, terminal, clock);
   await using closing = new AsyncDisposableStack();
   // Loaded here, so that the other commands start without it.
   const { startServer } = await import('./server.ts');
   const running = await startServer(config, { clock, newId, log }, closing);
-  if (config.execution.backend === 'direct') {
+  if (workerConfig) {
     const { startLocalWorker } = await import('./local-worker.ts');
-    await startLocalWorker(running, program, log, closing, {});
+    await startLocalWorker(workerConfig, running, program, log, closing);
   }
   log.info('serving', { address: running.address, execution: config.execution.backend });
   await aborted(leaving);

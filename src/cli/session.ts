@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import { checkCapabilities } from '../client/check-capabilities.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import { readClientConfig } from '../config/client-config.ts';
@@ -88,7 +88,10 @@ async function connect(
   try {
     return await connectRemote(settings, program, program.leaving);
   } catch (thrown) {
-    throw StatusError.during(`no answer from ${formatAddress(settings.address)}`, thrown);
+    const { code } = StatusError.from(thrown);
+    const isAnswer = code !== Code.UNAVAILABLE && code !== Code.DEADLINE_EXCEEDED;
+    const address = formatAddress(settings.address);
+    throw StatusError.during(isAnswer ? address : `no answer from ${address}`, thrown);
   }
 }
 

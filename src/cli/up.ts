@@ -1,11 +1,18 @@
 import path from 'node:path';
 import type { Argv } from 'yargs';
 import { aborted } from '../base/aborted.ts';
+import { ConfigError } from '../config/read-config.ts';
 import { readServerConfig } from '../config/server-config.ts';
 import { dataFolder } from '../config/surroundings.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type RoleFlags, roleFlags, sourcesOf } from './role-flags.ts';
+import {
+  localWorkerConfig,
+  type RoleFlags,
+  roleFlags,
+  slotsFlag,
+  sourcesOf,
+} from './role-flags.ts';
 import { roleLog } from './role-log.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -25,7 +32,7 @@ export const upCommand = {
         describe: 'Where to listen; 127.0.0.1:50051 by default',
       })
       .option('data', { type: 'string', describe: 'Folder of all data; ~/.local/share/expbuild' })
-      .option('slots', { type: 'number', describe: 'Actions at once; as many as cores by default' })
+      .option('slots', slotsFlag)
       .example('$0 up', 'No configuration needed')
       .example('$0 up --address 127.0.0.1:0 --data /tmp/try', 'A free port, and data of its own'),
 };
@@ -37,12 +44,16 @@ export async function up(program: Program, options: UpOptions): Promise<number> 
   const flags = [{ key: 'address', value: options.address, flag: '--address' }];
   const data = path.resolve(options.data ?? dataFolder(surroundings));
   const config = readServerConfig(sourcesOf(options, flags, surroundings), surroundings, data);
+  if (config.execution.backend === 'none') {
+    throw new ConfigError(['up runs actions: with execution.backend "none", use expbuild server']);
+  }
+  const workerConfig = localWorkerConfig(surroundings, data, slots);
   const log = roleLog(config.logging, terminal, clock);
   await using closing = new AsyncDisposableStack();
   const { startServer } = await import('./server.ts');
   const running = await startServer(config, { clock, newId, log }, closing);
   const { startLocalWorker } = await import('./local-worker.ts');
-  const worker = await startLocalWorker(running, program, log, closing, { data, slots });
+  const worker = await startLocalWorker(workerConfig, running, program, log, closing);
   greet(terminal, {
     address: running.address,
     data,
@@ -77,8 +88,13 @@ function greet(terminal: Terminal, { address: bound, data, slots }: Greeting): v
     '',
     `build --remote_cache=grpc://${address}`,
     '',
-    `Try it: expbuild run --remote ${address} -- uname -a`,
+    `Try it: ${calledAs()} run --remote ${address} -- uname -a`,
     'Ctrl-C stops it.',
   ];
   for (const line of lines) terminal.out(line);
+}
+
+/** The executable as this shell finds it, which after a build is not in its PATH. */
+function calledAs(): string {
+  return /(?:^|\/)expbuild$/.test(process.argv0) ? process.argv0 : 'expbuild';
 }

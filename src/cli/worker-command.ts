@@ -4,7 +4,7 @@ import { formatAddress } from '../config/address.ts';
 import { readWorkerConfig } from '../config/worker-config.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type RoleFlags, roleFlags, sourcesOf } from './role-flags.ts';
+import { type RoleFlags, roleFlags, slotsFlag, sourcesOf } from './role-flags.ts';
 import { roleLog } from './role-log.ts';
 
 export interface WorkerOptions extends RoleFlags {
@@ -18,7 +18,7 @@ export const workerCommand = {
   flags: (yargs: Argv) =>
     roleFlags(yargs)
       .option('server', { type: 'string', describe: 'The server; localhost:50051 by default' })
-      .option('slots', { type: 'number', describe: 'Actions at once; as many as cores by default' })
+      .option('slots', slotsFlag)
       .example('$0 worker --config configs/worker/worker.toml', 'As the file says')
       .example('$0 worker --server build-server:50051 --set platform.pool=fast', ''),
 };

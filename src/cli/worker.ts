@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { random } from '../base/random.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { version } from '../base/version.ts';
@@ -127,7 +128,7 @@ async function startExecutors(
 /** Other users' commands pass through it to what is theirs, and see nothing else in it. */
 function takeFolder(folder: string, closing: AsyncDisposableStack): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    makeFolder(folder, 0o711);
     closing.defer(lockFolder(folder));
   } catch (thrown) {
     const { code, message } = StatusError.from(thrown);

@@ -1,3 +1,5 @@
+import { realpath } from 'node:fs/promises';
+import { Code, StatusError } from '../base/status.ts';
 import { chunksOf } from '../base/chunks.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { Digest } from '../digest/digest.ts';
@@ -84,18 +86,25 @@ export async function prepareAction(
   };
 }
 
-function scanInputs(
+async function scanInputs(
   folder: string | undefined,
   digestFunction: DigestFunction,
   signal: AbortSignal,
 ): Promise<Pick<ScannedFolder, 'root' | 'directories' | 'files' | 'totals'>> {
-  if (folder !== undefined) return scanFolder(folder, digestFunction, defaultScanOptions, signal);
-  return Promise.resolve({
+  if (folder !== undefined) {
+    // The folder itself may be a link, as that of an upload.
+    const target = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
+      throw new StatusError(Code.NOT_FOUND, `the input folder ${folder} does not exist`);
+    });
+    return scanFolder(target, digestFunction, defaultScanOptions, signal);
+  }
+  return {
     root: Digest.ofBytes(digestFunction, new Uint8Array()),
     directories: [],
     files: [],
     totals: { files: 0, directories: 1, symlinks: 0, bytes: 0 },
-  });
+  };
 }
 
 function commandOf(spec: ActionSpec, platform: Platform, knowsOutputPaths: boolean): Command {

@@ -101,7 +101,8 @@ async function executeOnce(
 
 function outcomeOf({ status, result, cachedResult, message }: ExecuteResponse): RunOutcome {
   if (status && status.code !== Code.OK) {
-    const text = [status.message, message].filter((part) => part !== '').join(': ');
+    // The same twice is worth saying once.
+    const text = [...new Set([status.message, message])].filter((part) => part !== '').join(': ');
     const details = status.details;
     const error = new StatusError(status.code as Code, text, { details });
     return { kind: 'unfinished', error, result };

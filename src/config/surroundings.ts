@@ -15,12 +15,21 @@ export interface Surroundings {
 export function currentSurroundings(): Surroundings {
   return {
     environment: process.env,
-    homeFolder: homedir(),
+    homeFolder: homeOf(homedir),
     workingFolder: process.cwd(),
     cores: availableParallelism(),
     os: process.platform,
     arch: process.arch,
   };
+}
+
+/** `/` for who has none: in a container a process may run without HOME, as a user that is not listed. */
+export function homeOf(find: () => string): string {
+  try {
+    return find();
+  } catch {
+    return '/';
+  }
 }
 
 /** Where this user's data is kept by default: the XDG base directory rules. */

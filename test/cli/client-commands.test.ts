@@ -54,7 +54,8 @@ test('an instance that does not exist is told as such', async (t) => {
   const { cli } = await setUp(t);
   const { exitCode, stderr } = await cli(['ping', '--instance-name', 'nope']);
   assert.equal(exitCode, 65);
-  assert.match(stderr, /no instance "nope"/);
+  assert.match(stderr, /^error: 127[^ ]+: this server has no instance "nope"/);
+  assert.doesNotMatch(stderr, /no answer/);
 });
 
 test('a file goes up, is there, and comes down again', async (t) => {
@@ -124,3 +125,20 @@ for (const [what, argv, exitCode, message] of [
     assert.match(ended.stderr, message);
   });
 }
+
+test('a download makes the folder it goes to, and a command gets inputs through a link', async (t) => {
+  const { cli, at } = await setUp(t);
+  mkdirSync(at('src'));
+  writeFileSync(at('src/a'), 'a');
+  symlinkSync('src', at('link'));
+  const up = await cli(['upload', at('src/a')]);
+  const [digest = ''] = up.stdout.split(' ');
+  assert.equal((await cli(['download', digest, '-o', at('x/y/a')])).exitCode, 0);
+  assert.equal(readFileSync(at('x/y/a'), 'utf8'), 'a');
+  const prepare = (input: string) =>
+    cli(['prepare-action', '--dry-run', '--input', at(input), '--', 'true']);
+  assert.equal((await prepare('link')).stdout, (await prepare('src')).stdout);
+  const missing = await prepare('none');
+  assert.equal(missing.exitCode, 66);
+  assert.match(missing.stderr, /^error: the input folder .*none does not exist$/m);
+});

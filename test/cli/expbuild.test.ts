@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
 import { exitCodeMeanings } from '../../src/cli/exit-codes.ts';
 import { runCli } from '../support/run-cli.ts';
@@ -10,6 +11,13 @@ for (const [argv, exitCode, message] of [
   [[], 64, /there is no command/],
   [['fly'], 64, /Unknown argument: fly/],
   [['run', '--fast', '--', 'true'], 64, /Unknown argument: fast/],
+  [['pin'], 64, /Unknown argument: pin; did you mean ping\?/],
+  [['--', 'true'], 64, /did you mean expbuild run -- …\?/],
+  [['ping', '--count', '0'], 64, /--count must be a whole number from 1/],
+  [['ping', '--count', 'many'], 64, /--count must be a whole number/],
+  [['run', '--priority', 'high', '--', 'true'], 64, /--priority must be a whole number/],
+  [['up', '--slots', '0'], 64, /--slots must be a whole number/],
+  [['up', '--set', 'execution.backend=none'], 78, /use expbuild server/],
   [['run'], 64, /put it after "--"/],
   [['run', '--timeout', '5', '--', 'true'], 64, /--timeout 5 is not a duration/],
   [['run', '--platform', 'os', '--', 'true'], 64, /--platform os is not NAME=VALUE/],
@@ -33,7 +41,16 @@ for (const [argv, exitCode, message] of [
 test('a server that is not there is told as such, with an exit code of its own', async (t) => {
   const { exitCode, stderr } = await cli(t, 'ping', '--remote', '127.0.0.1:1');
   assert.equal(exitCode, 69);
-  assert.match(stderr, /^error: no answer from 127\.0\.0\.1:1: /);
+  assert.equal(stderr, 'error: no answer from 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1\n');
+});
+
+test('what an in-process worker is told wrong ends up before there is a server', async (t) => {
+  const folder = tempDir(t);
+  const environment = { EXPBUILD_SLOTS: 'x' };
+  const { exitCode, stderr } = await runCli(['up'], { folder, environment });
+  assert.equal(exitCode, 78);
+  assert.match(stderr, /variable EXPBUILD_SLOTS/);
+  assert.deepEqual(readdirSync(folder), []);
 });
 
 test('--verbose tells where an error comes from', async (t) => {

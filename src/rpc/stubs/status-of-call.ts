@@ -4,7 +4,7 @@ import { Status } from '../../proto/google/rpc/status.ts';
 
 /** The error of a call that has ended, with the details that came in its trailer (GEN-07). */
 export function statusOfCall(path: string, { code, details, metadata }: StatusObject): StatusError {
-  return new StatusError(code, details === '' ? `${path} failed` : details, {
+  return new StatusError(code, details === '' ? `${path} failed` : plain(details), {
     details: detailsOf(metadata.get('grpc-status-details-bin')[0]),
   });
 }
@@ -22,4 +22,11 @@ function detailsOf(trailer: string | Buffer | undefined): readonly StatusDetail[
   } catch {
     return []; // The code and the text are there all the same.
   }
+}
+
+/** Of what grpc-js says of a server that is not there, the part that tells why. */
+function plain(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (?:Error: )?/, '')
+    .replace(/\. Resolution note: $/, '');
 }
