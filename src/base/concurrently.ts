@@ -11,14 +11,20 @@ export async function concurrently<T>(
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   const iterator = items[Symbol.iterator]();
-  const lane = async () => {
-    for (let next = iterator.next(); !next.done && !either.aborted; next = iterator.next()) {
+  const lane = async (first: T) => {
+    await work(first, either);
+    while (!either.aborted) {
+      const next = iterator.next();
+      if (next.done) return;
       await work(next.value, either);
     }
   };
-  const lanes = Array.from({ length: atOnceMax }, () =>
-    lane().catch((thrown: unknown) => failed.abort(thrown)),
-  );
+  const lanes: Promise<void>[] = [];
+  while (lanes.length < atOnceMax && !either.aborted) {
+    const first = iterator.next();
+    if (first.done) break;
+    lanes.push(lane(first.value).catch((thrown: unknown) => failed.abort(thrown)));
+  }
   await Promise.all(lanes);
   failed.signal.throwIfAborted();
   signal.throwIfAborted();

@@ -1,26 +1,34 @@
-/** A fixed number of permits to do something costly; who finds none waits in line. */
+interface Waiter {
+  readonly count: number;
+  readonly onTurn: () => void;
+}
+
+/** A fixed number of permits to do something costly; who finds too few waits in line. */
 export class Permits {
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
   #free: number;
 
   constructor(count: number) {
     this.#free = count;
   }
 
-  /** Runs `work` while it holds a permit; rejects with the signal's reason when it aborts first. */
-  async hold<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#take(signal);
+  /**
+   * Runs `work` while it holds `count` permits, of which there must be as many; rejects with the signal's
+   * reason when it aborts first.
+   */
+  async hold<T>(work: () => Promise<T>, signal: AbortSignal, count = 1): Promise<T> {
+    await this.#take(count, signal);
     try {
       return await work();
     } finally {
-      this.#giveBack();
+      this.#giveBack(count);
     }
   }
 
-  async #take(signal: AbortSignal): Promise<void> {
+  async #take(count: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free--;
+    if (this.#waiting.size === 0 && this.#free >= count) {
+      this.#free -= count;
       return;
     }
     await new Promise<void>((resolve, reject) => {
@@ -28,22 +36,24 @@ export class Permits {
         signal.removeEventListener('abort', onAbort);
         resolve();
       };
+      const waiter = { count, onTurn };
       const onAbort = () => {
-        this.#waiting.delete(onTurn);
+        this.#waiting.delete(waiter);
         reject(signal.reason as Error);
+        this.#giveBack(0);
       };
-      this.#waiting.add(onTurn);
+      this.#waiting.add(waiter);
       signal.addEventListener('abort', onAbort, { once: true });
     });
   }
 
-  #giveBack(): void {
-    const [next] = this.#waiting;
-    if (!next) {
-      this.#free++;
-      return;
+  #giveBack(count: number): void {
+    this.#free += count;
+    for (const waiter of this.#waiting) {
+      if (waiter.count > this.#free) return;
+      this.#waiting.delete(waiter);
+      this.#free -= waiter.count;
+      waiter.onTurn();
     }
-    this.#waiting.delete(next);
-    next();
   }
 }

@@ -45,8 +45,6 @@ export interface RunningWorker {
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** Inputs and outputs of some GiB on a slow line; a store that hangs must not hold a slot for ever. */
 const transferTimeoutMs = 15 * 60_000;
-/** Enough to hide a round trip for small files; more gains nothing over one connection. */
-const downloadsMax = 32;
 /** Directories of some ten large input trees, which the next actions need again. */
 const directoryCacheMaxSizeBytes = 64 * 2 ** 20;
 
@@ -66,7 +64,6 @@ export async function startWorker(
   const executors = await startExecutors(config, closing);
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
     bytesMax: config.cacheMaxSizeBytes,
-    downloadsMax,
     newId,
   });
   const drain = new AbortController();

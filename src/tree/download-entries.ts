@@ -1,13 +1,13 @@
 import { lstat, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { chunksOf } from '../base/chunks.ts';
-import { concurrently } from '../base/concurrently.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { Digest } from '../digest/digest.ts';
 import { downloadFile, temporaryBeside } from './download-file.ts';
 import { resolveInRoot } from './output-path.ts';
+import { transferEach } from './transfer-each.ts';
 
 /** Something to make in a local folder. `path` is relative to it, and comes from outside. */
 export type DownloadEntry =
@@ -30,9 +30,6 @@ export interface DownloadProgress {
   readonly doneFiles: number;
   readonly doneBytes: number;
 }
-
-/** Enough to hide a round trip; more gains nothing over one connection. */
-const filesAtOnceMax = 16;
 
 /**
  * Makes the entries in `folder`, over what is there. A hostile server gains nothing (CLI-16): paths that
@@ -64,7 +61,7 @@ export async function downloadEntries(
     progress = { ...progress, doneFiles: doneFiles + 1, doneBytes: sizeBytes };
     onProgress(progress);
   };
-  await concurrently(plan.files, filesAtOnceMax, fetch, signal);
+  await transferEach(plan.files, fetch, signal);
   for (const { path: relative, target } of plan.symlinks) {
     await makeSymlink(at(relative), target, newId);
   }

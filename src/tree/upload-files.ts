@@ -1,7 +1,7 @@
 import type { Chunks } from '../base/chunks.ts';
-import { concurrently } from '../base/concurrently.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
+import { transferEach } from './transfer-each.ts';
 
 /** A blob that is at hand, to be sent if the store lacks it. */
 export interface BlobSource {
@@ -20,8 +20,6 @@ export interface UploadProgress {
 
 /** A digest takes about 80 bytes on the wire: far below a message's 4 MiB. */
 const digestsPerCallMax = 10_000;
-/** Enough to hide a round trip; more gains nothing over one connection. */
-const writesAtOnceMax = 16;
 
 /**
  * Brings the blobs that `blobs` lacks to it: asks first, and sends no blob twice and none that is
@@ -43,12 +41,10 @@ export async function uploadMissing(
   for (let from = 0; from < digests.length; from += digestsPerCallMax) {
     const batch = digests.slice(from, from + digestsPerCallMax);
     const missing = await blobs.findMissing(batch, signal);
-    await concurrently(
-      missing,
-      writesAtOnceMax,
-      async (digest, either) => {
-        const source = wanted.get(digest.key);
-        if (!source) return;
+    await transferEach(
+      missing.flatMap((digest) => wanted.get(digest.key) ?? []),
+      async (source, either) => {
+        const { digest } = source;
         await blobs.write(digest, source.open(), either);
         const { sentBlobs, sentBytes } = progress;
         progress = {

@@ -1,7 +1,6 @@
 import { rmSync } from 'node:fs';
 import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { concurrently } from '../base/concurrently.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -13,12 +12,11 @@ import {
   inputTime,
 } from '../tree/input-files.ts';
 import { digestOfFile } from '../tree/file-chunks.ts';
+import { transferEach } from '../tree/transfer-each.ts';
 
 export interface FileCacheOptions {
   /** Files nobody uses go once there are more bytes than this. */
   readonly bytesMax: number;
-  /** Downloads at once for one input root: enough to hide a round trip. */
-  readonly downloadsMax: number;
   readonly newId: NewId;
 }
 
@@ -96,7 +94,7 @@ export class FileCache implements InputFiles {
       }
     };
     try {
-      await concurrently(distinct.values(), this.#options.downloadsMax, holdOne, signal);
+      await transferEach(distinct.values(), holdOne, signal);
     } catch (error) {
       release();
       throw error;

@@ -12,7 +12,7 @@ export async function actionEnvironment(
   folder: string,
   changes: Partial<ActionEnvironment> = {},
 ): Promise<ActionEnvironment> {
-  const cacheOptions = { bytesMax: 100_000_000, downloadsMax: 4, newId };
+  const cacheOptions = { bytesMax: 100_000_000, newId };
   return {
     workerId: 'worker-1',
     files: await FileCache.open(path.join(folder, 'files'), cacheOptions),

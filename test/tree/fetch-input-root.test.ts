@@ -20,7 +20,7 @@ import { tempDir } from '../support/temp-dir.ts';
 async function bench(t: TestContext, options: Partial<FetchOptions> = {}) {
   const folder = tempDir(t);
   const store = new PlainBlobStore();
-  const cacheOptions = { bytesMax: 1_000_000, downloadsMax: 4, newId };
+  const cacheOptions = { bytesMax: 1_000_000, newId };
   const files = await FileCache.open(path.join(folder, 'files'), cacheOptions);
   const root = path.join(folder, 'root');
   const fetch = (digest: Digest, to = root) =>

@@ -34,7 +34,7 @@ const hashes = (digests: readonly Digest[]) => digests.map(({ hash }) => hash).t
 
 async function bench(t: TestContext, bytesMax = 1_000) {
   const folder = path.join(tempDir(t), 'files');
-  const open = () => FileCache.open(folder, { bytesMax, downloadsMax: 4, newId });
+  const open = () => FileCache.open(folder, { bytesMax, newId });
   const store = new GatedBlobStore();
   const file = async (content: string, isExecutable = false) => ({
     digest: await store.put(content, sha256),
