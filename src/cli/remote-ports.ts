@@ -11,6 +11,9 @@ import { remoteWorkQueue } from '../rpc/stubs/remote-work-queue.ts';
 import { patientRetries } from './patient-retries.ts';
 import type { WorkerPorts } from './worker.ts';
 
+/** A worker whose line is dead must be back before the scheduler takes it for lost, after 30 s. */
+const keepalive = { everyMs: 10_000, timeoutMs: 8_000 };
+
 /** The servers of a worker that runs elsewhere. Nothing is sent before it is needed. */
 export function remotePorts(
   config: WorkerConfig,
@@ -18,7 +21,7 @@ export function remotePorts(
   closing: AsyncDisposableStack,
 ): WorkerPorts {
   const open = (address: Address) => {
-    const options = { retries: patientRetries(clock), invocationId: newId() };
+    const options = { retries: patientRetries(clock), invocationId: newId(), keepalive };
     const channel = connectChannel(formatAddress(address), options);
     closing.defer(() => channel.close());
     return channel;

@@ -201,7 +201,9 @@ export class LocalScheduler implements WorkQueue, Operations {
       const { worker } = connection.session;
       this.#options.log.info('worker connected', { worker: worker.id, slots: worker.slots });
     } catch (thrown) {
-      connection.slot.end(StatusError.from(thrown));
+      const refusal = StatusError.from(thrown);
+      this.#options.log.warn('a worker was refused', { error: refusal.message });
+      connection.slot.end(refusal);
     }
   }
 

@@ -12,6 +12,11 @@ export interface SchedulerOptions {
   readonly heartbeatMs: number;
   /** A worker that says nothing for so long loses its leases (EXE-64). */
   readonly lostAfterMs: number;
+  /**
+   * A worker whose connection has ended loses its leases when it is not back within so long. For as
+   * long after its last word, one that is connected keeps its name from other processes.
+   */
+  readonly reconnectGraceMs: number;
   /** A worker that does not confirm a lease for so long does not get it. */
   readonly offerTimeoutMs: number;
   /** How long leases of before a restart wait for their worker. */
@@ -63,6 +68,8 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   heartbeatMs: 5_000,
   // Six heartbeats: a network that hiccups, or a worker that swaps, loses nothing.
   lostAfterMs: 30_000,
+  // The connection of a process that was killed ends at once; one that lives tries every 3 s.
+  reconnectGraceMs: 15_000,
   offerTimeoutMs: 15_000,
   // Workers come back within their back-off of at most 10 s; twice that, and time to start.
   reattachGraceMs: 60_000,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Code } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import type {
   DesiredState,
   HeldLease,
@@ -88,8 +88,13 @@ export class WorkerTable {
 
   disconnect(session: Session): void {
     if (session.hasEnded) return;
-    session.worker.detach();
-    this.#options.queues.update(session.worker);
+    const { worker } = session;
+    const { time, queues, limits } = this.#options;
+    worker.detach();
+    queues.update(worker);
+    const goneAt = time.now + limits.reconnectGraceMs;
+    if (goneAt >= worker.heardAt + limits.lostAfterMs) return;
+    this.#loseAt(goneAt, worker, `was gone for ${limits.reconnectGraceMs / 1_000} s`);
   }
 
   give(run: Run, worker: Worker): void {
@@ -183,31 +188,51 @@ export class WorkerTable {
     return desiredStateOf({ ...limits, sequence, leases: worker.leases.values() });
   }
 
-  /** The worker of that name: a new start of it has nothing of what an earlier one had. */
+  /**
+   * The worker of that name: a new start of it has nothing of what an earlier one had. Two processes of
+   * one name would each end what the other runs, for ever: the second is refused.
+   */
   #admit({ workerId, bootId }: Hello): Worker {
     const known = this.#workers.get(workerId);
     if (known?.bootId === bootId) return known;
+    if (known && this.#isHere(known)) {
+      throw new StatusError(
+        Code.FAILED_PRECONDITION,
+        `another worker named ${workerId} is connected; give each its own worker_id, or leave it unset`,
+      );
+    }
     if (known) this.#lose(known, `worker ${workerId} was started anew`);
     const worker = new Worker(workerId, bootId);
     this.#workers.set(workerId, worker);
     return worker;
   }
 
+  #isHere({ session, heardAt }: Worker): boolean {
+    const { time, limits } = this.#options;
+    return session !== undefined && time.now - heardAt < limits.reconnectGraceMs;
+  }
+
   #heard(worker: Worker): void {
-    const { time, deadlines, limits } = this.#options;
+    const { time, limits } = this.#options;
+    worker.heardAt = time.now;
     worker.lastSeenAt = time.wallNow;
+    const { lostAfterMs } = limits;
+    this.#loseAt(time.now + lostAfterMs, worker, `was silent for ${lostAfterMs / 1_000} s`);
+  }
+
+  /** Unless it is heard of before. */
+  #loseAt(at: number, worker: Worker, why: string): void {
     worker.lost?.cancel();
-    worker.lost = deadlines.add(time.now + limits.lostAfterMs, () =>
-      this.#lose(worker, `worker ${worker.id} was silent for ${limits.lostAfterMs / 1_000} s`),
+    worker.lost = this.#options.deadlines.add(at, () =>
+      this.#lose(worker, `worker ${worker.id} ${why}`),
     );
   }
 
   #await(worker: Worker): Worker {
-    const { time, deadlines, limits } = this.#options;
+    const { time, limits } = this.#options;
     this.#workers.set(worker.id, worker);
-    worker.lost = deadlines.add(time.now + limits.reattachGraceMs, () =>
-      this.#lose(worker, `worker ${worker.id} did not come back after a restart of the scheduler`),
-    );
+    const backBy = time.now + limits.reattachGraceMs;
+    this.#loseAt(backBy, worker, 'did not come back after a restart of the scheduler');
     return worker;
   }
 

@@ -48,7 +48,9 @@ export class Worker {
   offered: Offered = new Map();
   slots = 0;
   isDraining = false;
-  /** Milliseconds since the Unix epoch. */
+  /** When it last said something, in the scheduler's own time. */
+  heardAt = Number.NEGATIVE_INFINITY;
+  /** The same in milliseconds since the Unix epoch, for people. */
   lastSeenAt = 0;
   session: Session | undefined;
   lost: Deadline | undefined;

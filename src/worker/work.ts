@@ -23,6 +23,8 @@ export interface WorkOptions extends SlotOptions {
   readonly lastReportMs: number;
   readonly reconnectMs: number;
   readonly reconnectMsMax: number;
+  /** With leases, which are lost when the worker is away for some seconds. */
+  readonly reconnectWithLeasesMsMax: number;
 }
 
 export const defaultWorkOptions = {
@@ -32,6 +34,7 @@ export const defaultWorkOptions = {
   // A scheduler that restarts is back at once, and a thousand workers do not come all together.
   reconnectMs: 200,
   reconnectMsMax: 10_000,
+  reconnectWithLeasesMsMax: 3_000,
 } as const satisfies Partial<WorkOptions>;
 
 /** Until the scheduler has said how often it wants to hear of the worker. */
@@ -92,6 +95,11 @@ class Worker {
     }
   }
 
+  get #reconnectMsMax(): number {
+    const { reconnectMsMax, reconnectWithLeasesMsMax } = this.#options;
+    return this.#leases.size > 0 ? reconnectWithLeasesMsMax : reconnectMsMax;
+  }
+
   get #isFinished(): boolean {
     return this.#drain.aborted && this.#leases.size === 0;
   }
@@ -110,7 +118,7 @@ class Worker {
   }
 
   async #connectForEver(signal: AbortSignal): Promise<void> {
-    const { log, random, reconnectMs, reconnectMsMax } = this.#options;
+    const { log, random, reconnectMs } = this.#options;
     for (let failures = 0; !signal.aborted;) {
       try {
         await this.#connect(signal, () => {
@@ -124,7 +132,7 @@ class Worker {
         log.warn('no connection to the scheduler', { code, error: message, failures });
       }
       if (this.#isFinished) return;
-      const most = Math.min(reconnectMs * 2 ** failures, reconnectMsMax);
+      const most = Math.min(reconnectMs * 2 ** failures, this.#reconnectMsMax);
       failures = Math.min(failures + 1, 30);
       await this.#slept(random() * most, signal);
     }

@@ -149,10 +149,10 @@ describe('leases', () => {
       const worker = rig.worker(id);
       worker.run();
       worker.disconnect();
-      rig.pass(31_000);
+      rig.pass(16_000);
     }
     assert.equal(rig.codeOf(name), Code.UNAVAILABLE);
-    assert.match(rig.messageOf(name), /worker three was silent for 30 s.* lost 3 times/);
+    assert.match(rig.messageOf(name), /worker three was gone for 15 s.* lost 3 times/);
   });
 
   it('a worker that is started anew has lost its leases at once', () => {
@@ -161,8 +161,37 @@ describe('leases', () => {
     rig.enqueue(requestOf('a'));
     const again = rig.worker('w');
     again.run();
+    again.disconnect();
     const next = rig.worker('w', { bootId: 'boot-2' });
     assert.deepEqual([next.lease.epoch, next.lease.attempt], [2, 2]);
+  });
+
+  it('EXE-64: a worker that is silent has longer than one whose connection ended', () => {
+    const rig = new Rig();
+    const worker = rig.worker('w');
+    rig.enqueue(requestOf('a'));
+    worker.run();
+    rig.pass(29_000);
+    assert.equal(rig.scheduler.queuedCount, 0);
+    worker.disconnect();
+    rig.pass(2_000);
+    assert.equal(rig.scheduler.queuedCount, 1, 'after 30 s all the same');
+  });
+
+  it('WRK-15: a second worker of the same name is refused while the first is there', () => {
+    const rig = new Rig();
+    const worker = rig.worker('w');
+    const name = rig.enqueue(requestOf('a'));
+    worker.run();
+    assert.throws(() => rig.worker('w', { bootId: 'boot-2' }), {
+      code: Code.FAILED_PRECONDITION,
+      message: /another worker named w is connected; give each its own worker_id/,
+    });
+    worker.finish();
+    rig.commitAll();
+    assert.equal(rig.codeOf(name), Code.OK);
+    rig.pass(15_000);
+    assert.ok(rig.worker('w', { bootId: 'boot-2' }), 'the line of the first was dead');
   });
 
   it('a worker that reconnects in time goes on with what it has', () => {
@@ -172,7 +201,7 @@ describe('leases', () => {
     const { lease } = worker;
     worker.run();
     worker.disconnect();
-    rig.pass(25_000);
+    rig.pass(14_000);
     worker.connect();
     assert.equal(worker.lease.leaseId, lease.leaseId);
     worker.finish();

@@ -151,7 +151,8 @@ export class Simulation implements WorkerWorld {
       this.#enter((scheduler) => scheduler.report(session, state));
     } else if (state.hello && (connection.isOpen || this.chance(0.5))) {
       this.#enter((scheduler) => {
-        const opened = scheduler.connect(state);
+        const opened = this.#connect(scheduler, connection, state);
+        if (!opened) return;
         if (state.draining) this.#drainHeard.add(opened);
         this.#sessions.set(opened, connection);
         this.#bySession.set(connection, opened);
@@ -159,6 +160,17 @@ export class Simulation implements WorkerWorld {
     } else if (!state.hello && connection.isOpen) {
       // The hello was lost, and with it the stream.
       worker.connect();
+    }
+  }
+
+  /** Undefined when its name is taken, by what may be itself of before: it tries again. */
+  #connect(scheduler: Scheduler, connection: Connection, state: WorkerState): Session | undefined {
+    try {
+      return scheduler.connect(state);
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      this.after(this.between(200, 5_000), () => connection.isOpen && connection.worker.connect());
+      return undefined;
     }
   }
 
@@ -336,7 +348,10 @@ export class Simulation implements WorkerWorld {
     const fault = this.between(0, 7);
     if (fault === 0) this.#crashServer();
     else if (fault === 1 && worker.isUp) {
+      const session = worker.connection && this.#bySession.get(worker.connection);
       worker.crash();
+      // A process that ends is heard of, a machine that does is not.
+      if (session && this.chance(0.5)) this.#enter((later) => later.disconnect(session));
       this.after(this.between(100, 60_000), () => worker.start());
     } else if (fault === 2) {
       worker.drain();

@@ -241,6 +241,20 @@ describe('a worker', { timeout: 60_000 }, () => {
     }
   });
 
+  it('EXE-64: with a lease it waits 3 s at most, so that it is back before it counts as lost', async (t) => {
+    const { start, queue, executor, clock, lease } = await bench(t, { random: () => 0.999 });
+    void start();
+    const connection = await queue.connection(0);
+    connection.send([await lease('one')]);
+    await executor.started('one');
+    connection.end(new Error('cut'));
+    for (const [index, waitMs] of [200, 400, 800, 1_600, 3_000, 3_000].entries()) {
+      await turn();
+      clock.advance(waitMs);
+      (await queue.connection(index + 1)).end(new Error('refused'));
+    }
+  });
+
   it('WRK-17: drains: takes nothing new, finishes what runs, sees it taken, and ends', async (t) => {
     const { start, queue, executor, drain, lease } = await bench(t);
     const done = start();

@@ -27,6 +27,15 @@ export interface ChannelOptions {
   readonly retries: RetryPolicy;
   /** The run of this program, on each of its calls; servers group by it (MD-04). */
   readonly invocationId: string;
+  readonly keepalive?: Keepalive;
+}
+
+/** When a connection without answers is taken for dead. */
+export interface Keepalive {
+  /** How often it is asked whether the other side is there. */
+  readonly everyMs: number;
+  /** How long that may take to answer. */
+  readonly timeoutMs: number;
 }
 
 /** A connection to a server; made when first used, and again when it is lost. */
@@ -48,9 +57,6 @@ const grpcOptions = {
   // Servers keep to 4 MiB (GEN-09), but not all: what a server sends is taken up to here.
   'grpc.max_receive_message_length': 64 * 2 ** 20,
   'grpc.max_send_message_length': -1,
-  // A connection that is dead is noticed within these two, not after TCP's quarter of an hour.
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 20_000,
   // Retries are made above, where it is known what may be repeated.
   'grpc.enable_retries': 0,
   'grpc.initial_reconnect_backoff_ms': 100,
@@ -63,6 +69,9 @@ const grpcOptions = {
   'grpc.service_config_disable_resolution': 1,
 };
 
+/** A connection that is dead is noticed within these two, not after TCP's quarter of an hour. */
+const defaultKeepalive: Keepalive = { everyMs: 30_000, timeoutMs: 20_000 };
+
 /** A channel to `address`, which is `host:port`, in plaintext. Errors of calls are StatusErrors. */
 export function connectChannel(address: string, options: ChannelOptions): Channel {
   return new WireChannel(address, options);
@@ -73,8 +82,13 @@ class WireChannel implements Channel {
   readonly #ownMetadata: Buffer;
   readonly retries: RetryPolicy;
 
-  constructor(address: string, { retries, invocationId }: ChannelOptions) {
-    this.#channel = new GrpcChannel(address, credentials.createInsecure(), grpcOptions);
+  constructor(address: string, options: ChannelOptions) {
+    const { retries, invocationId, keepalive = defaultKeepalive } = options;
+    this.#channel = new GrpcChannel(address, credentials.createInsecure(), {
+      ...grpcOptions,
+      'grpc.keepalive_time_ms': keepalive.everyMs,
+      'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
+    });
     this.retries = retries;
     this.#ownMetadata = encoded(
       RequestMetadata.fromPartial({

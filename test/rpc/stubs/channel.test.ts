@@ -9,7 +9,15 @@ import { RequestMetadata } from '../../../src/proto/build/bazel/remote/execution
 import { BytesValue, Int64Value } from '../../../src/proto/google/protobuf/wrappers.ts';
 import type { Rpc } from '../../../src/rpc/stubs/channel.ts';
 import { never } from '../../support/never.ts';
-import { bidi, clientStream, connectTo, fakeServer, serverStream, unary } from './fake-server.ts';
+import {
+  bidi,
+  clientStream,
+  connectTo,
+  fakeServer,
+  fakeServerPort,
+  serverStream,
+  unary,
+} from './fake-server.ts';
 
 const path = '/test.Service/Method';
 const rpc: Rpc<Int64Value, Int64Value> = { path, request: Int64Value, response: Int64Value };
@@ -100,6 +108,32 @@ test('a server that is not there is UNAVAILABLE', async (t) => {
   await once(closed, 'close');
   const channel = connectTo(t, `127.0.0.1:${port}`);
   await assert.rejects(channel.unary(rpc, number(1), options), { code: Code.UNAVAILABLE });
+});
+
+test('a line that is dead is noticed', { timeout: 20_000 }, async (t) => {
+  const served = await fakeServerPort(t, [
+    serverStream(path, Int64Value, Int64Value, () => thenSilence(1)),
+  ]);
+  const sockets = new Set<net.Socket>();
+  let isDead = false;
+  const line = net.createServer((near) => {
+    const far = net.connect(served, '127.0.0.1');
+    near.on('data', (bytes) => isDead || far.write(bytes));
+    far.on('data', (bytes) => isDead || near.write(bytes));
+    for (const socket of [near, far]) sockets.add(socket.on('error', () => {}));
+  });
+  line.listen(0, '127.0.0.1');
+  await once(line, 'listening');
+  t.after(() => {
+    line.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const { port } = line.address() as AddressInfo;
+  const channel = connectTo(t, `127.0.0.1:${port}`, { everyMs: 20, timeoutMs: 20 });
+  const answers = channel.serverStream(rpc, number(1), options)[Symbol.asyncIterator]();
+  await answers.next();
+  isDead = true;
+  await assert.rejects(answers.next(), { code: Code.UNAVAILABLE });
 });
 
 test('an answer that cannot be decoded is INTERNAL and names the method', async (t) => {

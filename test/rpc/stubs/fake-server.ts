@@ -13,7 +13,7 @@ import type { TestContext } from 'node:test';
 import { systemClock } from '../../../src/base/clock.ts';
 import { StatusError } from '../../../src/base/status.ts';
 import { Status } from '../../../src/proto/google/rpc/status.ts';
-import { type Channel, connectChannel } from '../../../src/rpc/stubs/channel.ts';
+import { type Channel, connectChannel, type Keepalive } from '../../../src/rpc/stubs/channel.ts';
 import { defaultRetryOptions } from '../../../src/rpc/stubs/retries.ts';
 
 interface Type<T> {
@@ -89,6 +89,14 @@ export function bidi<Q, S>(
 
 /** Serves the methods on a free port, and gives a channel that is connected to it. */
 export async function fakeServer(t: TestContext, methods: readonly FakeMethod[]): Promise<Channel> {
+  const port = await fakeServerPort(t, methods);
+  return connectTo(t, `127.0.0.1:${port}`);
+}
+
+export async function fakeServerPort(
+  t: TestContext,
+  methods: readonly FakeMethod[],
+): Promise<number> {
   const server = new Server({ 'grpc.max_receive_message_length': 5 * 2 ** 20 });
   for (const { register } of methods) register(server);
   const port = await new Promise<number>((resolve, reject) => {
@@ -96,14 +104,14 @@ export async function fakeServer(t: TestContext, methods: readonly FakeMethod[])
       error ? reject(error) : resolve(bound),
     );
   });
-  const channel = connectTo(t, `127.0.0.1:${port}`);
   t.after(() => server.forceShutdown());
-  return channel;
+  return port;
 }
 
 /** A channel whose retries hardly wait. */
-export function connectTo(t: TestContext, address: string): Channel {
+export function connectTo(t: TestContext, address: string, keepalive?: Keepalive): Channel {
   const channel = connectChannel(address, {
+    ...(keepalive && { keepalive }),
     invocationId: 'test-invocation',
     retries: { ...defaultRetryOptions, firstDelayMs: 1, clock: systemClock, random: () => 0.5 },
   });
