@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { getAsset, isSea } from 'node:sea';
+import { findHomeFolder } from './home-folder.ts';
+import { makeFolder } from './make-folder.ts';
 
 /**
  * The exports of a native addon. `asset` names it inside the single executable; `specifier` is the
@@ -48,7 +50,7 @@ function keep(name: string, bytes: Uint8Array, folder: string): string | undefin
   const file = path.join(folder, `${hash}-${name}`);
   try {
     if (!holds(file, bytes)) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder, 0o700);
       // By rename, so that a start at the same moment sees all of it or nothing.
       const temporary = `${file}.${process.pid}`;
       writeFileSync(temporary, bytes, { mode: 0o500 });
@@ -77,5 +79,5 @@ function dlopen(file: string): object {
 
 function cacheFolder(): string {
   // oxlint-disable-next-line no-process-env -- the XDG rule for caches; no setting of ours.
-  return process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache');
+  return process.env['XDG_CACHE_HOME'] || path.join(findHomeFolder(), '.cache');
 }

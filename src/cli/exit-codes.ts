@@ -24,7 +24,7 @@ export const exitCodeMeanings: ReadonlyMap<number, string> = new Map([
   [ExitCode.NOT_FOUND, 'what was asked for does not exist'],
   [ExitCode.UNREACHABLE, 'the server cannot be reached, or does not answer'],
   [ExitCode.INTERNAL, 'any other error'],
-  [ExitCode.SYSTEM, 'this machine refuses: address or data folder in use, no permission'],
+  [ExitCode.SYSTEM, 'this machine refuses: address or folder in use, no such place, no permission'],
   [ExitCode.UNFINISHED, 'the action did not finish: timeout, no worker that fits, wrong command'],
   [ExitCode.REFUSED, 'the server refuses: not allowed, or not supported'],
   [ExitCode.CONFIG, 'wrong configuration'],
@@ -60,7 +60,19 @@ const ofStatus = new Map<Code, number>([
   [Code.CANCELLED, ExitCode.INTERRUPTED],
 ]);
 
-const systemCodes = new Set(['EACCES', 'EPERM', 'EADDRINUSE', 'EADDRNOTAVAIL', 'EROFS', 'ENOSPC']);
+const systemCodes = new Set([
+  'EACCES',
+  'EPERM',
+  'EADDRINUSE',
+  'EADDRNOTAVAIL',
+  'EROFS',
+  'ENOSPC',
+  'EDQUOT',
+  'ENOENT',
+  'ENOTDIR',
+  'EEXIST',
+  'EISDIR',
+]);
 
 /** The exit code of whatever was thrown. */
 export function exitCodeOf(thrown: unknown): number {

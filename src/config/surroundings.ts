@@ -1,5 +1,6 @@
-import { availableParallelism, homedir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { findHomeFolder } from '../base/home-folder.ts';
 
 /** What the machine and the user's session say, before any configuration. */
 export interface Surroundings {
@@ -15,21 +16,12 @@ export interface Surroundings {
 export function currentSurroundings(): Surroundings {
   return {
     environment: process.env,
-    homeFolder: homeOf(homedir),
+    homeFolder: findHomeFolder(),
     workingFolder: process.cwd(),
     cores: availableParallelism(),
     os: process.platform,
     arch: process.arch,
   };
-}
-
-/** `/` for who has none: in a container a process may run without HOME, as a user that is not listed. */
-export function homeOf(find: () => string): string {
-  try {
-    return find();
-  } catch {
-    return '/';
-  }
 }
 
 /** Where this user's data is kept by default: the XDG base directory rules. */

@@ -16,6 +16,7 @@ for (const [argv, exitCode, message] of [
   [['ping', '--count', '0'], 64, /--count must be a whole number from 1/],
   [['ping', '--count', 'many'], 64, /--count must be a whole number/],
   [['run', '--priority', 'high', '--', 'true'], 64, /--priority must be a whole number/],
+  [['up', '--data', '/proc/x'], 71, /ENOENT: no such file or directory, mkdir '\/proc\/x'/],
   [['up', '--slots', '0'], 64, /--slots must be a whole number/],
   [['up', '--set', 'execution.backend=none'], 78, /use expbuild server/],
   [['run'], 64, /put it after "--"/],

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { readClientConfig } from '../../src/config/client-config.ts';
 import { findClientConfigFile } from '../../src/config/config-file.ts';
 import { readServerConfig } from '../../src/config/server-config.ts';
-import { homeOf, type Surroundings } from '../../src/config/surroundings.ts';
+import type { Surroundings } from '../../src/config/surroundings.ts';
 import { readWorkerConfig } from '../../src/config/worker-config.ts';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -100,12 +100,4 @@ test("a client's configuration is that of the working folder, else the user's", 
   assert.equal(findClientConfigFile(here)?.text, '# user');
   writeFileSync(path.join(folder, 'expbuild.toml'), '# folder');
   assert.equal(findClientConfigFile(here)?.text, '# folder');
-});
-
-const noHome = () => {
-  throw new Error('uv_os_homedir returned ENOENT');
-};
-
-test('who has no home, as in some containers, is at home in /', () => {
-  assert.equal(homeOf(noHome), '/');
 });
