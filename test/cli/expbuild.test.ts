@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
 import { exitCodeMeanings } from '../../src/cli/exit-codes.ts';
 import { runCli } from '../support/run-cli.ts';
@@ -64,6 +64,13 @@ test('--help lists the commands and every exit code', async (t) => {
   assert.equal(exitCode, 0);
   for (const code of exitCodeMeanings.keys()) assert.match(stdout, new RegExp(`^ +${code}  `, 'm'));
   assert.doesNotMatch(stdout, /launcher/);
+});
+
+test('the README lists the same exit codes', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const rows = readme.matchAll(/^\| (\d+) +\| (.+?) +\|$/gm);
+  const listed = rows.map(([, code, meaning]) => [Number(code), meaning] as const);
+  assert.deepEqual(new Map(listed), exitCodeMeanings);
 });
 
 for (const command of [
