@@ -34,6 +34,9 @@ export interface ServerConfig {
   readonly logging: LoggingConfig;
 }
 
+/** By type: a small part of a build host's disk, and of its memory. */
+const casMaxSizeBytes = { filesystem: 50 * 2 ** 30, memory: 2 ** 30 };
+
 const casStorageSchema = section({
   type: v.optional(
     choice('Where blobs are kept: as files, or in memory until the server stops.', [
@@ -44,8 +47,10 @@ const casStorageSchema = section({
   ),
   root_path: v.optional(text('The folder of the blobs.')),
   max_size: v.optional(
-    size('The size at which blobs not used for the longest time make room.'),
-    '50GiB',
+    size(
+      'The size at which blobs not used for the longest time make room; 50GiB, or 1GiB in memory, ' +
+        'unless set.',
+    ),
   ),
   durability: v.optional(
     choice(
@@ -147,7 +152,7 @@ export function readServerConfig(
     casStorage: {
       type: values.cas_storage.type,
       rootPath: folder(values.cas_storage.root_path, 'cas'),
-      maxSizeBytes: values.cas_storage.max_size,
+      maxSizeBytes: values.cas_storage.max_size ?? casMaxSizeBytes[values.cas_storage.type],
       durability: values.cas_storage.durability,
     },
     actionCache: {

@@ -35,6 +35,13 @@ test('a server without configuration keeps its data in the XDG data folder', () 
   assert.equal(config.execution.defaultTimeoutMs, 15 * 60_000);
 });
 
+test('blobs in memory are bounded by what a machine has of it', () => {
+  const memory = '[cas_storage]\ntype = "memory"';
+  assert.equal(readServerConfig(sources(memory), surroundings).casStorage.maxSizeBytes, 2 ** 30);
+  const larger = readServerConfig(sources(`${memory}\nmax_size = "3GiB"`), surroundings);
+  assert.equal(larger.casStorage.maxSizeBytes, 3 * 2 ** 30);
+});
+
 test('XDG_DATA_HOME is honoured, and folders are made absolute', () => {
   const elsewhere = { ...surroundings, environment: { XDG_DATA_HOME: '/data' } };
   const config = readServerConfig(sources('[cas_storage]\nroot_path = "blobs"'), elsewhere);
