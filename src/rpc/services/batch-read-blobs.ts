@@ -9,14 +9,12 @@ import {
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Status } from '../../proto/google/rpc/status.ts';
-import { statusMessage } from '../any.ts';
 import type { Instance } from '../instances.ts';
 import { RESPONSE_BYTES_MAX } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
+import { BatchStatuses, entryBytes } from './batch-statuses.ts';
 
 const READS_AT_ONCE = 64;
-/** What an entry of the response has beside hash and data: tags, lengths, size and status. */
-const ENTRY_OVERHEAD_BYTES = 32;
 
 /**
  * Each blob with a status of its own (CAS-30), never compressed, which clients must accept (CAS-33).
@@ -29,7 +27,7 @@ export async function batchReadBlobs(
 ): Promise<BatchReadBlobsResponse> {
   const hashes = digests.map(({ hash }) => hash);
   const batchFunction = batchDigestFunction(instance.digestFunctions, digestFunction, hashes);
-  checkSize(digests, instance.limits.batchBytesMax);
+  const statuses = new BatchStatuses(checkedSize(digests, instance.limits.batchBytesMax));
   const responses: BatchReadBlobsResponse_Response[] = [];
   await concurrently(
     digests.entries(),
@@ -46,7 +44,7 @@ export async function batchReadBlobs(
         response.data = await collect(instance.blobs.read(digest, 0, either));
       } catch (thrown) {
         either.throwIfAborted();
-        response.status = statusMessage(StatusError.from(thrown));
+        response.status = statuses.of(thrown);
       }
       responses[index] = response;
     },
@@ -55,10 +53,11 @@ export async function batchReadBlobs(
   return { responses };
 }
 
-function checkSize(digests: BatchReadBlobsRequest['digests'], batchBytesMax: number): void {
+/** What the response takes when all can be read. */
+function checkedSize(digests: BatchReadBlobsRequest['digests'], batchBytesMax: number): number {
   const sizes = digests.map(({ sizeBytes }) => Math.max(0, sizeBytes));
   const bytes = sizes.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
-  const overhead = digests.reduce((sum, { hash }) => sum + hash.length + ENTRY_OVERHEAD_BYTES, 0);
+  const overhead = entryBytes(digests.map(({ hash }) => hash));
   if (bytes > batchBytesMax || bytes + overhead > RESPONSE_BYTES_MAX) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
@@ -66,4 +65,5 @@ function checkSize(digests: BatchReadBlobsRequest['digests'], batchBytesMax: num
         `max_batch_total_size_bytes, which is ${batchBytesMax}, nor, with their digests, a message`,
     );
   }
+  return bytes + overhead;
 }

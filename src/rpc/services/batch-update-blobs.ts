@@ -11,11 +11,11 @@ import {
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Status } from '../../proto/google/rpc/status.ts';
-import { statusMessage } from '../any.ts';
 import { decompress, supportedCompressors } from '../compression.ts';
 import type { Instance } from '../instances.ts';
 import { checkBlobSize } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
+import { BatchStatuses, entryBytes } from './batch-statuses.ts';
 
 /** Stores commit in groups, so many at once are fast; each holds a descriptor or two. */
 const WRITES_AT_ONCE = 64;
@@ -41,6 +41,7 @@ export async function batchUpdateBlobs(
   }
   const hashes = requests.map(({ digest }) => digest?.hash ?? '');
   const batchFunction = batchDigestFunction(instance.digestFunctions, digestFunction, hashes);
+  const statuses = new BatchStatuses(entryBytes(hashes));
   const responses: BatchUpdateBlobsResponse_Response[] = requests.map(({ digest }) => ({
     digest,
     status: Status.fromPartial({}),
@@ -53,8 +54,7 @@ export async function batchUpdateBlobs(
         await update(request, batchFunction, instance, either);
       } catch (thrown) {
         either.throwIfAborted();
-        const status = statusMessage(StatusError.from(thrown));
-        responses[index] = { digest: request.digest, status };
+        responses[index] = { digest: request.digest, status: statuses.of(thrown) };
       }
     },
     signal,
