@@ -74,7 +74,8 @@ interface Found {
  * The outputs that a command was asked for, as they are on the disk once all its processes are gone
  * (RES-34). One that is not there is left out (RES-02). Links are never followed, except on the way to
  * an output and within the input root (RES-22). Fails with FAILED_PRECONDITION when an output is not of
- * the kind asked for (RES-10), and with INVALID_ARGUMENT when no blob can hold it (RES-12).
+ * the kind asked for (RES-10), and with INVALID_ARGUMENT when no blob can hold it (RES-12) or the
+ * command left it so that it cannot be read.
  */
 export async function collectOutputs(
   command: Command,
@@ -92,7 +93,13 @@ export async function collectOutputs(
     requested,
     limits.readsMax,
     async (output, either) => {
-      found.set(output, await collectOne(output, { ...context, signal: either }));
+      const collecting = collectOne(output, { ...context, signal: either });
+      found.set(
+        output,
+        await collecting.catch((error: unknown) => {
+          throw unreadable(output, error) ?? error;
+        }),
+      );
     },
     signal,
   );
@@ -211,6 +218,16 @@ async function symlinkFound(
     },
     blobs: [],
   };
+}
+
+/** What a command left so that it cannot be read is its own fault, not that of the machine. */
+function unreadable({ path: requestedPath }: RequestedOutput, error: unknown) {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  if (!['EACCES', 'EPERM', 'ENAMETOOLONG'].includes(code)) return undefined;
+  return new StatusError(
+    Code.INVALID_ARGUMENT,
+    `output ${JSON.stringify(requestedPath)} cannot be read: ${message.slice(0, 300)}`,
+  );
 }
 
 /** A Tree as RES-15 promises it: its root, then its children, and nothing else. */

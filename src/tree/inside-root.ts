@@ -4,7 +4,7 @@ import { Code, StatusError } from '../base/status.ts';
 
 /**
  * The folder at `fromRoot` in the input root `root`, as a real path; undefined when it is not there, or
- * is no folder. Links on the way are followed only while they stay inside: FAILED_PRECONDITION otherwise,
+ * is no folder; so it is with all when the root is gone. Links on the way are followed only while they stay inside: FAILED_PRECONDITION otherwise,
  * for a command may have put them there (RES-22).
  */
 export function findFolder(root: string, fromRoot: string): Promise<string | undefined> {
@@ -38,8 +38,10 @@ async function walk(
   fromRoot: string,
   onMissing: (folder: string) => Promise<string | undefined>,
 ): Promise<string | undefined> {
-  const realRoot = await realpath(root);
-  let at: string | undefined = realRoot;
+  const realRoot = path.join(await realpath(path.dirname(root)), path.basename(root));
+  // The command may have taken it away, or put a link in its place.
+  const isThere = (await lstatIfAny(realRoot))?.isDirectory() === true;
+  let at = isThere ? realRoot : undefined;
   for (const segment of fromRoot.split('/')) {
     if (at === undefined) return undefined;
     if (segment !== '') at = await enter(realRoot, path.join(at, segment), onMissing);

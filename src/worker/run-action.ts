@@ -167,8 +167,18 @@ async function uploadResult(
 
 /** Nothing for an empty file: its digest stays unset (RES-24). */
 async function outputOf(file: string, action: Digest, signal: AbortSignal): Promise<BlobSource[]> {
-  const digest = await digestOfFile(file, action.function, signal);
+  const digest = await digestOfFile(file, action.function, signal).catch((error: unknown) => {
+    throw takenAway(error) ?? error;
+  });
   return digest.sizeBytes === 0 ? [] : [{ digest, open: () => fileChunks(file) }];
+}
+
+/** A command with the rights of the worker can reach the file: another attempt would end the same. */
+function takenAway(error: unknown): StatusError | undefined {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (!['ENOENT', 'ELOOP', 'EISDIR'].includes(code)) return undefined;
+  const message = 'the command removed or replaced the file that its output goes to';
+  return new StatusError(Code.INVALID_ARGUMENT, message);
 }
 
 /** RES-23: a signal counts as 128 and its number, as shells have it. */

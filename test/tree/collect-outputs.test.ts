@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
@@ -15,6 +23,7 @@ import {
 import { collectOutputs, defaultOutputLimits } from '../../src/tree/collect-outputs.ts';
 import { makeFolder } from '../../src/tree/inside-root.ts';
 import { uploadMissing } from '../../src/tree/upload-files.ts';
+import { removeFolder } from '../../src/worker/remove-folder.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
 import { never } from '../support/never.ts';
@@ -207,6 +216,26 @@ describe('collecting outputs', () => {
       });
     }
     assert.deepEqual(await list({ outputPaths: ['in/x', 'loop/x'] }), ['f:in/x']);
+  });
+
+  it('RES-22: finds nothing when the command replaced or removed the input root', async (t) => {
+    const { root, list } = bench(t, { f: '1' });
+    rmSync(root, { recursive: true });
+    assert.deepEqual(await list({ outputPaths: ['f', 'd/f'] }), []);
+    symlinkSync('/etc', root);
+    assert.deepEqual(await list({ outputPaths: ['passwd', ''] }), []);
+  });
+
+  it('WRK-18: an output that the command made unreadable is the fault of the action', async (t) => {
+    const { root, collect } = bench(t, {});
+    const script =
+      'mkdir d; cd d; for i in $(seq 60); do n=$(printf %0100d "$i"); mkdir "$n"; cd "$n"; done';
+    spawnSync('sh', ['-c', script], { cwd: root, stdio: 'ignore' });
+    await assert.rejects(collect({ outputPaths: ['d'] }), {
+      code: Code.INVALID_ARGUMENT,
+      message: /output "d" cannot be read: ENAMETOOLONG/,
+    });
+    await removeFolder(root);
   });
 
   it('RES-30, ACT-25: returns the node properties asked for, and refuses unknown ones', async (t) => {

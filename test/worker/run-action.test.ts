@@ -255,6 +255,15 @@ describe('running an action', { timeout: 60_000 }, () => {
     assert.equal(stdout(await runScript('cat in; ./tool', { inputs })), 'goodok\n');
   });
 
+  it('WRK-18: a command that replaces the files of its output is to blame, not the worker', async (t) => {
+    const { runScript } = await bench(t);
+    for (const script of ['ln -sf /etc/passwd ../stdout', 'rm ../stderr']) {
+      const { status } = await runScript(script);
+      assert.equal(status?.code, Code.INVALID_ARGUMENT);
+      assert.match(status.message, /removed or replaced/);
+    }
+  });
+
   it('RES-34: nothing that runs on can change an output', async (t) => {
     const { runScript, text } = await bench(t);
     const command = { outputPaths: ['out'] };
