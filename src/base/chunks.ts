@@ -12,3 +12,11 @@ export async function collect(chunks: Chunks): Promise<Uint8Array> {
 export async function* chunksOf(bytes: Uint8Array): Chunks {
   if (bytes.length > 0) yield bytes;
 }
+
+/** The same chunks; `onTaken` hears how many bytes each has, when it is taken. */
+export async function* counting(chunks: Chunks, onTaken: (bytes: number) => void): Chunks {
+  for await (const chunk of chunks) {
+    onTaken(chunk.length);
+    yield chunk;
+  }
+}

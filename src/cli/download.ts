@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Argv } from 'yargs';
+import { counting } from '../base/chunks.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import type { Digest } from '../digest/digest.ts';
 import { downloadEntries } from '../tree/download-entries.ts';
@@ -53,7 +54,7 @@ export async function download(program: Program, options: DownloadOptions): Prom
 }
 
 async function downloadBlob(
-  { terminal, newId, leaving }: Program,
+  { terminal, clock, newId, leaving }: Program,
   { remote }: Session,
   digest: Digest,
   { output, executable }: DownloadOptions,
@@ -62,7 +63,13 @@ async function downloadBlob(
   if (output !== undefined) {
     const target = path.resolve(output);
     makeFolder(path.dirname(target), 0o777);
-    await downloadFile(target, chunks, executable, newId);
+    const progress = new Progress('downloading', terminal, clock);
+    let doneBytes = 0;
+    const shown = counting(chunks, (bytes) => {
+      doneBytes += bytes;
+      progress.show({ done: 0, all: 1, doneBytes, allBytes: digest.sizeBytes });
+    });
+    await downloadFile(target, shown, executable, newId).finally(() => progress.end());
     terminal.note(`${formatSize(digest.sizeBytes)} to ${output}`);
     return;
   }

@@ -29,6 +29,7 @@ export async function run(program: Program, options: RunCommandOptions): Promise
   using session = await openSession(program, settingsOf(program, options), { execution: true });
   const { remote, digestFunction, instanceName } = session;
   const form = { digestFunction, knowsOutputPaths: knowsOutputPaths(remote.capabilities) };
+  if (spec.inputFolder !== undefined) terminal.progress('hashing the inputs');
   const { digest, sources, totals } = await prepareAction(spec, form, leaving);
   const inputs = `${counted(totals.files, 'input file')} of ${formatSize(totals.bytes)}`;
   terminal.note(terminal.style('dim', `action ${digest}, ${inputs}`));

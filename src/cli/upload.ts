@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import { printable } from '../base/printable.ts';
 import { hashPath, type LocalPath } from '../client/hash-path.ts';
 import { uploadMissing } from '../tree/upload-files.ts';
 import type { Program } from './command.ts';
@@ -27,7 +28,10 @@ export async function upload(program: Program, options: UploadOptions): Promise<
   using session = await openSession(program, settingsOf(program, options), { execution: false });
   const { remote, digestFunction } = session;
   const paths: LocalPath[] = [];
-  for (const file of options.files) paths.push(await hashPath(file, digestFunction, leaving));
+  for (const file of options.files) {
+    terminal.progress(`hashing ${printable(file)}`);
+    paths.push(await hashPath(file, digestFunction, leaving));
+  }
   const progress = new Progress('uploading', terminal, clock);
   const sources = paths.flatMap((path) => path.sources);
   const total = await uploadMissing(remote.blobs, sources, leaving, (state) =>

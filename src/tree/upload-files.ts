@@ -1,4 +1,4 @@
-import type { Chunks } from '../base/chunks.ts';
+import { type Chunks, counting } from '../base/chunks.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import { transferEach } from './transfer-each.ts';
@@ -23,7 +23,7 @@ const digestsPerCallMax = 10_000;
 
 /**
  * Brings the blobs that `blobs` lacks to it: asks first, and sends no blob twice and none that is
- * empty. `onProgress` hears after each blob that was sent.
+ * empty. `onProgress` hears of each chunk that goes, for one blob may take minutes, and of each blob sent.
  */
 export async function uploadMissing(
   blobs: BlobStore,
@@ -38,6 +38,7 @@ export async function uploadMissing(
   const digests = [...wanted.values()].map(({ digest }) => digest);
   const bytes = digests.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   let progress: UploadProgress = { blobs: digests.length, bytes, sentBlobs: 0, sentBytes: 0 };
+  let goingBytes = 0;
   for (let from = 0; from < digests.length; from += digestsPerCallMax) {
     const batch = digests.slice(from, from + digestsPerCallMax);
     const missing = await blobs.findMissing(batch, signal);
@@ -45,14 +46,21 @@ export async function uploadMissing(
       missing.flatMap((digest) => wanted.get(digest.key) ?? []),
       async (source, either) => {
         const { digest } = source;
-        await blobs.write(digest, source.open(), either);
+        let takenBytes = 0;
+        const chunks = counting(source.open(), (chunkBytes) => {
+          takenBytes += chunkBytes;
+          goingBytes += chunkBytes;
+          onProgress({ ...progress, sentBytes: progress.sentBytes + goingBytes });
+        });
+        await blobs.write(digest, chunks, either);
+        goingBytes -= takenBytes;
         const { sentBlobs, sentBytes } = progress;
         progress = {
           ...progress,
           sentBlobs: sentBlobs + 1,
           sentBytes: sentBytes + digest.sizeBytes,
         };
-        onProgress(progress);
+        onProgress({ ...progress, sentBytes: progress.sentBytes + goingBytes });
       },
       signal,
     );

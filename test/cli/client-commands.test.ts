@@ -103,7 +103,13 @@ test('who watches an upload sees how far it is', async (t) => {
   writeFileSync(at('big'), 'x'.repeat(1_000_000));
   const terminal = new FakeTerminal(true);
   await cli(['upload', at('big')], { terminal });
-  assert.match(terminal.progressLines[0] ?? '', /^uploading \[#+\] 1\/1, 976\.6 KiB/);
+  const [hashing = '', uploading = ''] = terminal.progressLines;
+  assert.equal(hashing, `hashing ${at('big')}`);
+  assert.match(
+    uploading,
+    /^uploading \[#+ *\] 0\/1, .+ of 976\.6 KiB/,
+    'before the first blob is there',
+  );
 });
 
 for (const [what, argv, exitCode, message] of [

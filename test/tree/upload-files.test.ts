@@ -31,16 +31,17 @@ test('WRK-11: only what the store lacks is sent, each blob once, and no empty on
   await store.write(here.digest, here.open());
   store.written = [];
   const sources = [here, sourceOf('new'), sourceOf('new'), sourceOf(''), sourceOf('newer')];
-  const seen: number[] = [];
-  const progress = await uploadMissing(store, sources, never, ({ sentBlobs }) =>
-    seen.push(sentBlobs),
+  const seen: [blobs: number, bytes: number][] = [];
+  const progress = await uploadMissing(store, sources, never, ({ sentBlobs, sentBytes }) =>
+    seen.push([sentBlobs, sentBytes]),
   );
   assert.deepEqual(progress, { blobs: 3, bytes: 12, sentBlobs: 2, sentBytes: 8 });
   assert.deepEqual(
     store.written.toSorted(),
     [blobOf('new').digest.hash, blobOf('newer').digest.hash].toSorted(),
   );
-  assert.deepEqual(seen, [1, 2]);
+  assert.deepEqual(seen.at(-1), [2, 8]);
+  assert.ok(seen[0]?.[0] === 0 && seen[0][1] > 0, 'a blob counts while it goes');
 });
 
 test('many small blobs are sent at once, so that they can share messages', async () => {
