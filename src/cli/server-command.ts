@@ -42,6 +42,7 @@ export async function server(program: Program, options: ServerOptions): Promise<
   }
   log.info('serving', { address: running.address, execution: config.execution.backend });
   await aborted(leaving);
+  running.drain();
   log.info('stopping');
   return ExitCode.OK;
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
@@ -24,6 +25,7 @@ import { byteStream } from '../rpc/services/byte-stream.ts';
 import { capabilities } from '../rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../rpc/services/content-addressable-storage.ts';
 import { execution as executionService } from '../rpc/services/execution.ts';
+import { health } from '../rpc/services/health.ts';
 import { operations } from '../rpc/services/operations.ts';
 import { worker } from '../rpc/services/worker.ts';
 import { defaultLocalSchedulerOptions, LocalScheduler } from '../scheduler/local-scheduler.ts';
@@ -44,6 +46,8 @@ export interface RunningServer {
   readonly blobsOf: (instanceName: string) => BlobStore;
   /** Absent where there is only a cache. */
   readonly workQueue: WorkQueue | undefined;
+  /** Tells whoever asks for its health that the server will be gone; it serves on until it is closed. */
+  drain(): void;
 }
 
 /** Calls that are under way when a server stops have so long to end: a blob of a GiB on a slow line. */
@@ -86,12 +90,21 @@ export async function startServer(
     contentAddressableStorage(instances),
     byteStream(instances),
     actionCache(instances, clock),
-    executionService(instances),
-    operations(instances),
   ];
+  const executing = [executionService(instances), operations(instances)];
+  if (scheduler) services.push(...executing);
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
-  const listener = await listenAt(config, services, deps);
+  const draining = new AbortController();
+  // A cache answers the calls of Execution, but only to say that it runs nothing.
+  const refusing = scheduler ? [] : executing;
+  const all = [...services, ...refusing, health(services, draining.signal)];
+  const listener = await listenAt(config, all, deps);
   closing.defer(() => listener.close(stopGraceMs));
+  closing.defer(async () => {
+    draining.abort();
+    // Those who watch are told before their streams end: it takes them one turn of the event loop.
+    await setImmediate();
+  });
   sweepLater(storage, log, closing);
   if (!isLoopback(config.address.host)) {
     log.warn(
@@ -99,7 +112,12 @@ export async function startServer(
         'everybody who can reach it can run commands and change what is stored',
     );
   }
-  return { address: listener.address, blobsOf, workQueue: scheduler };
+  return {
+    address: listener.address,
+    blobsOf,
+    workQueue: scheduler,
+    drain: () => draining.abort(),
+  };
 }
 
 /** What waits for clients that may not come back takes a quarter of the space at most. */

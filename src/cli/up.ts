@@ -60,6 +60,7 @@ export async function up(program: Program, options: UpOptions): Promise<number> 
     slots: worker.slots,
   });
   await aborted(leaving);
+  running.drain();
   log.info('stopping; a second Ctrl-C does not wait for running actions');
   return ExitCode.OK;
 }

@@ -48,7 +48,7 @@ function filesOfProto(): FileDescriptorProto[] {
   const buf = path.resolve('node_modules/.bin/buf');
   const bytes = execFileSync(buf, ['build', '-o', '-#format=binpb'], { maxBuffer: 64 * 2 ** 20 });
   return fromBinary(FileDescriptorSetSchema, bytes).file.filter(
-    ({ name }) => !/^(google\/protobuf|expbuild|buildbarn)\//.test(name),
+    ({ name }) => !/^(google\/protobuf|grpc|expbuild|buildbarn)\//.test(name),
   );
 }
 

@@ -13,11 +13,13 @@ import { byteStream } from '../../src/rpc/services/byte-stream.ts';
 import { capabilities } from '../../src/rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../../src/rpc/services/content-addressable-storage.ts';
 import { execution } from '../../src/rpc/services/execution.ts';
+import { health } from '../../src/rpc/services/health.ts';
 import { operations } from '../../src/rpc/services/operations.ts';
 import { worker } from '../../src/rpc/services/worker.ts';
 import { ExecutionRig } from '../execution/rig.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { never } from '../support/never.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { startServer } from '../support/start-server.ts';
 import type { CallOptions, TestClient } from '../support/test-client.ts';
@@ -38,6 +40,7 @@ async function start(t: TestContext) {
     execution(instances),
     operations(instances),
     worker(scheduler),
+    health([], never),
   ];
   const { client, listener } = await startServer(t, services);
   const seed = Number(process.hrtime.bigint() % 1_000_000n);
