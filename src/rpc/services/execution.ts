@@ -88,7 +88,10 @@ async function* untilDone(
 ): AsyncIterable<Operation> {
   let isKnown = false;
   for await (const state of states) {
-    if (!isKnown) call.label({ operation: state.name });
+    if (!isKnown) {
+      const { hash, sizeBytes } = state.metadata.actionDigest ?? {};
+      call.label({ operation: state.name, action: hash && `${hash}/${sizeBytes}` });
+    }
     isKnown = true;
     if (state.response) logAnswer(state.response, call);
     yield operationMessage(state);

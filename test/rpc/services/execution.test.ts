@@ -54,7 +54,7 @@ describe('Execute', () => {
     const lines: string[] = [];
     const write = (line: string) => void lines.push(line);
     const log = createLog({ level: 'info', format: 'json', write, now: () => 0 });
-    const { rig, execute } = await startExecution(t, log);
+    const { rig, execute, wait } = await startExecution(t, log);
     const action = await rig.putAction();
     rig.serve(t, () => success);
     const metadata = RequestMetadata.fromPartial({ toolInvocationId: 'i-1' });
@@ -62,7 +62,10 @@ describe('Execute', () => {
     const headers = { [header]: Buffer.from(RequestMetadata.encode(metadata).finish()) };
     const request = { actionDigest: action.toMessage() };
     const [operation] = await Array.fromAsync(execute(request, { metadata: headers }));
-    const [line, ...more] = lines.map((text) => JSON.parse(text) as Record<string, unknown>);
+    await Array.fromAsync(wait(operation?.name ?? ''));
+    const [line, waited, ...more] = lines.map(
+      (text) => JSON.parse(text) as Record<string, unknown>,
+    );
     assert.deepEqual(more, []);
     assert.partialDeepStrictEqual(line, {
       message: 'action answered',
@@ -73,6 +76,7 @@ describe('Execute', () => {
       exitCode: 3,
     });
     assert.match(String(line?.['request']), /^.{36}$/);
+    assert.partialDeepStrictEqual(waited, { action: `${action}`, operation: operation?.name });
   });
 
   it('EXE-01: the first message comes at once, though no worker is there', async (t) => {
