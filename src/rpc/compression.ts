@@ -1,49 +1,124 @@
-import { pipeline } from 'node:stream';
-import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib';
+import { pipeline, type Transform } from 'node:stream';
+import {
+  type BrotliDecompress,
+  constants,
+  createBrotliCompress,
+  createBrotliDecompress,
+  createDeflateRaw,
+  createInflateRaw,
+  createZstdCompress,
+  createZstdDecompress,
+  type InflateRaw,
+  type ZstdDecompress,
+} from 'node:zlib';
 import type { Chunks } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
+import type { Compressor } from '../digest/resource-name.ts';
 import { Compressor_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 
-/** What ByteStream and BatchUpdateBlobs take; Siso uses the first one only (CMP-11). */
-export const supportedCompressors: readonly Compressor_Value[] = [Compressor_Value.ZSTD];
+/** A way to pack the bytes of a blob for the wire, and to unpack them. */
+export interface Codec {
+  /** Its number on the wire. */
+  readonly value: Compressor_Value;
+  /** How messages call its streams. */
+  readonly name: string;
+  /** For exactly `sizeBytes` bytes. */
+  readonly createCompressor: (sizeBytes: number) => Transform;
+  readonly createDecompressor: () => ZstdDecompress | InflateRaw | BrotliDecompress;
+}
 
-/** Level 3 halves objects and debug information; the next ones take twice the time for a few percent. */
-const LEVEL = 3;
-/** Go's best level asks for it; the format lets a client ask for more memory than a machine has (CMP-05). */
-const WINDOW_LOG_MAX = 25;
 /** Small enough for a message, large enough that a blob is not a thousand of them. */
 const PIECE_BYTES = 256 * 1024;
 
-/** The bytes as one complete zstd frame; an empty blob has one too (BS-17). */
-export async function* compress(chunks: Chunks): Chunks {
-  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL };
-  const compressor = createZstdCompress({ chunkSize: PIECE_BYTES, params });
+const zstd: Codec = {
+  value: Compressor_Value.ZSTD,
+  name: 'zstd',
+  createCompressor: (sizeBytes) =>
+    createZstdCompress({
+      chunkSize: PIECE_BYTES,
+      // Knowing it takes an eighth of the time for a blob of 1 KiB: the tables are as small as the blob.
+      pledgedSrcSize: sizeBytes,
+      // Halves objects and debug information; the next levels take twice the time for a few percent.
+      params: { [constants.ZSTD_c_compressionLevel]: 3 },
+    }),
+  createDecompressor: () =>
+    createZstdDecompress({
+      chunkSize: PIECE_BYTES,
+      // Go's best level asks for it; the format lets a client ask for more memory than a machine has
+      // (CMP-05).
+      params: { [constants.ZSTD_d_windowLogMax]: 25 },
+    }),
+};
+
+const brotli: Codec = {
+  value: Compressor_Value.BROTLI,
+  name: 'brotli',
+  createCompressor: () =>
+    createBrotliCompress({
+      chunkSize: PIECE_BYTES,
+      // As fast as zstd's level 3, and packs as well; the default, 11, takes a hundred times as long.
+      params: { [constants.BROTLI_PARAM_QUALITY]: 2 },
+    }),
+  // Its window is 16 MiB at most, since larger ones must be asked for here.
+  createDecompressor: () => createBrotliDecompress({ chunkSize: PIECE_BYTES }),
+};
+
+/** The raw stream of RFC 1951, without the wrapper of zlib or gzip (CMP-03). */
+const deflate: Codec = {
+  value: Compressor_Value.DEFLATE,
+  name: 'deflate',
+  // Twice as fast as the default, 6, for 5 % more bytes.
+  createCompressor: () => createDeflateRaw({ chunkSize: PIECE_BYTES, level: 4 }),
+  createDecompressor: () => createInflateRaw({ chunkSize: PIECE_BYTES }),
+};
+
+/** By the segment in resource names; the best one first, which is the one that Siso takes (CMP-11). */
+const codecs: Readonly<Record<Exclude<Compressor, 'identity'>, Codec>> = { zstd, brotli, deflate };
+
+/** What ByteStream, BatchUpdateBlobs and BatchReadBlobs do, in the order to announce it (CAP-14). */
+export const supportedCodecs: readonly Codec[] = Object.values(codecs);
+
+/** Undefined for a name without a compressor. */
+export function codecOfName(compressor: Compressor): Codec | undefined {
+  return compressor === 'identity' ? undefined : codecs[compressor];
+}
+
+/**
+ * The chunks, which are `sizeBytes` long together, as one complete stream, a single frame in zstd; nothing
+ * becomes one too (BS-17).
+ */
+export async function* compress(codec: Codec, chunks: Chunks, sizeBytes: number): Chunks {
+  const compressor = codec.createCompressor(sizeBytes);
   // A failure comes out of the compressor too.
   pipeline(chunks, compressor, () => {});
   yield* compressor as AsyncIterable<Buffer>;
 }
 
 /**
- * What the zstd frames hold, one after the other, with skippable ones between them (CMP-04). Fails with
- * INVALID_ARGUMENT when they are malformed or cut short, or bytes follow them (CMP-07). Memory does not
- * grow with what comes out: whoever takes it must stop at the size that the digest promises (CMP-05).
+ * What the stream holds; in zstd it may be several frames, with skippable ones between them (CMP-04).
+ * Fails with INVALID_ARGUMENT when it is malformed or cut short, or bytes follow it (CMP-07). Memory does
+ * not grow with what comes out: whoever takes it must stop at the size that the digest promises (CMP-05).
  */
-export async function* decompress(chunks: Chunks): Chunks {
-  const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX };
-  const decompressor = createZstdDecompress({ chunkSize: PIECE_BYTES, params });
+export async function* decompress(codec: Codec, chunks: Chunks): Chunks {
+  const decompressor = codec.createDecompressor();
   const source = { bytes: 0, failed: false };
   pipeline(watched(chunks, source), decompressor, () => {});
   try {
     yield* decompressor as AsyncIterable<Buffer>;
   } catch (thrown) {
     if (source.failed || !(thrown instanceof Error)) throw thrown;
-    throw new StatusError(Code.INVALID_ARGUMENT, `not a whole zstd stream: ${thrown.message}`, {
-      cause: thrown,
-    });
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `not a whole ${codec.name} stream: ${thrown.message}`,
+      { cause: thrown },
+    );
   }
-  // The decompressor takes no byte after the last frame, and says nothing of it.
+  // The decompressor takes no byte after the end of its stream, and says nothing of it.
   if (decompressor.bytesWritten < source.bytes) {
-    throw new StatusError(Code.INVALID_ARGUMENT, 'bytes follow the last zstd frame');
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `bytes follow the end of the ${codec.name} stream`,
+    );
   }
 }
 

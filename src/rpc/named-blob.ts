@@ -1,6 +1,7 @@
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
-import { type Compressor, digestOfName, type ReadName } from '../digest/resource-name.ts';
+import { digestOfName, type ReadName } from '../digest/resource-name.ts';
+import { type Codec, codecOfName } from './compression.ts';
 import type { Instance, Instances } from './instances.ts';
 import type { Call } from './method.ts';
 
@@ -11,14 +12,15 @@ const resourceNameHeader = 'build.bazel.remote.execution.v2.resource-name';
 export interface NamedBlob {
   readonly instance: Instance;
   readonly digest: Digest;
-  readonly compressor: Compressor;
+  /** Undefined when they travel as they are. */
+  readonly codec: Codec | undefined;
   readonly resourceName: string;
 }
 
 /**
  * What a name means here, once it is parsed. Fails with INVALID_ARGUMENT when the header names another
- * resource (BS-09), the compressor is not announced (CMP-08), there is no such instance (GEN-04), or
- * the hash is none of a digest function of it (BS-04).
+ * resource (BS-09), there is no such instance (GEN-04), or the hash is none of a digest function of it
+ * (BS-04).
  */
 export function resolveName(
   instances: Instances,
@@ -28,17 +30,12 @@ export function resolveName(
 ): NamedBlob {
   const header = call.header(resourceNameHeader);
   if (header !== undefined && header !== resourceName) {
-    throw invalid(`the header ${resourceNameHeader} names another resource than the request`);
-  }
-  const { compressor } = parsed;
-  if (compressor !== 'identity' && compressor !== 'zstd') {
-    throw invalid(`compressor ${compressor} is not one of supported_compressors`);
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `the header ${resourceNameHeader} names another resource than the request`,
+    );
   }
   const instance = instances.get(parsed.instanceName);
   const digest = digestOfName(parsed, instance.digestFunctions);
-  return { instance, digest, compressor, resourceName };
-}
-
-function invalid(message: string): StatusError {
-  return new StatusError(Code.INVALID_ARGUMENT, message);
+  return { instance, digest, codec: codecOfName(parsed.compressor), resourceName };
 }

@@ -11,7 +11,7 @@ import {
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Status } from '../../proto/google/rpc/status.ts';
-import { decompress, supportedCompressors } from '../compression.ts';
+import { decompress, supportedCodecs } from '../compression.ts';
 import type { Instance } from '../instances.ts';
 import { checkBlobSize } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
@@ -72,12 +72,14 @@ async function update(
   checkBlobSize(digest, limits);
   if (compressor === Compressor_Value.IDENTITY) {
     await blobs.write(digest, chunksOf(data), signal);
-  } else if (supportedCompressors.includes(compressor)) {
-    await blobs.write(digest, decompress(chunksOf(data)), signal);
-  } else {
+    return;
+  }
+  const codec = supportedCodecs.find(({ value }) => value === compressor);
+  if (!codec) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
       `compressor ${compressor} of ${digest} is not one of supported_batch_update_compressors`,
     );
   }
+  await blobs.write(digest, decompress(codec, chunksOf(data)), signal);
 }

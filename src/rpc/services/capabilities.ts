@@ -8,7 +8,7 @@ import {
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { SemVer } from '../../proto/build/bazel/semver/semver.ts';
 import { supportedNodeProperties } from '../../tree/node-properties.ts';
-import { supportedCompressors } from '../compression.ts';
+import { supportedCodecs } from '../compression.ts';
 import type { Instance, Instances } from '../instances.ts';
 import { type Service, unary } from '../method.ts';
 import { executionPriorities, resultsCachePriorities } from '../priorities.ts';
@@ -39,6 +39,7 @@ export function capabilities(instances: Instances): Service {
 }
 
 function cacheCapabilities({ limits, ...instance }: Instance): CacheCapabilities {
+  const compressors = supportedCodecs.map(({ value }) => value);
   return CacheCapabilities.fromPartial({
     digestFunctions: instance.digestFunctions.functions.map(({ value }) => value),
     actionCacheUpdateCapabilities: { updateEnabled: instance.actionCacheUpdates },
@@ -46,8 +47,8 @@ function cacheCapabilities({ limits, ...instance }: Instance): CacheCapabilities
     maxBatchTotalSizeBytes: limits.batchBytesMax,
     maxCasBlobSizeBytes: limits.blobBytesMax,
     symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
-    supportedCompressors: [...supportedCompressors],
-    supportedBatchUpdateCompressors: [...supportedCompressors],
+    supportedCompressors: compressors,
+    supportedBatchUpdateCompressors: compressors,
   });
 }
 

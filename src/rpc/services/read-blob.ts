@@ -10,21 +10,23 @@ const PIECE_BYTES_MAX = 2 ** 20;
 
 /** The bytes from `read_offset`, which counts uncompressed ones also for compressed names (BS-14). */
 export async function* readBlob(
-  { instance, digest, compressor, resourceName }: NamedBlob,
+  { instance, digest, codec, resourceName }: NamedBlob,
   { readOffset, readLimit }: ReadRequest,
   { signal }: Call,
 ): AsyncIterable<ReadResponse> {
   if (readLimit < 0) {
     throw new StatusError(Code.INVALID_ARGUMENT, `read_limit ${readLimit} is negative`);
   }
-  if (readLimit > 0 && compressor !== 'identity') {
+  if (readLimit > 0 && codec) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
       `read_limit must be 0 for a compressed resource, such as ${resourceName}`,
     );
   }
   const bytes = instance.blobs.read(digest, readOffset, signal);
-  const sent = compressor === 'identity' ? limited(bytes, readLimit) : compress(bytes);
+  // An offset that is out of range fails in the read.
+  const leftBytes = Math.max(0, digest.sizeBytes - readOffset);
+  const sent = codec ? compress(codec, bytes, leftBytes) : limited(bytes, readLimit);
   for await (const chunk of sent) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES_MAX) {
       yield { data: chunk.subarray(at, at + PIECE_BYTES_MAX) };

@@ -1,7 +1,7 @@
 import type { Chunks } from '../../base/chunks.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { WriteRequest, WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
-import { decompress } from '../compression.ts';
+import { type Codec, decompress } from '../compression.ts';
 import { checkBlobSize } from '../limits.ts';
 import type { Call } from '../method.ts';
 import type { NamedBlob } from '../named-blob.ts';
@@ -21,15 +21,15 @@ export async function writeBlob(
 ): Promise<WriteResponse> {
   const requests = await WriteRequests.open(messages);
   const blob = resolve(requests.resourceName);
-  const { instance, digest, compressor } = blob;
+  const { instance, digest, codec } = blob;
   checkBlobSize(digest, instance.limits);
   const [missing] = await instance.blobs.findMissing([digest], call.signal);
-  if (compressor === 'identity') {
+  if (!codec) {
     if (!missing) return { committedSize: digest.sizeBytes };
     return { committedSize: await writePlain(requests, blob, call.signal) };
   }
   if (!missing) return { committedSize: -1 };
-  return { committedSize: await writeCompressed(requests, blob, call) };
+  return { committedSize: await writeCompressed(requests, codec, blob, call) };
 }
 
 /** The size that is committed: the blob's, or less when the client stopped before its end (BS-34). */
@@ -60,6 +60,7 @@ async function writePlain(
 /** What the client expects as the committed size. A compressed upload cannot be resumed (BS-48). */
 async function writeCompressed(
   requests: WriteRequests,
+  codec: Codec,
   { instance, digest }: NamedBlob,
   { signal, requestMetadata }: Call,
 ): Promise<number> {
@@ -69,7 +70,7 @@ async function writeCompressed(
       `the upload of ${digest} starts at ${requests.firstOffset}, but 0 bytes are committed`,
     );
   }
-  await instance.blobs.write(digest, decompress(finishedData(requests)), signal);
+  await instance.blobs.write(digest, decompress(codec, finishedData(requests)), signal);
   if (!requests.finished) return -1;
   const tool = requestMetadata?.toolDetails?.toolName ?? '';
   return toolsThatWantTheBlobSize.has(tool) ? digest.sizeBytes : requests.receivedBytes;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { chunksOf } from '../../../src/base/chunks.ts';
 import { Code } from '../../../src/base/status.ts';
 import { blake3 } from '../../../src/digest/digest-functions.ts';
@@ -18,6 +18,7 @@ import { Instances } from '../../../src/rpc/instances.ts';
 import { defaultInstanceLimits } from '../../../src/rpc/limits.ts';
 import { byteStream } from '../../../src/rpc/services/byte-stream.ts';
 import { blobOf } from '../../support/blob-of.ts';
+import { packings } from '../../support/packings.ts';
 import { never } from '../../support/never.ts';
 import { startServer } from '../../support/start-server.ts';
 import type { CallOptions } from '../../support/test-client.ts';
@@ -28,10 +29,18 @@ const text = 'the quick brown fox jumps over the lazy dog. '.repeat(1000);
 const { digest, bytes } = blobOf(text);
 const size = digest.sizeBytes;
 const plainName = `uploads/u/blobs/${digest}`;
-const zstdName = `uploads/u/compressed-blobs/zstd/${digest}`;
+const zstdName = writeNameIn('zstd');
 const invalid = { code: Code.INVALID_ARGUMENT };
 
+function writeNameIn(compressor: string): string {
+  return `uploads/u/compressed-blobs/${compressor}/${digest}`;
+}
+
 type Message = Partial<Pick<WriteRequest, 'resourceName' | 'writeOffset' | 'finishWrite' | 'data'>>;
+
+function packedAs(compressor: string, data: Uint8Array): Message[] {
+  return [{ resourceName: writeNameIn(compressor), data, finishWrite: true }];
+}
 
 async function start(t: TestContext) {
   const instance = testInstance({ limits: { ...defaultInstanceLimits, blobBytesMax: 2 ** 30 } });
@@ -130,21 +139,29 @@ describe('Read', () => {
     }
   });
 
-  it('BS-14, BS-15, CMP-09: compressed reads count the offset in uncompressed bytes', async (t) => {
-    const { put, read } = await start(t);
-    await put();
-    const name = `compressed-blobs/zstd/${digest}`;
-    assert.equal(zstdDecompressSync(await read(name)).toString(), text);
-    const tail = await read(name, { readOffset: 1000 });
-    assert.equal(zstdDecompressSync(tail).toString(), text.slice(1000));
-    await assert.rejects(read(name, { readLimit: 1 }), invalid);
-  });
+  for (const { compressor, unpack } of packings) {
+    it(`BS-14, BS-15: ${compressor} counts the offset in uncompressed bytes`, async (t) => {
+      const { put, read } = await start(t);
+      await put();
+      const name = `compressed-blobs/${compressor}/${digest}`;
+      assert.equal(unpack(await read(name)).toString(), text);
+      const tail = await read(name, { readOffset: 1000 });
+      assert.equal(unpack(tail).toString(), text.slice(1000));
+      assert.equal(unpack(await read(name, { readOffset: size })).length, 0);
+      await assert.rejects(read(name, { readLimit: 1 }), invalid);
+      for (const readOffset of [-1, size + 1]) {
+        await assert.rejects(read(name, { readOffset }), { code: Code.OUT_OF_RANGE });
+      }
+    });
+  }
 
   it('BS-17: the empty blob reads as nothing, or as nothing compressed', async (t) => {
     const { read } = await start(t);
     const { digest: empty } = blobOf('');
     assert.equal((await read(`blobs/${empty}`)).length, 0);
-    assert.equal(zstdDecompressSync(await read(`compressed-blobs/zstd/${empty}`)).length, 0);
+    for (const { compressor, unpack } of packings) {
+      assert.equal(unpack(await read(`compressed-blobs/${compressor}/${empty}`)).length, 0);
+    }
   });
 
   it('BS-18: messages are well under 4 MiB', async (t) => {
@@ -164,7 +181,7 @@ describe('Read', () => {
     ['BS-03: an old function as a segment', `blobs/sha256/${digest}`],
     ['BS-06: metadata', `blobs/${digest}/x`],
     ['BS-08: identity', `compressed-blobs/identity/${digest}`],
-    ['BS-16: a compressor not announced', `compressed-blobs/brotli/${digest}`],
+    ['BS-16, CMP-08: a compressor not announced', `compressed-blobs/gzip/${digest}`],
     ['GEN-04: an unknown instance', `nope/blobs/${digest}`],
     ['DIG-01: an upper-case hash', `blobs/${digest.hash.toUpperCase()}/${size}`],
   ] as const) {
@@ -214,6 +231,18 @@ describe('Write', () => {
     assert.equal(await upload(zstdName, data, toolOptions('bazel')), data.length);
     assert.ok(await isPresent());
   });
+
+  for (const { compressor, pack } of packings) {
+    it(`CMP-09, CAP-14: what was sent as ${compressor} reads in every form`, async (t) => {
+      const { upload, read } = await start(t);
+      const data = pack(bytes);
+      assert.equal(await upload(writeNameIn(compressor), data), data.length);
+      assert.equal((await read(`blobs/${digest}`)).toString(), text);
+      for (const { compressor: other, unpack } of packings) {
+        assert.equal(unpack(await read(`compressed-blobs/${other}/${digest}`)).toString(), text);
+      }
+    });
+  }
 
   it('BS-38: Siso is answered the size of the blob', async (t) => {
     const { upload } = await start(t);
@@ -296,7 +325,6 @@ describe('Write', () => {
   });
 
   const half = { resourceName: plainName, data: bytes.subarray(0, 10) };
-  const whole = zstdCompressSync(bytes);
   for (const [what, messages] of [
     ['no request', []],
     ['BS-30: no name', [{ data: bytes, finishWrite: true }]],
@@ -313,27 +341,27 @@ describe('Write', () => {
       [{ resourceName: plainName, data: Buffer.alloc(size + 1) }],
     ],
     ['BS-02: a name for reading', [{ resourceName: `blobs/${digest}`, finishWrite: true }]],
-    [
-      'CMP-06: zstd of other bytes',
-      [{ resourceName: zstdName, data: zstdCompressSync(Buffer.alloc(size)), finishWrite: true }],
-    ],
-    [
-      'CMP-07: zstd cut short',
-      [{ resourceName: zstdName, data: whole.subarray(0, -1), finishWrite: true }],
-    ],
-    [
-      'CMP-07: a byte after zstd',
-      [
-        {
-          resourceName: zstdName,
-          data: Buffer.concat([whole, Buffer.from('x')]),
-          finishWrite: true,
-        },
-      ],
-    ],
-    ['no zstd at all', [{ resourceName: zstdName, data: bytes, finishWrite: true }]],
-    ['no bytes of zstd', [{ resourceName: zstdName, finishWrite: true }]],
-  ] as const) {
+    ['CMP-03: deflate in a wrapper of zlib', packedAs('deflate', deflateSync(bytes))],
+    ['CMP-03: deflate in a wrapper of gzip', packedAs('deflate', gzipSync(bytes))],
+    ...packings.flatMap(({ compressor, pack }): [string, Message[]][] => {
+      const whole = pack(bytes);
+      const followed = [
+        { resourceName: writeNameIn(compressor), data: whole },
+        { writeOffset: whole.length, data: Buffer.from('x'), finishWrite: true },
+      ];
+      return [
+        [`CMP-06: ${compressor} of other bytes`, packedAs(compressor, pack(Buffer.alloc(size)))],
+        [`CMP-07: ${compressor} cut short`, packedAs(compressor, whole.subarray(0, -1))],
+        [
+          `CMP-07: a byte after ${compressor}`,
+          packedAs(compressor, Buffer.concat([whole, Buffer.from('x')])),
+        ],
+        [`CMP-07: a byte after ${compressor}, in its own message`, followed],
+        [`no ${compressor} at all`, packedAs(compressor, bytes)],
+        [`no bytes of ${compressor}`, packedAs(compressor, Buffer.alloc(0))],
+      ];
+    }),
+  ] as [string, Message[]][]) {
     it(`${what} is INVALID_ARGUMENT, and nothing is stored`, async (t) => {
       const { write, isPresent } = await start(t);
       await assert.rejects(write(messages), invalid);
@@ -341,14 +369,16 @@ describe('Write', () => {
     });
   }
 
-  it('CMP-05: a zstd bomb is refused without being unpacked', async (t) => {
-    const { write } = await start(t);
-    const bomb = zstdCompressSync(Buffer.alloc(2 ** 28));
-    const resourceName = `uploads/u/compressed-blobs/zstd/${blobOf('0123456789').digest}`;
-    const before = process.memoryUsage().arrayBuffers;
-    await assert.rejects(write([{ resourceName, data: bomb, finishWrite: true }]), invalid);
-    assert.ok(process.memoryUsage().arrayBuffers - before < 2 ** 26);
-  });
+  for (const { compressor, pack } of packings) {
+    it(`CMP-05: a ${compressor} bomb is refused without being unpacked`, async (t) => {
+      const { write } = await start(t);
+      const data = pack(Buffer.alloc(2 ** 28));
+      const name = `uploads/u/compressed-blobs/${compressor}/${blobOf('0123456789').digest}`;
+      const before = process.memoryUsage().arrayBuffers;
+      await assert.rejects(write([{ resourceName: name, data, finishWrite: true }]), invalid);
+      assert.ok(process.memoryUsage().arrayBuffers - before < 2 ** 26);
+    });
+  }
 
   it('GEN-16: a cancelled upload leaves nothing', async (t) => {
     const { client, isPresent, upload } = await start(t);

@@ -59,7 +59,7 @@ test('CAP-20: without SHA256 the old field is one of those announced', async (t)
   assert.equal(executionCapabilities?.digestFunction, blake3.value);
 });
 
-test('CAP-08 to CAP-16: the cache announces what it does', async (t) => {
+test('CAP-08 to CAP-16, CMP-11: the cache announces what it does', async (t) => {
   const { cacheCapabilities } = await capabilitiesOf(t, { actionCacheUpdates: false });
   assert.ok(cacheCapabilities);
   assert.deepEqual(cacheCapabilities.digestFunctions, [1, 9, 2]);
@@ -68,8 +68,12 @@ test('CAP-08 to CAP-16: the cache announces what it does', async (t) => {
   assert.ok(cacheCapabilities.maxBatchTotalSizeBytes <= 4_194_304);
   assert.ok(cacheCapabilities.maxCasBlobSizeBytes > 0);
   assert.ok([1, 2].includes(cacheCapabilities.symlinkAbsolutePathStrategy));
-  assert.deepEqual(cacheCapabilities.supportedCompressors, [Compressor_Value.ZSTD]);
-  assert.deepEqual(cacheCapabilities.supportedBatchUpdateCompressors, [Compressor_Value.ZSTD]);
+  const { ZSTD, BROTLI, DEFLATE } = Compressor_Value;
+  assert.deepEqual(cacheCapabilities.supportedCompressors, [ZSTD, BROTLI, DEFLATE], 'CMP-11');
+  assert.deepEqual(
+    cacheCapabilities.supportedBatchUpdateCompressors,
+    cacheCapabilities.supportedCompressors,
+  );
   assert.equal(cacheCapabilities.splitBlobSupport || cacheCapabilities.spliceBlobSupport, false);
 });
 
