@@ -25,6 +25,29 @@ test('N9: removes folders without rights, names that are not UTF-8, and follows 
   assert.equal(statSync(path.join(parent, 'kept', 'file')).mode & 0o777, 0o444);
 });
 
+test('N9: a name that is not UTF-8 does not pass for a link with the name it would be shown as', async (t) => {
+  const parent = tempDir(t);
+  const folder = path.join(parent, 'action');
+  mkdirSync(path.join(parent, 'kept'));
+  writeFileSync(path.join(parent, 'kept', 'file'), 'x');
+  mkdirSync(folder);
+  mkdirSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.of(0xff)]));
+  symlinkSync(path.join(parent, 'kept'), path.join(folder, '\u{fffd}'));
+  await removeFolder(folder);
+  assert.deepEqual(readdirSync(parent), ['kept']);
+  assert.deepEqual(readdirSync(path.join(parent, 'kept')), ['file']);
+});
+
+test('a file and a link in place of the folder are removed themselves', async (t) => {
+  const parent = tempDir(t);
+  mkdirSync(path.join(parent, 'kept'));
+  writeFileSync(path.join(parent, 'file'), '');
+  symlinkSync('kept', path.join(parent, 'link'));
+  await removeFolder(path.join(parent, 'file'));
+  await removeFolder(path.join(parent, 'link'));
+  assert.deepEqual(readdirSync(parent), ['kept']);
+});
+
 test('N9: removes a tree whose paths are longer than the system takes', async (t) => {
   const parent = tempDir(t);
   const folder = path.join(parent, 'action');
