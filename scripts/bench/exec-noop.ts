@@ -9,9 +9,11 @@ import {
   type Digest,
   Directory,
   ExecuteRequest,
+  ExecuteResponse,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Operation } from '../../src/proto/google/longrunning/operations.ts';
 import type { Encodable } from '../../src/rpc/method.ts';
-import { bytesOf, drain, spread, unary } from './load.ts';
+import { bytesOf, drain, expect, spread, unary } from './load.ts';
 
 const actions = 200;
 const inputs = 20;
@@ -76,8 +78,8 @@ async function remoteRound(client: Client): Promise<number> {
     ),
   );
   const startedAt = performance.now();
-  await spread(actions, 16, (i) =>
-    drain(
+  await spread(actions, 16, async (i) => {
+    const { last } = await drain(
       client,
       '/build.bazel.remote.execution.v2.Execution/Execute',
       bytesOf(
@@ -87,8 +89,14 @@ async function remoteRound(client: Client): Promise<number> {
           skipCacheLookup: true,
         }),
       ),
-    ),
-  );
+    );
+    const { result } = Operation.decode(last);
+    expect(result?.$case === 'response', 'an action did not run');
+    if (result?.$case !== 'response') return;
+    const response = ExecuteResponse.decode(result.value.value);
+    const exitCode = response.result?.exitCode;
+    expect((response.status?.code ?? 0) === 0 && exitCode === 0, `exit code ${exitCode}`);
+  });
   return actions / ((performance.now() - startedAt) / 1000);
 }
 

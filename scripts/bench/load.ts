@@ -39,15 +39,28 @@ export function unary(client: Client, path: string, request: Buffer): Promise<Bu
   });
 }
 
-/** The number of bytes in all messages of the answer. */
-export function drain(client: Client, path: string, request: Buffer): Promise<number> {
+/** Reads an answer to its end; gives the number of bytes in all its messages, and the last of them. */
+export function drain(
+  client: Client,
+  path: string,
+  request: Buffer,
+): Promise<{ readonly bytes: number; readonly last: Buffer }> {
   return new Promise((resolve, reject) => {
     let bytes = 0;
+    let last: Buffer = Buffer.alloc(0);
     const stream = client.makeServerStreamRequest(path, asIs, asIs, request);
-    stream.on('data', (message: Buffer) => (bytes += message.length));
-    stream.on('end', () => resolve(bytes));
+    stream.on('data', (message: Buffer) => {
+      bytes += message.length;
+      last = message;
+    });
+    stream.on('end', () => resolve({ bytes, last }));
     stream.on('error', reject);
   });
+}
+
+/** A wrong answer, however fast, is not worth timing. */
+export function expect(isAsExpected: boolean, what: string): void {
+  if (!isAsExpected) throw new Error(`the server answered wrongly: ${what}`);
 }
 
 /** Sends the messages with back-pressure; resolves with the answer. */

@@ -7,7 +7,7 @@
 // the processor time says more than the rate.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { cpus, loadavg, release, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { expbuild, freePort, startRole, stopRole } from '../support.ts';
@@ -86,7 +86,8 @@ try {
   const ours = connect('expbuild', server.pid ?? 0, ports[0], 8);
   const floor = connect('plain grpc-js', baseline.pid ?? 0, ports[1], 8);
   console.log(
-    `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model}, ${rounds} rounds`,
+    `Node ${process.versions.node}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model}, ` +
+      `load ${loadavg()[0]?.toFixed(1)} before, median of ${rounds} rounds\n`,
   );
   console.log('| workload | ExpBuild | plain | ratio | CPU each | plain | ratio |');
   console.log('| --- | --- | --- | --- | --- | --- | --- |');

@@ -3,13 +3,18 @@ import {
   ActionResult,
   BatchReadBlobsRequest,
   BatchUpdateBlobsRequest,
+  BatchUpdateBlobsResponse,
   type Digest,
   FindMissingBlobsRequest,
   GetActionResultRequest,
   UpdateActionResultRequest,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { ReadRequest, WriteRequest } from '../../src/proto/google/bytestream/bytestream.ts';
-import { bytesOf, drain, send, spread, type Target, unary } from './load.ts';
+import {
+  ReadRequest,
+  WriteRequest,
+  WriteResponse,
+} from '../../src/proto/google/bytestream/bytestream.ts';
+import { bytesOf, drain, expect, send, spread, type Target, unary } from './load.ts';
 
 /** One workload. Before each round `prepare` fills the server; what it returns is what is timed. */
 export interface Scenario {
@@ -50,19 +55,51 @@ const updateRequest = (blobs: readonly Blob[]) =>
       requests: blobs.map(({ digest, data }) => ({ digest, data })),
     }),
   );
-const readRequest = ({ digest }: Blob) =>
-  bytesOf(
-    ReadRequest,
-    ReadRequest.fromPartial({ resourceName: `blobs/${digest.hash}/${digest.sizeBytes}` }),
+
+/** Reads the blob and drops it, once for all of its bytes. */
+async function read(target: Target, index: number, { digest }: Blob): Promise<void> {
+  const request = ReadRequest.fromPartial({
+    resourceName: `blobs/${digest.hash}/${digest.sizeBytes}`,
+  });
+  const path = '/google.bytestream.ByteStream/Read';
+  const { bytes } = await drain(clientOf(target, index), path, bytesOf(ReadRequest, request));
+  expect(bytes > digest.sizeBytes, `${bytes} bytes of ${digest.sizeBytes}`);
+}
+
+/** Uploads the blob in messages of `chunkBytes`. */
+async function write(target: Target, index: number, blob: Blob, chunkBytes: number): Promise<void> {
+  const path = '/google.bytestream.ByteStream/Write';
+  const answer = await send(clientOf(target, index), path, writeMessages(blob, chunkBytes));
+  const { committedSize } = WriteResponse.decode(answer);
+  expect(committedSize === blob.data.length, `committed_size ${committedSize}`);
+}
+
+async function updateBatch(target: Target, blobs: readonly Blob[]): Promise<void> {
+  const answer = await unary(clientOf(target, 0), `${cas}/BatchUpdateBlobs`, updateRequest(blobs));
+  const { responses } = BatchUpdateBlobsResponse.decode(answer);
+  expect(responses.length === blobs.length, `${responses.length} responses`);
+  expect(
+    responses.every(({ status }) => (status?.code ?? 0) === 0),
+    'a blob was not stored',
   );
+}
+
+async function readBatch(target: Target, blobs: readonly Blob[]): Promise<void> {
+  const answer = await unary(
+    clientOf(target, 0),
+    `${cas}/BatchReadBlobs`,
+    bytesOf(
+      BatchReadBlobsRequest,
+      BatchReadBlobsRequest.fromPartial({ digests: blobs.map(({ digest }) => digest) }),
+    ),
+  );
+  const bytes = blobs.reduce((sum, { data }) => sum + data.length, 0);
+  expect(answer.length > bytes, `${answer.length} bytes of ${bytes}`);
+}
 
 async function upload(target: Target, blobs: readonly Blob[]): Promise<void> {
   for (let i = 0; i < blobs.length; i += 500) {
-    await unary(
-      clientOf(target, 0),
-      `${cas}/BatchUpdateBlobs`,
-      updateRequest(blobs.slice(i, i + 500)),
-    );
+    await updateBatch(target, blobs.slice(i, i + 500));
   }
 }
 
@@ -127,15 +164,8 @@ const bigRead = (streams: number): Scenario => ({
   amount: 100 * streams,
   prepare: async (target) => {
     const blob = blobOf(randomBytes(100e6));
-    await send(
-      clientOf(target, 0),
-      '/google.bytestream.ByteStream/Write',
-      writeMessages(blob, MiB),
-    );
-    return () =>
-      spread(streams, streams, (i) =>
-        drain(clientOf(target, i), '/google.bytestream.ByteStream/Read', readRequest(blob)),
-      );
+    await write(target, 0, blob, MiB);
+    return () => spread(streams, streams, (i) => read(target, i, blob));
   },
 });
 
@@ -146,15 +176,15 @@ const bigWrite = (chunkBytes: number, label: string): Scenario => ({
   amount: 100,
   prepare: async (target) => {
     const blob = blobOf(randomBytes(100e6));
-    return async () => {
-      await send(
-        clientOf(target, 0),
-        '/google.bytestream.ByteStream/Write',
-        writeMessages(blob, chunkBytes),
-      );
-    };
+    return () => write(target, 0, blob, chunkBytes);
   },
 });
+
+const eachBlob = (blobs: readonly Blob[], call: (blob: Blob, index: number) => Promise<void>) =>
+  spread(blobs.length, 128, async (i) => {
+    const blob = blobs[i];
+    if (blob) await call(blob, i);
+  });
 
 /** The paths of the protocol that a build leans on, in the order of their weight. */
 export const scenarios: readonly Scenario[] = [
@@ -173,7 +203,11 @@ export const scenarios: readonly Scenario[] = [
         FindMissingBlobsRequest.fromPartial({ blobDigests: blobs.map(({ digest }) => digest) }),
       );
       return () =>
-        spread(100, 4, (i) => unary(clientOf(target, i), `${cas}/FindMissingBlobs`, request));
+        spread(100, 4, async (i) => {
+          const answer = await unary(clientOf(target, i), `${cas}/FindMissingBlobs`, request);
+          // Both messages hold digests and nothing else, so half of them is half of the bytes.
+          expect(answer.length * 2 === request.length, `${answer.length} bytes of missing digests`);
+        });
     },
   },
   {
@@ -184,15 +218,7 @@ export const scenarios: readonly Scenario[] = [
     prepare: async (target) => {
       const blobs = randomBlobs(2000, 4096);
       await upload(target, blobs);
-      const requests = blobs.map(readRequest);
-      return () =>
-        spread(requests.length, 128, (i) =>
-          drain(
-            clientOf(target, i),
-            '/google.bytestream.ByteStream/Read',
-            requests[i] ?? Buffer.alloc(0),
-          ),
-        );
+      return () => eachBlob(blobs, (blob, i) => read(target, i, blob));
     },
   },
   {
@@ -202,16 +228,7 @@ export const scenarios: readonly Scenario[] = [
     amount: 2000,
     prepare: async (target) => {
       const blobs = randomBlobs(2000, 4096);
-      return () =>
-        spread(blobs.length, 128, async (i) => {
-          const blob = blobs[i];
-          if (!blob) return;
-          await send(
-            clientOf(target, i),
-            '/google.bytestream.ByteStream/Write',
-            writeMessages(blob, MiB),
-          );
-        });
+      return () => eachBlob(blobs, (blob, i) => write(target, i, blob, MiB));
     },
   },
   bigRead(1),
@@ -220,21 +237,16 @@ export const scenarios: readonly Scenario[] = [
   bigWrite(MiB, '1 MiB'),
   {
     name: 'batch-1k',
-    what: 'BatchUpdateBlobs of 1,000 new blobs of 1 KB, then BatchReadBlobs of them',
+    what: 'BatchUpdateBlobs of 1,000 new blobs of 1 KB, then BatchReadBlobs of them, four times',
     unit: 'blobs',
-    amount: 2000,
+    amount: 8000,
     prepare: async (target) => {
-      const blobs = randomBlobs(1000, 1000);
+      const batches = Array.from({ length: 4 }, () => randomBlobs(1000, 1000));
       return async () => {
-        await unary(clientOf(target, 0), `${cas}/BatchUpdateBlobs`, updateRequest(blobs));
-        await unary(
-          clientOf(target, 0),
-          `${cas}/BatchReadBlobs`,
-          bytesOf(
-            BatchReadBlobsRequest,
-            BatchReadBlobsRequest.fromPartial({ digests: blobs.map(({ digest }) => digest) }),
-          ),
-        );
+        for (const blobs of batches) {
+          await updateBatch(target, blobs);
+          await readBatch(target, blobs);
+        }
       };
     },
   },
