@@ -91,7 +91,7 @@ export async function startServer(
     byteStream(instances),
     actionCache(instances, clock),
   ];
-  const executing = [executionService(instances), operations(instances)];
+  const executing = [executionService(instances), operations(instances, clock)];
   if (scheduler) services.push(...executing);
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
   const draining = new AbortController();

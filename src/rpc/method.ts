@@ -64,10 +64,12 @@ export function unary<Request, Response>(
   requestType: Decodable<Request>,
   responseType: Encodable<Response>,
   answer: (request: Request, call: Call) => Promise<Response>,
+  options: MethodOptions = {},
 ): Method {
   return {
     kind: 'unary',
     path,
+    ...options,
     handle: async (bytes, call) =>
       responseType.encode(await answer(decode(path, requestType, bytes), call)).finish(),
   };

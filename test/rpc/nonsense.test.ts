@@ -38,7 +38,7 @@ async function start(t: TestContext) {
     byteStream(instances),
     actionCache(instances, new FakeClock()),
     execution(instances),
-    operations(instances),
+    operations(instances, new FakeClock()),
     worker(scheduler),
     health([], never),
   ];

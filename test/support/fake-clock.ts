@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../src/base/clock.ts';
 
 interface Sleeper {
@@ -28,6 +29,11 @@ export class FakeClock implements Clock {
         reject(signal.reason as Error);
       });
     });
+  }
+
+  /** Resolves when at least so many sleep. */
+  async asleep(count: number): Promise<void> {
+    while (this.#sleepers.length < count) await setImmediate();
   }
 
   /** Moves time on; those who were to wake by then wake, in order. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import {
   CancelOperationRequest,
@@ -5,13 +6,16 @@ import {
   ListOperationsRequest,
   ListOperationsResponse,
   Operation,
+  WaitOperationRequest,
 } from '../../proto/google/longrunning/operations.ts';
 import { Empty } from '../../proto/google/protobuf/empty.ts';
 import type { Operations } from '../../scheduler/operations.ts';
 import type { Instances } from '../instances.ts';
 import { RESPONSE_BYTES_MAX } from '../limits.ts';
 import { type Service, unary } from '../method.ts';
+import { parseOperationFilter } from '../operation-filter.ts';
 import { findInstanceOfOperation, operationMessage } from '../operation-message.ts';
+import { waitForOperation, waitMsOf } from '../wait-for-operation.ts';
 
 const servicePath = '/google.longrunning.Operations';
 
@@ -20,11 +24,8 @@ const PAGE_SIZE_MAX = 1000;
 /** What a page has beside its operations: the token, and some bytes for each of them. */
 const PAGE_OVERHEAD_BYTES = 16 * 1024;
 
-/**
- * The state of executions without following them. DeleteOperation and WaitOperation are not offered:
- * operations are forgotten by themselves, and WaitExecution waits.
- */
-export function operations(instances: Instances): Service {
+/** The state of executions without following them. DeleteOperation is not offered yet. */
+export function operations(instances: Instances, clock: Clock): Service {
   return [
     unary(
       `${servicePath}/GetOperation`,
@@ -53,6 +54,19 @@ export function operations(instances: Instances): Service {
         return {};
       },
     ),
+    unary(
+      `${servicePath}/WaitOperation`,
+      WaitOperationRequest,
+      Operation,
+      async ({ name, timeout }, { signal }): Promise<Operation> => {
+        const waitMs = waitMsOf(timeout);
+        const all = findInstanceOfOperation(instances, name)?.operations;
+        const state = all && (await waitForOperation(all, name, waitMs, clock, signal));
+        if (state) return operationMessage(state);
+        throw unknownOperation(name);
+      },
+      { lasting: true },
+    ),
   ];
 }
 
@@ -64,23 +78,25 @@ function listOperations(
   if (returnPartialSuccess) {
     throw new StatusError(Code.UNIMPLEMENTED, 'return_partial_success is not supported');
   }
-  if (filter !== '') throw invalid('filter is not supported; leave it empty');
+  const isWanted = parseOperationFilter(filter);
   if (pageSize < 0) throw invalid(`page_size ${pageSize} is negative`);
   const states = all.list(instanceName);
   const last = states.findIndex(({ name }) => name === pageToken);
   if (pageToken !== '' && last < 0) {
     throw invalid(`page_token is not one of ${JSON.stringify(parent)} any more; begin without one`);
   }
+  // The last one is looked for among all: it may have passed out of the filter since.
+  const rest = states.slice(last + 1).filter(isWanted);
   const pageSizeMax = Math.min(pageSize || PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);
   const page: Operation[] = [];
   let bytes = PAGE_OVERHEAD_BYTES;
-  for (const state of states.slice(last + 1, last + 1 + pageSizeMax)) {
+  for (const state of rest.slice(0, pageSizeMax)) {
     const message = operationMessage(state);
     bytes += Operation.encode(message).finish().length;
     if (page.length > 0 && bytes > RESPONSE_BYTES_MAX) break;
     page.push(message);
   }
-  const hasMore = last + 1 + page.length < states.length;
+  const hasMore = page.length < rest.length;
   return {
     operations: page,
     nextPageToken: hasMore ? (page.at(-1)?.name ?? '') : '',

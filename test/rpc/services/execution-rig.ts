@@ -13,6 +13,7 @@ import { execution } from '../../../src/rpc/services/execution.ts';
 import { operations } from '../../../src/rpc/services/operations.ts';
 import { worker } from '../../../src/rpc/services/worker.ts';
 import { ExecutionRig } from '../../execution/rig.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { startServer } from '../../support/start-server.ts';
 import type { CallOptions } from '../../support/test-client.ts';
 import { testInstance } from '../../support/test-instance.ts';
@@ -22,6 +23,7 @@ const path = '/build.bazel.remote.execution.v2.Execution';
 /** A server that runs actions for instance `main`, has a cache alone as `cache`, and its client. */
 export async function startExecution(t: TestContext, log: Log = silentLog) {
   const rig = new ExecutionRig(t);
+  const waitClock = new FakeClock();
   const { blobs, actions, execution: port, scheduler } = rig;
   const main = testInstance({
     name: 'main',
@@ -31,7 +33,7 @@ export async function startExecution(t: TestContext, log: Log = silentLog) {
     operations: scheduler,
   });
   const instances = new Instances([main, testInstance({ name: 'cache' })]);
-  const services = [execution(instances), operations(instances), worker(scheduler)];
+  const services = [execution(instances), operations(instances, waitClock), worker(scheduler)];
   const { client, listener } = await startServer(t, services, { log });
   const stream = <Request>(
     method: string,
@@ -41,6 +43,8 @@ export async function startExecution(t: TestContext, log: Log = silentLog) {
   ) => client.serverStream(`${path}/${method}`, type, Operation, request, options);
   return {
     rig,
+    /** Of WaitOperation alone. */
+    waitClock,
     client,
     listener,
     execute: (request: DeepPartial<ExecuteRequest>, options?: CallOptions) =>

@@ -7,8 +7,11 @@ import {
   ListOperationsRequest,
   ListOperationsResponse,
   Operation,
+  WaitOperationRequest,
 } from '../../../src/proto/google/longrunning/operations.ts';
+import type { Duration } from '../../../src/proto/google/protobuf/duration.ts';
 import { Empty } from '../../../src/proto/google/protobuf/empty.ts';
+import type { CallOptions } from '../../support/test-client.ts';
 import { startExecution, unpacked } from './execution-rig.ts';
 
 const path = '/google.longrunning.Operations';
@@ -16,9 +19,10 @@ const invalid = { code: Code.INVALID_ARGUMENT };
 const notFound = { code: Code.NOT_FOUND };
 
 async function start(t: TestContext) {
-  const { rig, execute, client } = await startExecution(t);
+  const { rig, waitClock, execute, client, listener } = await startExecution(t);
   return {
-    rig,
+    waitClock,
+    listener,
     client,
     /** Starts an action that differs from the others; its operation's name. */
     begin: async (salt: string) => {
@@ -30,6 +34,14 @@ async function start(t: TestContext) {
       client.unary(`${path}/GetOperation`, GetOperationRequest, Operation, { name }),
     cancel: (name: string) =>
       client.unary(`${path}/CancelOperation`, CancelOperationRequest, Empty, { name }),
+    wait: (name: string, timeout?: Duration, options?: CallOptions) =>
+      client.unary(
+        `${path}/WaitOperation`,
+        WaitOperationRequest,
+        Operation,
+        { name, timeout },
+        options,
+      ),
     list: (request: Partial<ListOperationsRequest>) =>
       client.unary(
         `${path}/ListOperations`,
@@ -54,8 +66,8 @@ test('OPS-01, OPS-04, OPS-05, OPS-09: an operation is cancelled, and stays so', 
   assert.equal(response.status?.code, Code.CANCELLED, 'EXE-56');
 });
 
-test('OPS-01, OPS-04, OPS-10: what is unknown is NOT_FOUND', async (t) => {
-  const { begin, get, cancel } = await start(t);
+test('OPS-01, OPS-04, OPS-08, OPS-10: what is unknown is NOT_FOUND', async (t) => {
+  const { begin, get, cancel, wait } = await start(t);
   const id = (await begin('a')).split('/').at(-1) ?? '';
   for (const name of [
     `operations/${id}`,
@@ -66,6 +78,7 @@ test('OPS-01, OPS-04, OPS-10: what is unknown is NOT_FOUND', async (t) => {
   ]) {
     await assert.rejects(get(name), notFound, name);
     await assert.rejects(cancel(name), notFound, name);
+    await assert.rejects(wait(name), notFound, name);
   }
 });
 
@@ -90,7 +103,9 @@ test('OPS-02: operations are listed in pages', async (t) => {
 
 test('OPS-02, OPS-03: what is not supported is refused', async (t) => {
   const { list } = await start(t);
-  await assert.rejects(list({ filter: 'done=true' }), invalid);
+  for (const filter of ['done', 'done=yes', 'done!=true', 'done=true AND done=false', 'name=x']) {
+    await assert.rejects(list({ filter }), invalid, filter);
+  }
   await assert.rejects(list({ pageToken: 'x' }), invalid);
   await assert.rejects(list({ pageSize: -1 }), invalid);
   await assert.rejects(list({ name: 'nope/operations' }), invalid);
@@ -98,11 +113,78 @@ test('OPS-02, OPS-03: what is not supported is refused', async (t) => {
   await assert.rejects(list({ returnPartialSuccess: true }), { code: Code.UNIMPLEMENTED });
 });
 
-test('OPS-07, OPS-08: deleting and waiting are UNIMPLEMENTED', async (t) => {
-  const { client } = await start(t);
-  for (const method of ['DeleteOperation', 'WaitOperation']) {
-    await assert.rejects(client.raw(`${path}/${method}`, new Uint8Array()), {
-      code: Code.UNIMPLEMENTED,
-    });
+test('OPS-02: a filter tells the done operations from the others, also from page to page', async (t) => {
+  const { begin, cancel, list } = await start(t);
+  const names: string[] = [];
+  for (let n = 0; n < 6; n++) names.push(await begin(`${n}`));
+  const [a = '', b = '', c = '', ...rest] = names;
+  await cancel(b);
+  const listed = async (filter: string) =>
+    (await list({ filter })).operations.map(({ name }) => name);
+  assert.deepEqual(await listed('done=true'), [b]);
+  assert.deepEqual(await listed(' done = false '), [a, c, ...rest]);
+  const first = await list({ filter: 'done=false', pageSize: 2 });
+  assert.deepEqual(
+    first.operations.map(({ name }) => name),
+    [a, c],
+  );
+  await cancel(c);
+  const { nextPageToken: pageToken } = first;
+  const second = await list({ filter: 'done=false', pageToken });
+  assert.deepEqual(
+    second.operations.map(({ name }) => name),
+    rest,
+  );
+  assert.equal(second.nextPageToken, '');
+  const last = await list({ filter: 'done=true', pageSize: 2 });
+  assert.equal(last.nextPageToken, '', 'nothing that fits follows');
+});
+
+test('OPS-08: waiting ends when the operation is done', async (t) => {
+  const { begin, cancel, wait, waitClock } = await start(t);
+  const name = await begin('a');
+  const waiting = [wait(name), wait(name, { seconds: 3_000_000, nanos: 0 })];
+  await waitClock.asleep(2);
+  await cancel(name);
+  for (const operation of await Promise.all(waiting)) {
+    const { response } = unpacked(operation);
+    assert.ok(response);
+    assert.equal(response.status?.code, Code.CANCELLED);
   }
+  assert.ok((await wait(name)).done, 'at once');
+});
+
+test('OPS-08, OPS-09: waiting ends with the state of the moment when its time is over', async (t) => {
+  const { begin, wait, waitClock } = await start(t);
+  const name = await begin('a');
+  assert.equal((await wait(name, { seconds: 0, nanos: 0 })).done, false);
+  for (const [timeout, ms] of [
+    [{ seconds: 1, nanos: 500_000_000 }, 1_500],
+    [undefined, 30_000],
+    [{ seconds: 3_000_000, nanos: 0 }, 30_000],
+  ] as const) {
+    const waiting = wait(name, timeout);
+    await waitClock.asleep(1);
+    waitClock.advance(ms);
+    const operation = await waiting;
+    assert.deepEqual([operation.done, operation.result], [false, undefined]);
+  }
+  await assert.rejects(wait(name, { seconds: -1, nanos: 0 }), invalid);
+});
+
+test('OPS-08, GEN-22: a server that closes ends waiting with UNAVAILABLE', async (t) => {
+  const { begin, wait, waitClock, listener } = await start(t);
+  const name = await begin('a');
+  const waiting = wait(name);
+  await waitClock.asleep(1);
+  const closed = listener.close(10_000);
+  await assert.rejects(waiting, { code: Code.UNAVAILABLE });
+  await closed;
+});
+
+test('OPS-07: deleting is UNIMPLEMENTED', async (t) => {
+  const { client } = await start(t);
+  await assert.rejects(client.raw(`${path}/DeleteOperation`, new Uint8Array()), {
+    code: Code.UNIMPLEMENTED,
+  });
 });
