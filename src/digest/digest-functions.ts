@@ -4,6 +4,7 @@ import { blake3HashOf, createBlake3Hasher } from './blake3.ts';
 import type { DigestFunction } from './digest-function.ts';
 import { createGitSha1Hasher } from './git-sha1.ts';
 import { Sha256TreeHasher } from './sha256-tree.ts';
+import { VsoHasher } from './vso.ts';
 
 export const sha256: DigestFunction = {
   name: 'SHA256',
@@ -63,7 +64,27 @@ export const gitSha1: DigestFunction = {
   ...fromHasher(createGitSha1Hasher),
 };
 
-/** Every digest function this program can compute. */
+export const vso: DigestFunction = {
+  name: 'VSO',
+  value: DigestFunction_Value.VSO,
+  hexLength: 66,
+  segment: undefined,
+  ...fromHasher(() => new VsoHasher()),
+};
+
+/** For stores that have nothing else: whoever may upload can make two blobs of one name. */
+export const md5: DigestFunction = {
+  name: 'MD5',
+  value: DigestFunction_Value.MD5,
+  hexLength: 32,
+  segment: undefined,
+  ...fromNode('md5'),
+};
+
+/**
+ * Every digest function that this program can compute: all of the API but MURMUR3, whose seed and byte
+ * order it leaves open, and which would make 32 characters ambiguous (DIG-06, DIG-16).
+ */
 export const allDigestFunctions: readonly DigestFunction[] = [
   sha256,
   sha384,
@@ -72,6 +93,8 @@ export const allDigestFunctions: readonly DigestFunction[] = [
   blake3,
   sha256Tree,
   gitSha1,
+  vso,
+  md5,
 ];
 
 type Computation = Pick<DigestFunction, 'createHasher' | 'hashOf'>;

@@ -9,24 +9,29 @@ import {
 import {
   allDigestFunctions,
   blake3,
+  md5,
   sha1,
   sha256,
   sha384,
   sha512,
+  vso,
 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { DigestFunction_Value } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 
-const { UNKNOWN, SHA512, BLAKE3, SHA256TREE, VSO } = DigestFunction_Value;
+const { UNKNOWN, MURMUR3, SHA512, BLAKE3, SHA256TREE, VSO } = DigestFunction_Value;
 const byDefault = new AnnouncedDigestFunctions(defaultDigestFunctions);
 const all = new AnnouncedDigestFunctions(allDigestFunctions);
 const invalid = { code: Code.INVALID_ARGUMENT };
 
 test('DIG-04: an unset digest function is told by the length of the hash', () => {
   assert.equal(byDefault.resolve(UNKNOWN, '0'.repeat(64)), sha256);
+  assert.equal(all.resolve(UNKNOWN, '0'.repeat(64)), sha256);
   assert.equal(all.resolve(UNKNOWN, '0'.repeat(40)), sha1);
   assert.equal(all.resolve(UNKNOWN, '0'.repeat(96)), sha384);
   assert.equal(all.resolve(UNKNOWN, '0'.repeat(128)), sha512);
+  assert.equal(all.resolve(UNKNOWN, '0'.repeat(66)), vso);
+  assert.equal(all.resolve(UNKNOWN, '0'.repeat(32)), md5);
 });
 
 test('DIG-04: a length that no announced digest function has is refused', () => {
@@ -76,6 +81,16 @@ test('GEN-17: an unknown number of a digest function is refused', () => {
 
 test('DIG-18: UNKNOWN is not among the digest functions', () => {
   assert.ok(allDigestFunctions.every(({ value }) => value !== UNKNOWN));
+});
+
+test('DIG-06, DIG-16: MURMUR3 can neither be announced nor asked for', () => {
+  assert.throws(() => parseDigestFunctions(['MURMUR3']), invalid);
+  assert.throws(() => all.resolve(MURMUR3, '0'.repeat(32)), { ...invalid, message: /MURMUR3/ });
+});
+
+test('MD5 and VSO are announced by configuration alone', () => {
+  assert.ok(!defaultDigestFunctions.includes(md5) && !defaultDigestFunctions.includes(vso));
+  assert.deepEqual(parseDigestFunctions(['md5', 'VSO']).functions, [md5, vso]);
 });
 
 test('names of digest functions are read in any case', () => {

@@ -5,11 +5,13 @@ import {
   allDigestFunctions,
   blake3,
   gitSha1,
+  md5,
   sha1,
   sha256,
   sha256Tree,
   sha384,
   sha512,
+  vso,
 } from '../../src/digest/digest-functions.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
@@ -31,6 +33,8 @@ const emptyHashes: readonly (readonly [DigestFunction, string])[] = [
   ],
   [blake3, 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'],
   [gitSha1, 'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'],
+  [vso, '1e57cf2792a900d06c1cdfb3c453f35bc86f72788aa9724c96c929d1cc6b456a00'],
+  [md5, 'd41d8cd98f00b204e9800998ecf8427e'],
 ];
 
 for (const [digestFunction, hash] of emptyHashes) {
@@ -64,6 +68,36 @@ test('DIG-13: SHA256TREE of at most 1024 bytes is SHA-256', () => {
 test('DIG-14: GITSHA1 is what `git hash-object` prints', () => {
   const bytes = Buffer.from('hello\n');
   assert.equal(gitSha1.hashOf(bytes), 'ce013625030ba8dba906f756967f9e9ca394464a');
+});
+
+const PAGE = 2 ** 16;
+const BLOCK = 2 ** 21;
+const vsoHashes: readonly (readonly [number, string])[] = [
+  [1, '3da32150b5e69b54e7ad1765d9573bc5e6e05d3b6529556c1b4a436a76a511f400'],
+  [PAGE - 1, '4ae1ad6462d75d117a5dafcf98167981371a4b21e1cee49d0b982de2ce01032300'],
+  [PAGE, '85840e1cb7cbfd78b464921c54c96f68c19066f20860efa8cce671b40ba5162300'],
+  [PAGE + 1, 'd92a37c547f9d5b6b7b791a24f587da8189cca14ebc8511d2482e7448763e2bd00'],
+  [BLOCK - 1, '1c3c73f7e829e84a5ba05631195105fb49e033fa23bda6d379b3e46b5d73ef3700'],
+  [BLOCK, '6dae3ed3e623aed293297c289c3d20a53083529138b7631e99920ef0d93af3cd00'],
+  [BLOCK + 1, '1f9f3c008ea37ecb65bc5fb14a420cebb3ca72a9601ec056709a6b431f91807100'],
+  [2 * BLOCK - 1, 'df0e0db15e866592dbfa9bca74e6d547d67789f7eb088839fc1a5cefa862353700'],
+  [2 * BLOCK, '5e3a80b2acb2284cd21a08979c49cbb80874e1377940699b07a8abee9175113200'],
+];
+
+for (const [length, hash] of vsoHashes) {
+  test(`DIG-15: VSO of ${length} bytes is what BuildXL publishes`, () => {
+    const bytes = Uint8Array.from({ length }, (_, index) => index);
+    assert.equal(vso.hashOf(bytes), hash);
+    const hasher = vso.createHasher(length);
+    for (let from = 0; from < length; from += 100_003) {
+      hasher.update(bytes.subarray(from, from + 100_003));
+    }
+    assert.equal(hasher.digest(), hash);
+  });
+}
+
+test('MD5 is what `md5sum` prints', () => {
+  assert.equal(md5.hashOf(Buffer.from('abc')), '900150983cd24fb0d6963f7d28e17f72');
 });
 
 const blake3Hashes: readonly (readonly [number, string])[] = [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { AnnouncedDigestFunctions } from '../../src/digest/announced-digest-functions.ts';
-import { blake3, gitSha1, sha1, sha256, sha256Tree } from '../../src/digest/digest-functions.ts';
+import { allDigestFunctions, sha256 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import {
   type Compressor,
@@ -14,7 +14,7 @@ import {
 } from '../../src/digest/resource-name.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 
-const announced = new AnnouncedDigestFunctions([sha256, blake3, sha256Tree, gitSha1, sha1]);
+const announced = new AnnouncedDigestFunctions(allDigestFunctions);
 const h = 'ab'.repeat(32);
 const h40 = 'ab'.repeat(20);
 const u = 'f2c9d1b4-5a77-4b7c-9d3e-0a1b2c3d4e5f';
@@ -31,6 +31,8 @@ const reads: readonly Good[] = [
   [`blobs/blake3/${h}/12`, '', 'identity', `BLAKE3/${h}/12`],
   [`blobs/sha256tree/${h}/12`, '', 'identity', `SHA256TREE/${h}/12`],
   [`blobs/gitsha1/${h40}/12`, '', 'identity', `GITSHA1/${h40}/12`],
+  [`blobs/${h}00/12`, '', 'identity', `VSO/${h}00/12`],
+  [`blobs/${h.slice(32)}/12`, '', 'identity', `MD5/${h.slice(32)}/12`],
   [`blake3/blobs/${h}/12`, 'blake3', 'identity', `SHA256/${h}/12`],
   [`compressed-blobs/zstd/${h}/12`, '', 'zstd', `SHA256/${h}/12`],
   [`x/compressed-blobs/deflate/${h}/12`, 'x', 'deflate', `SHA256/${h}/12`],
@@ -73,6 +75,8 @@ const badReads: readonly string[] = [
   `blobs/sha256/${h}/12`,
   `blobs/BLAKE3/${h}/12`,
   `blobs/murmur3/${h}/12`,
+  `blobs/vso/${h}00/12`,
+  `blobs/md5/${h.slice(32)}/12`,
   `compressed-blobs/${h}/12`,
   `compressed-blobs/identity/${h}/12`,
   `compressed-blobs/ZSTD/${h}/12`,

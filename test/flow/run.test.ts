@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { allDigestFunctions } from '../../src/digest/digest-functions.ts';
 import { appears } from '../support/appears.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { startFleet } from '../support/fleet.ts';
@@ -212,12 +213,20 @@ test('with --json the answer is one object', async (t) => {
   assert.match(shown.stdoutDigest, /\/6$/);
 });
 
-test('BLAKE3 works all the way', async (t) => {
-  const { cli, worker } = await startFleet(t);
+test('DIG-10, DIG-12: every digest function works all the way, beside the others', async (t) => {
+  const names = allDigestFunctions.map(({ name }) => name);
+  const { cli, worker, at } = await startFleet(t, `[digest]\nfunctions = ${JSON.stringify(names)}`);
   await worker('one');
-  const argv = ['run', '--digest-function', 'BLAKE3', '--', 'echo', 'hello'];
-  assert.equal((await cli(argv)).stdout, 'hello\n');
-  assert.match((await cli(argv)).stderr, /stored result/);
+  for (const name of names) {
+    const output = ['--output', at(name), '--output-path', 'out'];
+    const script = 'echo hello; seq 1 20000 > out';
+    const argv = ['run', '--digest-function', name, ...output, '--', 'sh', '-c', script];
+    const first = await cli(argv);
+    assert.equal(first.stdout, 'hello\n', first.stderr);
+    assert.match(first.stderr, /executed on one/, `${name} shares no result with another`);
+    assert.match((await cli(argv)).stderr, /stored result/);
+    assert.match(readFileSync(at(`${name}/out`), 'utf8'), /\n20000\n$/);
+  }
 });
 
 for (const backend of ['direct', 'up']) {

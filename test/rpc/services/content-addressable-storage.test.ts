@@ -3,8 +3,10 @@ import { describe, it, type TestContext } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
 import { chunksOf } from '../../../src/base/chunks.ts';
 import { Code } from '../../../src/base/status.ts';
+import { AnnouncedDigestFunctions } from '../../../src/digest/announced-digest-functions.ts';
+import type { DigestFunction } from '../../../src/digest/digest-function.ts';
 import { Digest } from '../../../src/digest/digest.ts';
-import { blake3, sha1, sha256 } from '../../../src/digest/digest-functions.ts';
+import { allDigestFunctions, blake3, sha1, sha256 } from '../../../src/digest/digest-functions.ts';
 import {
   BatchReadBlobsRequest,
   BatchReadBlobsResponse,
@@ -28,9 +30,10 @@ import { testInstance } from '../../support/test-instance.ts';
 
 const path = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
 const empty = blobOf('');
+const defaults = [sha256, blake3, sha1];
 
-async function start(t: TestContext) {
-  const instance = testInstance();
+async function start(t: TestContext, digestFunctions: readonly DigestFunction[] = defaults) {
+  const instance = testInstance({ digestFunctions: new AnnouncedDigestFunctions(digestFunctions) });
   const other = testInstance({ name: 'a/b' });
   const { client } = await startServer(t, [
     contentAddressableStorage(new Instances([instance, other])),
@@ -214,6 +217,24 @@ describe('BatchUpdateBlobs', () => {
     const requests = Array.from({ length: 4000 }, (_, n) => entry(`blob ${n}`));
     assert.deepEqual(new Set(codes(await update({ requests }))), new Set([0]));
   });
+
+  for (const digestFunction of allDigestFunctions) {
+    const inferred = digestFunction.segment === undefined;
+    it(`DIG-04, DIG-05: ${digestFunction.name} is ${inferred ? 'told by its length' : 'to be named'}`, async (t) => {
+      const { update, findMissing, read } = await start(t, allDigestFunctions);
+      const data = Buffer.from('hello');
+      const digest = Digest.ofBytes(digestFunction, data).toMessage();
+      const named = { digestFunction: inferred ? 0 : digestFunction.value };
+      assert.deepEqual(codes(await update({ requests: [{ digest, data }], ...named })), [Code.OK]);
+      const nothing = Digest.ofBytes(digestFunction, Buffer.alloc(0)).toMessage();
+      const blobDigests = [digest, nothing];
+      assert.deepEqual(await findMissing({ blobDigests, ...named }), [], 'DIG-11');
+      const [response] = await read({ digests: [digest], ...named });
+      assert.equal(Buffer.from(response?.data ?? []).toString(), 'hello');
+      if (inferred) return;
+      assert.deepEqual(await findMissing({ blobDigests: [digest] }), [digest]);
+    });
+  }
 
   it('DIG-19: an absent digest is INVALID_ARGUMENT', async (t) => {
     const { update } = await start(t);
