@@ -59,6 +59,7 @@ function storedRun(run: Run): StoredRun {
   };
 }
 
-function storedOperation({ name, instanceName, action, run, done }: Operation): StoredOperation {
-  return { name, instanceName, action, runId: run?.id, done };
+function storedOperation(operation: Operation): StoredOperation {
+  const { name, instanceName, action, run, done, isDeleted } = operation;
+  return { name, instanceName, action, runId: run?.id, done, isDeleted };
 }

@@ -71,7 +71,7 @@ export class LocalScheduler implements WorkQueue, Operations {
     this.#watchers = new OperationWatchers({
       clock,
       updateEveryMs: options.updateEveryMs,
-      find: (name) => this.#scheduler.find(name),
+      find: (name) => this.#scheduler.findWatched(name),
       wakeIn: (ms) => this.#timer.wakeIn(ms),
     });
     this.#flushSoon();
@@ -121,6 +121,12 @@ export class LocalScheduler implements WorkQueue, Operations {
   async cancel(name: string): Promise<void> {
     this.#assertOpen();
     if (!this.#scheduler.cancel(name)) throw unknown(name);
+    await this.#written();
+  }
+
+  async delete(name: string): Promise<void> {
+    this.#assertOpen();
+    if (!this.#scheduler.delete(name)) throw unknown(name);
     await this.#written();
   }
 

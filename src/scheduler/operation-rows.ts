@@ -31,6 +31,8 @@ export interface StoredOperation {
   readonly action: Digest;
   readonly runId: string | undefined;
   readonly done: Done | undefined;
+  /** Nobody can ask for it any more; its run goes on. */
+  readonly isDeleted: boolean;
 }
 
 export interface StoredScheduler {

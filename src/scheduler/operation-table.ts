@@ -22,6 +22,12 @@ export interface NewOperation {
   readonly isDurable: boolean;
 }
 
+/** What of an operation of before a restart does not come from its run. */
+export interface OldOperation extends Omit<NewOperation, 'isDurable'> {
+  readonly done: Done | undefined;
+  readonly isDeleted: boolean;
+}
+
 /** All operations by name, from when they are asked for until nobody can ask for them any more. */
 export class OperationTable {
   readonly #options: OperationTableOptions;
@@ -41,11 +47,20 @@ export class OperationTable {
   }
 
   find(name: string): Operation | undefined {
+    const operation = this.#operations.get(name);
+    return operation?.isDeleted ? undefined : operation;
+  }
+
+  /** Finds deleted ones too, for those who watched before. */
+  findAny(name: string): Operation | undefined {
     return this.#operations.get(name);
   }
 
-  values(): Iterable<Operation> {
-    return this.#operations.values();
+  /** Those that are not deleted, oldest first. */
+  list(instanceName: string): Operation[] {
+    return [...this.#operations.values()].filter(
+      (operation) => operation.instanceName === instanceName && !operation.isDeleted,
+    );
   }
 
   /** A new operation that waits for the run, or for `finish`. */
@@ -56,16 +71,28 @@ export class OperationTable {
   }
 
   /** An operation of before a restart. */
-  restore(named: Omit<NewOperation, 'isDurable'>, run: Run | undefined, done: Done | undefined) {
+  restore({ done, isDeleted, ...named }: OldOperation, run: Run | undefined): Operation {
     const operation = this.#put({ ...named, isDurable: true }, run);
+    operation.isDeleted = isDeleted;
     if (done) this.#retain(operation, done);
     return operation;
+  }
+
+  /** Nobody finds it from now on. Its run goes on, and those who watch it still hear the end (OPS-07). */
+  delete(operation: Operation): void {
+    if (operation.done) {
+      this.#forget(operation);
+      return;
+    }
+    operation.isDeleted = true;
+    this.#options.changes.operation(operation);
   }
 
   finish(operation: Operation, response: ExecuteResponse): void {
     this.#retain(operation, { response, at: this.#options.time.wallNow });
     this.#options.changes.operation(operation);
     this.#changed.add(operation);
+    if (operation.isDeleted) this.#forget(operation);
   }
 
   /** Its run went on or back: watchers are told, and the wait for one starts anew (EXE-28). */
@@ -93,7 +120,14 @@ export class OperationTable {
   }
 
   #put(named: NewOperation, run: Run | undefined): Operation {
-    const operation = { ...named, run, done: undefined, watchers: 0, deadline: undefined };
+    const operation: Operation = {
+      ...named,
+      run,
+      done: undefined,
+      isDeleted: false,
+      watchers: 0,
+      deadline: undefined,
+    };
     this.#operations.set(operation.name, operation);
     run?.operations.add(operation);
     this.#awaitWatcher(operation);

@@ -54,4 +54,9 @@ export interface Operations {
   list(instanceName: string): readonly OperationState[];
   /** Ends the operation with CANCELLED, unless it is done; NOT_FOUND when there is none. */
   cancel(name: string): Promise<void>;
+  /**
+   * Nobody finds the operation from now on; NOT_FOUND when there is none. Its action is not cancelled,
+   * and those who watch it already hear how it ends (OPS-07).
+   */
+  delete(name: string): Promise<void>;
 }

@@ -20,6 +20,8 @@ export interface Operation {
   /** Undefined once it is done. */
   run: Run | undefined;
   done: Done | undefined;
+  /** Nobody can ask for it any more; it lasts until its run has ended. */
+  isDeleted: boolean;
   watchers: number;
   /** When it is cancelled for want of a watcher, or forgotten. */
   deadline: Deadline | undefined;

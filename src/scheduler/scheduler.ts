@@ -105,6 +105,15 @@ export class Scheduler {
     });
   }
 
+  /** Forgets the operation, without cancelling it; false when there is none (OPS-07). */
+  delete(name: string): boolean {
+    return this.#entered(() => {
+      const operation = this.#operations.find(name);
+      if (operation) this.#operations.delete(operation);
+      return operation !== undefined;
+    });
+  }
+
   /** Counts a watcher, until `unwatch`; false when there is no such operation. */
   watch(name: string): boolean {
     return this.#entered(() => {
@@ -116,7 +125,7 @@ export class Scheduler {
 
   unwatch(name: string): void {
     this.#entered(() => {
-      const operation = this.#operations.find(name);
+      const operation = this.#operations.findAny(name);
       if (operation) this.#operations.unwatch(operation);
     });
   }
@@ -173,11 +182,15 @@ export class Scheduler {
     return operation && stateOf(operation);
   }
 
+  /** The state for those who watch it already, deleted or not. */
+  findWatched(name: string): OperationState | undefined {
+    const operation = this.#operations.findAny(name);
+    return operation && stateOf(operation);
+  }
+
   /** Oldest first. */
   list(instanceName: string): OperationState[] {
-    return [...this.#operations.values()]
-      .filter((operation) => operation.instanceName === instanceName)
-      .map(stateOf);
+    return this.#operations.list(instanceName).map(stateOf);
   }
 
   /** Why the operation is not running yet, for people; undefined when it is, or is done, or unknown. */
@@ -268,10 +281,10 @@ export class Scheduler {
         this.#runs.restore(stored, (run) => this.#workers.restore(run, stored.lease)),
       );
     }
-    for (const { name, instanceName, action, runId, done } of operations) {
+    for (const { runId, ...old } of operations) {
       const run = runId === undefined ? undefined : byId.get(runId);
-      const operation = this.#operations.restore({ name, instanceName, action }, run, done);
-      assert.ok(operation.done ?? operation.run, `operation ${name} waits for nothing`);
+      const operation = this.#operations.restore(old, run);
+      assert.ok(operation.done ?? operation.run, `operation ${old.name} waits for nothing`);
     }
   }
 

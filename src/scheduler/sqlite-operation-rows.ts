@@ -51,6 +51,7 @@ export const operationMigrations: readonly string[] = [
     done_at integer,
     response blob
   ) strict;`,
+  'alter table operation add column deleted integer not null default 0;',
 ];
 
 interface DigestRow {
@@ -87,6 +88,7 @@ interface OperationRow extends DigestRow {
   readonly run_id: string | null;
   readonly done_at: number | null;
   readonly response: Uint8Array | null;
+  readonly deleted: number;
 }
 
 /** Operations and runs as rows of SQLite. The database is to be opened with `synchronous: 'FULL'`. */
@@ -110,10 +112,10 @@ export class SqliteOperationRows implements OperationRows {
     );
     this.#putOperation = db.prepare(
       `insert into operation (name, instance_name, digest_function, hash, size_bytes, run_id, done_at,
-        response) values (@name, @instance_name, @digest_function, @hash, @size_bytes, @run_id,
-        @done_at, @response)
+        response, deleted) values (@name, @instance_name, @digest_function, @hash, @size_bytes, @run_id,
+        @done_at, @response, @deleted)
       on conflict (name) do update set run_id = excluded.run_id, done_at = excluded.done_at,
-        response = excluded.response`,
+        response = excluded.response, deleted = excluded.deleted`,
     );
     this.#endRun = db.prepare('delete from run where id = ?');
     this.#forget = db.prepare('delete from operation where name = ?');
@@ -191,7 +193,8 @@ function storedRun(row: RunRow): StoredRun {
   };
 }
 
-function operationRow({ name, instanceName, action, runId, done }: StoredOperation): OperationRow {
+function operationRow(operation: StoredOperation): OperationRow {
+  const { name, instanceName, action, runId, done, isDeleted } = operation;
   return {
     ...digestRow(action),
     name,
@@ -199,6 +202,7 @@ function operationRow({ name, instanceName, action, runId, done }: StoredOperati
     run_id: runId ?? null,
     done_at: done?.at ?? null,
     response: done ? ExecuteResponse.encode(done.response).finish() : null,
+    deleted: isDeleted ? 1 : 0,
   };
 }
 
@@ -210,6 +214,7 @@ function storedOperation(row: OperationRow): StoredOperation {
     action: digestOf(row),
     runId: row.run_id ?? undefined,
     done: at !== null && response ? { at, response: ExecuteResponse.decode(response) } : undefined,
+    isDeleted: row.deleted === 1,
   };
 }
 

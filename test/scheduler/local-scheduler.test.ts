@@ -147,6 +147,26 @@ describe('a scheduler with streams and rows', () => {
     await assert.rejects(scheduler.cancel('operations/none'), { code: Code.NOT_FOUND });
   });
 
+  it('OPS-07: who watches an operation that is deleted still hears how it goes and ends', async (t) => {
+    const { scheduler, clock } = start(t, { updateEveryMs: 30_000 });
+    const { name } = await scheduler.enqueue(requestOf('a'));
+    const watching = scheduler.watch(name, never)[Symbol.asyncIterator]();
+    await watching.next();
+    await scheduler.delete(name);
+    const next = watching.next();
+    clock.advance(30_000);
+    assert.equal((await next).value?.name, name);
+    void serve(scheduler, t);
+    let last: OperationState | undefined;
+    for (;;) {
+      const { done, value } = await watching.next();
+      if (done) break;
+      last = value;
+    }
+    assert.equal(last?.response?.message, 'ran');
+    await assert.rejects(scheduler.delete(name), { code: Code.NOT_FOUND });
+  });
+
   it('a watcher that goes away ends its stream with its own reason', async (t) => {
     const { scheduler } = start(t);
     const { name } = await scheduler.enqueue(requestOf('a'));

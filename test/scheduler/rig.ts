@@ -87,6 +87,12 @@ export class Rig {
     return isKnown;
   }
 
+  delete(name: string): boolean {
+    const isKnown = this.scheduler.delete(name);
+    this.settle();
+    return isKnown;
+  }
+
   /** An operation that is known to be there. */
   state(name: string): OperationState {
     const state = this.scheduler.find(name);

@@ -111,6 +111,70 @@ describe('operations and runs', () => {
     assert.equal(rig.cancel('operations/none'), false);
   });
 
+  it('OPS-07: deleting an operation does not cancel it, and nobody finds it any more', () => {
+    const rig = new Rig();
+    const [name, other] = [rig.enqueue(requestOf('a')), rig.enqueue(requestOf('b'))];
+    assert.ok(rig.delete(name));
+    const worker = rig.worker('w');
+    for (const again of [() => rig.delete(name), () => rig.cancel(name)]) {
+      assert.equal(again(), false);
+    }
+    assert.equal(rig.scheduler.watch(name), false);
+    assert.equal(rig.scheduler.find(name), undefined);
+    assert.deepEqual(
+      rig.scheduler.list('').map((state) => state.name),
+      [other],
+    );
+    assert.equal(worker.leases.length, 1, 'the action runs');
+    worker.finish();
+    assert.equal(rig.commits.length, 1, 'and its result is stored');
+    rig.commitAll();
+    assert.equal(rig.scheduler.find(name), undefined);
+    assert.deepEqual([...rig.rows.operations.keys()], [other]);
+    rig.scheduler.verify();
+  });
+
+  it('OPS-07: a deleted operation stays so through a restart, and its action still runs', () => {
+    const rig = new Rig();
+    const name = rig.enqueue(requestOf('a'));
+    rig.delete(name);
+    rig.restart();
+    assert.equal(rig.scheduler.find(name), undefined);
+    const worker = rig.worker('w');
+    const later = rig.enqueue(requestOf('a'));
+    worker.finish();
+    rig.commitAll();
+    assert.equal(rig.codeOf(later), Code.OK, 'it joined the run');
+    assert.deepEqual([...rig.rows.operations.keys()], [later]);
+  });
+
+  it('OPS-07: who watches a deleted operation keeps it alive, and hears its end', () => {
+    const rig = new Rig({ abandonQueuedAfterMs: 5_000 });
+    const name = rig.enqueue(requestOf('a'));
+    rig.scheduler.watch(name);
+    rig.delete(name);
+    rig.pass(10_000);
+    assert.equal(rig.scheduler.queuedCount, 1);
+    assert.equal(rig.scheduler.findWatched(name)?.name, name);
+    rig.scheduler.unwatch(name);
+    rig.pass(10_000);
+    assert.equal(rig.scheduler.queuedCount, 0, 'like any other that nobody watches');
+    assert.equal(rig.rows.operations.size, 0);
+  });
+
+  it('OPS-07: a done operation is forgotten at once when it is deleted', () => {
+    const rig = new Rig();
+    const hit = rig.scheduler.complete(requestOf('a'), ranWith('cache'));
+    const name = rig.enqueue(requestOf('b'));
+    rig.cancel(name);
+    for (const done of [hit, name]) {
+      assert.ok(rig.delete(done));
+      assert.equal(rig.scheduler.findWatched(done), undefined);
+    }
+    assert.equal(rig.rows.operations.size, 0);
+    rig.pass(1_000);
+  });
+
   it('EXE-14, EXE-65: lower priority numbers run first, equal ones in the order they came', () => {
     const rig = new Rig();
     for (const [action, priority] of [

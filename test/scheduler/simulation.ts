@@ -11,6 +11,7 @@ import type { Session } from '../../src/scheduler/worker.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { MemoryOperationRows } from './memory-operation-rows.ts';
+import { findOvertaken } from './overtaken-run.ts';
 import { countedIds, requestOf } from './rig.ts';
 import { type Connection, SimulatedWorker, type WorkerWorld } from './simulated-worker.ts';
 
@@ -30,10 +31,14 @@ const actions = Array.from({ length: 12 }, (_, n) =>
 interface Accepted {
   readonly name: string;
   isWatched: boolean;
+  /** Its client has lost interest; a crash may undo that. */
+  isDeleted: boolean;
   /** How it ended, once anybody was told so. */
   told: OperationState | undefined;
   toldAt: number;
 }
+
+const justAccepted = { isWatched: false, isDeleted: false, told: undefined, toldAt: 0 };
 
 /** What happened in one simulation. */
 export interface Summary {
@@ -95,10 +100,10 @@ export class Simulation implements WorkerWorld {
     this.#passUntil(() => this.#now >= faultsMs);
     this.#calmDown();
     this.#passUntil(() => this.#now >= faultsMs + 60_000 && this.#areAllDone());
-    const ends = [...this.#accepted.values()].map(({ told }) => told?.response?.status?.code ?? 0);
+    const told = [...this.#accepted.values()].flatMap((accepted) => accepted.told ?? []);
     return {
-      operations: ends.length,
-      succeeded: ends.filter((code) => code === Code.OK).length,
+      operations: told.length,
+      succeeded: told.filter(({ response }) => !response?.status?.code).length,
       restarts: this.#restarts,
       commits: this.#committed.size,
     };
@@ -197,7 +202,7 @@ export class Simulation implements WorkerWorld {
     this.#checkRuns(before);
     this.#entries = 0;
     for (const name of this.#unwritten) {
-      this.#accepted.set(name, { name, isWatched: false, told: undefined, toldAt: 0 });
+      this.#accepted.set(name, { ...justAccepted, name });
       this.#watch(scheduler, name);
     }
     this.#unwritten = [];
@@ -295,15 +300,7 @@ export class Simulation implements WorkerWorld {
       this.#epochs.set(run.id, run.epoch);
       this.trace(`${run.id} goes to ${run.lease.workerId} as ${run.lease.id}`);
       if (this.#entries !== 1) continue;
-      const os = run.request.properties[0]?.value;
-      const overtaken = waiting.find(
-        (other) =>
-          other.request.properties[0]?.value === os &&
-          other.avoided.length === 0 &&
-          (other.priority === run.priority
-            ? other.order < run.order
-            : other.priority < run.priority),
-      );
+      const overtaken = findOvertaken(run, waiting);
       assert.equal(overtaken, undefined, `${run.id} overtook ${overtaken?.id}`);
     }
   }
@@ -318,14 +315,15 @@ export class Simulation implements WorkerWorld {
         const name = scheduler.enqueue({ ...action, priority: this.between(-2, 3) });
         this.trace(`${name} is ${action.action.hash.slice(0, 4)}`);
         this.#unwritten.push(name);
-        if (this.chance(0.1)) {
-          this.after(this.between(0, 30_000), () => this.#enter((later) => later.cancel(name)));
-        }
-        if (this.chance(0.1)) {
-          this.after(this.between(0, 30_000), () => this.#unwatch(name));
-        }
+        this.#perhaps(() => this.#enter((later) => later.cancel(name)));
+        this.#perhaps(() => this.#unwatch(name));
+        this.#perhaps(() => this.#delete(name));
       });
     });
+  }
+
+  #perhaps(act: () => void): void {
+    if (this.chance(0.1)) this.after(this.between(0, 30_000), act);
   }
 
   #unwatch(name: string): void {
@@ -333,6 +331,15 @@ export class Simulation implements WorkerWorld {
     if (!accepted?.isWatched) return;
     accepted.isWatched = false;
     this.#enter((scheduler) => scheduler.unwatch(name));
+  }
+
+  #delete(name: string): void {
+    const accepted = this.#accepted.get(name);
+    if (!accepted) return;
+    this.#enter((scheduler) => {
+      accepted.isDeleted = scheduler.delete(name);
+      assert.equal(scheduler.find(name), undefined, `${name} is deleted`);
+    });
   }
 
   #faults(): void {
@@ -390,19 +397,15 @@ export class Simulation implements WorkerWorld {
     this.#entries = 0;
     this.#wakeAt = Infinity;
     const limits = { ...defaultSchedulerOptions, attemptsMax: 4 };
-    const scheduler = new Scheduler({
-      clock: this.#clock,
-      newId: this.#newId,
-      limits,
-      stored: this.#rows.load(),
-    });
+    const stored = this.#rows.load();
+    const scheduler = new Scheduler({ clock: this.#clock, newId: this.#newId, limits, stored });
     this.#scheduler = scheduler;
     for (const accepted of this.#accepted.values()) {
       const { name, told, toldAt } = accepted;
       accepted.isWatched = false;
       const state = scheduler.find(name);
       const isForgotten = told && this.#now - toldAt > limits.retainDoneMs - 60_000;
-      assert.ok(state ?? isForgotten, `${name} is lost`);
+      assert.ok(state ?? (isForgotten || accepted.isDeleted), `${name} is lost`);
       if (told && state) assert.deepEqual(state.response, told.response, `${name} changed its end`);
       if (!told) this.#watch(scheduler, name);
     }
@@ -426,8 +429,8 @@ export class Simulation implements WorkerWorld {
     const scheduler = this.#scheduler;
     if (!scheduler) return false;
     for (const accepted of this.#accepted.values()) {
-      if (accepted.told) continue;
-      const state = scheduler.find(accepted.name);
+      if (accepted.told || (accepted.isDeleted && !accepted.isWatched)) continue;
+      const state = scheduler.findWatched(accepted.name);
       assert.ok(state, `${accepted.name} is lost`);
       if (!state.response) return false;
       assert.ok(!accepted.isWatched, `the watcher of ${accepted.name} was not told its end`);

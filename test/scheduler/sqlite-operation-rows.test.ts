@@ -41,6 +41,7 @@ const operation: StoredOperation = {
   action: run.request.action,
   runId: 'run-1',
   done: undefined,
+  isDeleted: false,
 };
 
 const none = { runs: [], operations: [], endedRuns: [], forgottenOperations: [] };
@@ -62,6 +63,23 @@ test('operations and runs come back as they were written', (t) => {
   first.rows.write({ ...none, runs: [leased] });
   first.db.close();
   assert.deepEqual(openRows(t, file).rows.load(), { runs: [leased], operations: [operation] });
+});
+
+test('OPS-07: an operation that is deleted comes back so', (t) => {
+  const { rows } = openRows(t, ':memory:');
+  rows.write({ ...none, runs: [run], operations: [operation] });
+  rows.write({ ...none, operations: [{ ...operation, isDeleted: true }] });
+  assert.deepEqual(rows.load().operations, [{ ...operation, isDeleted: true }]);
+});
+
+test('operations of the first schema come back', (t) => {
+  const file = path.join(tempDir(t), 'operations.db');
+  const db = openDatabase(file, operationMigrations.slice(0, 1), { synchronous: 'FULL' });
+  db.exec(`insert into operation (name, instance_name, digest_function, hash, size_bytes, run_id)
+    values ('old', 'team', 'SHA256', '${operation.action.hash}', ${operation.action.sizeBytes}, 'run-1')`);
+  db.close();
+  const { operations } = openRows(t, file).rows.load();
+  assert.deepEqual(operations, [{ ...operation, name: 'old' }]);
 });
 
 test('what is ended and forgotten does not come back, and operations keep their order', (t) => {

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import {
   CancelOperationRequest,
+  DeleteOperationRequest,
   GetOperationRequest,
   ListOperationsRequest,
   ListOperationsResponse,
@@ -24,7 +25,7 @@ const PAGE_SIZE_MAX = 1000;
 /** What a page has beside its operations: the token, and some bytes for each of them. */
 const PAGE_OVERHEAD_BYTES = 16 * 1024;
 
-/** The state of executions without following them. DeleteOperation is not offered yet. */
+/** Executions by name: their state without following them, and their end. */
 export function operations(instances: Instances, clock: Clock): Service {
   return [
     unary(
@@ -51,6 +52,17 @@ export function operations(instances: Instances, clock: Clock): Service {
         const execution = findInstanceOfOperation(instances, name)?.execution;
         if (!execution) throw unknownOperation(name);
         await execution.cancel(name, signal);
+        return {};
+      },
+    ),
+    unary(
+      `${servicePath}/DeleteOperation`,
+      DeleteOperationRequest,
+      Empty,
+      async ({ name }): Promise<Empty> => {
+        const all = findInstanceOfOperation(instances, name)?.operations;
+        if (!all) throw unknownOperation(name);
+        await all.delete(name);
         return {};
       },
     ),

@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { Code } from '../../../src/base/status.ts';
 import {
   CancelOperationRequest,
+  DeleteOperationRequest,
   GetOperationRequest,
   ListOperationsRequest,
   ListOperationsResponse,
@@ -19,8 +20,11 @@ const invalid = { code: Code.INVALID_ARGUMENT };
 const notFound = { code: Code.NOT_FOUND };
 
 async function start(t: TestContext) {
-  const { rig, waitClock, execute, client, listener } = await startExecution(t);
+  const { rig, waitClock, execute, wait, client, listener } = await startExecution(t);
   return {
+    rig,
+    execute,
+    waitExecution: wait,
     waitClock,
     listener,
     client,
@@ -34,6 +38,8 @@ async function start(t: TestContext) {
       client.unary(`${path}/GetOperation`, GetOperationRequest, Operation, { name }),
     cancel: (name: string) =>
       client.unary(`${path}/CancelOperation`, CancelOperationRequest, Empty, { name }),
+    remove: (name: string) =>
+      client.unary(`${path}/DeleteOperation`, DeleteOperationRequest, Empty, { name }),
     wait: (name: string, timeout?: Duration, options?: CallOptions) =>
       client.unary(
         `${path}/WaitOperation`,
@@ -66,8 +72,8 @@ test('OPS-01, OPS-04, OPS-05, OPS-09: an operation is cancelled, and stays so', 
   assert.equal(response.status?.code, Code.CANCELLED, 'EXE-56');
 });
 
-test('OPS-01, OPS-04, OPS-08, OPS-10: what is unknown is NOT_FOUND', async (t) => {
-  const { begin, get, cancel, wait } = await start(t);
+test('OPS-01, OPS-04, OPS-07, OPS-08, OPS-10: what is unknown is NOT_FOUND', async (t) => {
+  const { begin, get, cancel, wait, remove } = await start(t);
   const id = (await begin('a')).split('/').at(-1) ?? '';
   for (const name of [
     `operations/${id}`,
@@ -79,6 +85,7 @@ test('OPS-01, OPS-04, OPS-08, OPS-10: what is unknown is NOT_FOUND', async (t) =
     await assert.rejects(get(name), notFound, name);
     await assert.rejects(cancel(name), notFound, name);
     await assert.rejects(wait(name), notFound, name);
+    await assert.rejects(remove(name), notFound, name);
   }
 });
 
@@ -182,9 +189,21 @@ test('OPS-08, GEN-22: a server that closes ends waiting with UNAVAILABLE', async
   await closed;
 });
 
-test('OPS-07: deleting is UNIMPLEMENTED', async (t) => {
-  const { client } = await start(t);
-  await assert.rejects(client.raw(`${path}/DeleteOperation`, new Uint8Array()), {
-    code: Code.UNIMPLEMENTED,
-  });
+test('OPS-07: a deleted operation is NOT_FOUND, and whoever watches it hears its end', async (t) => {
+  const { begin, get, cancel, wait, remove, list, rig, execute, waitExecution } = await start(t);
+  const action = await rig.putAction();
+  const watching = execute({ actionDigest: action.toMessage() });
+  const { name } = (await watching.next()).value as Operation;
+  const other = await begin('b');
+  await remove(name);
+  for (const ask of [get, cancel, wait, remove]) await assert.rejects(ask(name), notFound);
+  await assert.rejects(waitExecution(name).next(), notFound);
+  const left = (await list({})).operations.map((operation) => operation.name);
+  assert.deepEqual(left, [other]);
+  rig.serve(t, () => ({ result: { exitCode: 0 } }));
+  let last: Operation | undefined;
+  for await (const operation of watching) last = operation;
+  assert.ok(last?.done, 'its action ran');
+  await remove(other);
+  await assert.rejects(get(other), notFound);
 });
