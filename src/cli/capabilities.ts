@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import {
+  ChunkingFunction_Value,
   Compressor_Value,
   DigestFunction_Value,
   type ServerCapabilities,
@@ -53,6 +54,9 @@ function describe({ lowApiVersion, highApiVersion, ...server }: ServerCapabiliti
     ),
     digestFunctions: names(DigestFunction_Value, cache?.digestFunctions ?? []),
     compressors: names(Compressor_Value, cache?.supportedCompressors ?? []),
+    splitBlob: cache?.splitBlobSupport ?? false,
+    spliceBlob: cache?.spliceBlobSupport ?? false,
+    chunkingFunctions: names(ChunkingFunction_Value, chunkingFunctionsOf(cache)),
     maxBatchTotalSizeBytes: cache?.maxBatchTotalSizeBytes ?? 0,
     maxCasBlobSizeBytes: cache?.maxCasBlobSizeBytes ?? 0,
     actionCacheUpdates: cache?.actionCacheUpdateCapabilities?.updateEnabled ?? false,
@@ -68,6 +72,15 @@ function describe({ lowApiVersion, highApiVersion, ...server }: ServerCapabiliti
       ({ minPriority, maxPriority }) => `${minPriority}..${maxPriority}`,
     ),
   };
+}
+
+/** Those that have parameters (CAP-17). */
+function chunkingFunctionsOf(cache: ServerCapabilities['cacheCapabilities']): number[] {
+  const { FAST_CDC_2020, REP_MAX_CDC } = ChunkingFunction_Value;
+  return [
+    ...(cache?.fastCdc2020Params ? [FAST_CDC_2020] : []),
+    ...(cache?.repMaxCdcParams ? [REP_MAX_CDC] : []),
+  ];
 }
 
 /** The API's names of an enumeration's values; a number that has none stays a number. */

@@ -5,6 +5,8 @@ import type { Log } from '../base/log.ts';
 import { StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { defaultResumableUploadsOptions, ResumableUploads } from '../cas/resumable-uploads.ts';
+import { ChunkedBlobs } from '../chunking/chunked-blobs.ts';
+import { allChunkingFunctions } from '../chunking/chunking-functions.ts';
 import { formatAddress, isLoopback } from '../config/address.ts';
 import { ConfigError } from '../config/read-config.ts';
 import type { ServerConfig } from '../config/server-config.ts';
@@ -76,6 +78,7 @@ export async function startServer(
     config.instanceNames.map((name) => ({
       name,
       blobs: blobsOf(name),
+      chunkedBlobs: new ChunkedBlobs(blobsOf(name), allChunkingFunctions),
       uploads: openUploads(blobsOf(name), config, clock, closing),
       actions: actionsOf(name),
       digestFunctions,

@@ -2,6 +2,7 @@ import type { ActionCache } from '../action-cache/action-cache.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { ResumableUploads } from '../cas/resumable-uploads.ts';
+import type { ChunkedBlobs } from '../chunking/chunked-blobs.ts';
 import type { AnnouncedDigestFunctions } from '../digest/announced-digest-functions.ts';
 import { checkInstanceName } from '../digest/instance-name.ts';
 import type { Execution } from '../execution/execution.ts';
@@ -12,6 +13,8 @@ import type { InstanceLimits } from './limits.ts';
 export interface Instance {
   readonly name: string;
   readonly blobs: BlobStore;
+  /** The same blobs, cut and put together (CDC-10, CDC-15). */
+  readonly chunkedBlobs: ChunkedBlobs;
   readonly actions: ActionCache;
   /** Uploads to `blobs` that may go on after their stream broke (BS-45). */
   readonly uploads: ResumableUploads;

@@ -45,6 +45,7 @@ test('capabilities are shown to people and to scripts', async (t) => {
   const { cli } = await setUp(t);
   const { stdout } = await cli(['capabilities']);
   assert.match(stdout, /^digestFunctions +SHA256, BLAKE3$/m);
+  assert.match(stdout, /^chunkingFunctions +FAST_CDC_2020, REP_MAX_CDC$/m);
   assert.match(stdout, /^maxBatchTotalSizeBytes +\d+ \(3\.5 MiB\)$/m);
   const shown = JSON.parse((await cli(['capabilities', '--json'])).stdout) as object;
   assert.deepEqual((shown as { apiVersions: string[] }).apiVersions, ['2.0', '2.12']);

@@ -1,5 +1,7 @@
 import type { ActionCache } from '../../src/action-cache/action-cache.ts';
 import { MemoryBlobs } from '../../src/cas/memory-blobs.ts';
+import { ChunkedBlobs } from '../../src/chunking/chunked-blobs.ts';
+import { allChunkingFunctions } from '../../src/chunking/chunking-functions.ts';
 import { ResumableUploads } from '../../src/cas/resumable-uploads.ts';
 import { AnnouncedDigestFunctions } from '../../src/digest/announced-digest-functions.ts';
 import { blake3, sha1, sha256 } from '../../src/digest/digest-functions.ts';
@@ -14,6 +16,7 @@ export function testInstance(changes: Partial<Instance> = {}): Instance {
   return {
     name: '',
     blobs,
+    chunkedBlobs: new ChunkedBlobs(blobs, allChunkingFunctions),
     // Time stands still: what is left unfinished keeps no test waiting.
     uploads: new ResumableUploads(blobs, new FakeClock()),
     actions: plainActionCache(),

@@ -38,9 +38,9 @@ export function capabilities(instances: Instances): Service {
   ];
 }
 
-function cacheCapabilities({ limits, ...instance }: Instance): CacheCapabilities {
+function cacheCapabilities({ limits, chunkedBlobs, ...instance }: Instance): CacheCapabilities {
   const compressors = supportedCodecs.map(({ value }) => value);
-  return CacheCapabilities.fromPartial({
+  const message = CacheCapabilities.fromPartial({
     digestFunctions: instance.digestFunctions.functions.map(({ value }) => value),
     actionCacheUpdateCapabilities: { updateEnabled: instance.actionCacheUpdates },
     cachePriorityCapabilities: { priorities: [resultsCachePriorities] },
@@ -49,7 +49,11 @@ function cacheCapabilities({ limits, ...instance }: Instance): CacheCapabilities
     symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
     supportedCompressors: compressors,
     supportedBatchUpdateCompressors: compressors,
+    splitBlobSupport: true,
+    spliceBlobSupport: true,
   });
+  for (const { announcement } of chunkedBlobs.functions) Object.assign(message, announcement);
+  return message;
 }
 
 function executionCapabilities({ digestFunctions }: Instance): ExecutionCapabilities {

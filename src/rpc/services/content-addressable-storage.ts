@@ -6,6 +6,10 @@ import {
   FindMissingBlobsRequest,
   FindMissingBlobsResponse,
   GetTreeRequest,
+  SpliceBlobRequest,
+  SpliceBlobResponse,
+  SplitBlobRequest,
+  SplitBlobResponse,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Digest } from '../../digest/digest.ts';
 import type { Instances } from '../instances.ts';
@@ -13,10 +17,12 @@ import { type Call, serverStream, type Service, unary } from '../method.ts';
 import { batchReadBlobs } from './batch-read-blobs.ts';
 import { batchUpdateBlobs } from './batch-update-blobs.ts';
 import { getTree, treePageType } from './get-tree.ts';
+import { spliceBlob } from './splice-blob.ts';
+import { splitBlob } from './split-blob.ts';
 
 const servicePath = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
 
-/** Blobs by their digests. SplitBlob and SpliceBlob are not offered, and not announced (CAP-16). */
+/** Blobs by their digests. */
 export function contentAddressableStorage(instances: Instances): Service {
   const findMissingBlobs = async (
     request: FindMissingBlobsRequest,
@@ -54,6 +60,16 @@ export function contentAddressableStorage(instances: Instances): Service {
     ),
     serverStream(`${servicePath}/GetTree`, GetTreeRequest, treePageType, (request, call) =>
       getTree(request, instances.get(request.instanceName), call.signal),
+    ),
+    unary(`${servicePath}/SplitBlob`, SplitBlobRequest, SplitBlobResponse, async (request, call) =>
+      splitBlob(request, instances.get(request.instanceName), call.signal),
+    ),
+    unary(
+      `${servicePath}/SpliceBlob`,
+      SpliceBlobRequest,
+      SpliceBlobResponse,
+      async (request, call) =>
+        spliceBlob(request, instances.get(request.instanceName), call.signal),
     ),
   ];
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { Code } from '../../../src/base/status.ts';
+import { ChunkedBlobs } from '../../../src/chunking/chunked-blobs.ts';
+import { allChunkingFunctions } from '../../../src/chunking/chunking-functions.ts';
 import { AnnouncedDigestFunctions } from '../../../src/digest/announced-digest-functions.ts';
 import { blake3, sha256 } from '../../../src/digest/digest-functions.ts';
 import type { Execution } from '../../../src/execution/execution.ts';
@@ -74,7 +76,26 @@ test('CAP-08 to CAP-16, CMP-11: the cache announces what it does', async (t) => 
     cacheCapabilities.supportedBatchUpdateCompressors,
     cacheCapabilities.supportedCompressors,
   );
-  assert.equal(cacheCapabilities.splitBlobSupport || cacheCapabilities.spliceBlobSupport, false);
+});
+
+test('CAP-16 to CAP-19: chunks are announced with the parameters of each function', async (t) => {
+  const { cacheCapabilities } = await capabilitiesOf(t, {});
+  assert.equal(cacheCapabilities?.splitBlobSupport, true);
+  assert.equal(cacheCapabilities.spliceBlobSupport, true);
+  const { fastCdc2020Params, repMaxCdcParams } = cacheCapabilities;
+  assert.equal(fastCdc2020Params?.avgChunkSizeBytes, 524288);
+  assert.equal(fastCdc2020Params.seed, 0);
+  assert.equal(repMaxCdcParams?.minChunkSizeBytes, 262144);
+  assert.equal(repMaxCdcParams.horizonSizeBytes, 8 * 262144);
+});
+
+test('CAP-17: a chunking function that is not there is not announced', async (t) => {
+  const { blobs } = testInstance();
+  const [fastCdc2020] = allChunkingFunctions;
+  const chunkedBlobs = new ChunkedBlobs(blobs, [fastCdc2020]);
+  const { cacheCapabilities } = await capabilitiesOf(t, { blobs, chunkedBlobs });
+  assert.ok(cacheCapabilities?.fastCdc2020Params);
+  assert.equal(cacheCapabilities.repMaxCdcParams, undefined);
 });
 
 test('GEN-04: an unknown instance is INVALID_ARGUMENT', async (t) => {
