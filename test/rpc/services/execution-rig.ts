@@ -20,19 +20,17 @@ import { testInstance } from '../../support/test-instance.ts';
 
 const path = '/build.bazel.remote.execution.v2.Execution';
 
-/** A server that runs actions for instance `main`, has a cache alone as `cache`, and its client. */
+/** A server that runs actions for `main` and `team`, has a cache alone as `cache`, and its client. */
 export async function startExecution(t: TestContext, log: Log = silentLog) {
   const rig = new ExecutionRig(t);
   const waitClock = new FakeClock();
   const { blobs, actions, execution: port, scheduler } = rig;
-  const main = testInstance({
-    name: 'main',
-    blobs,
-    actions,
-    execution: port,
-    operations: scheduler,
-  });
-  const instances = new Instances([main, testInstance({ name: 'cache' })]);
+  const rooms = { blobs, actions, execution: port, operations: scheduler };
+  const instances = new Instances([
+    testInstance({ name: 'main', ...rooms }),
+    testInstance({ name: 'team', ...rooms }),
+    testInstance({ name: 'cache' }),
+  ]);
   const services = [execution(instances), operations(instances, waitClock), worker(scheduler)];
   const { client, listener } = await startServer(t, services, { log });
   const stream = <Request>(

@@ -77,6 +77,7 @@ test('OPS-01, OPS-04, OPS-07, OPS-08, OPS-10: what is unknown is NOT_FOUND', asy
   const id = (await begin('a')).split('/').at(-1) ?? '';
   for (const name of [
     `operations/${id}`,
+    `team/operations/${id}`,
     `cache/operations/${id}`,
     `nope/operations/${id}`,
     id,
@@ -118,6 +119,24 @@ test('OPS-02, OPS-03: what is not supported is refused', async (t) => {
   await assert.rejects(list({ name: 'nope/operations' }), invalid);
   await assert.rejects(list({ name: 'cache/operations' }), { code: Code.UNIMPLEMENTED });
   await assert.rejects(list({ returnPartialSuccess: true }), { code: Code.UNIMPLEMENTED });
+});
+
+test('OPS-02, OPS-10: an instance lists its own operations alone', async (t) => {
+  const { begin, list, execute, rig } = await start(t);
+  const ours = await begin('a');
+  const action = await rig.putAction({ salt: Buffer.from('b') });
+  const theirs = await execute({ actionDigest: action.toMessage(), instanceName: 'team' }).next();
+  const { name } = theirs.value as Operation;
+  for (const [parent, operation] of [
+    ['main/operations', ours],
+    ['team/operations', name],
+  ] as const) {
+    const { operations } = await list({ name: parent });
+    assert.deepEqual(
+      operations.map((listed) => listed.name),
+      [operation],
+    );
+  }
 });
 
 test('OPS-02: a filter tells the done operations from the others, also from page to page', async (t) => {
