@@ -172,7 +172,9 @@ async function directoryFound(
   const scanned = await scanFolder(place, digestFunction, options, signal);
   const tree = treeOf(scanned.directories);
   const treeDigest = Digest.ofBytes(digestFunction, tree);
-  const separately = format !== Command_OutputDirectoryFormat.TREE_ONLY;
+  // Whatever else a newer client may ask for is answered with the tree alone (ACT-26).
+  const { DIRECTORY_ONLY, TREE_AND_DIRECTORY } = Command_OutputDirectoryFormat;
+  const separately = format === DIRECTORY_ONLY || format === TREE_AND_DIRECTORY;
   const directory = {
     path: requestedPath,
     // Also when only the directories are asked for: several clients read nothing else (RES-14).

@@ -39,7 +39,7 @@ async function messagesOf(given: Partial<ActionSpec>, options = current) {
   };
 }
 
-test('CLI-05: the same action has the same digest, however it was written down', async () => {
+test('CLI-05, ACT-05: the same action has the same digest, however it was written down', async () => {
   const one = await messagesOf({
     environment: new Map([
       ['B', '2'],
@@ -51,6 +51,8 @@ test('CLI-05: the same action has the same digest, however it was written down',
     platform: [
       { name: 'p', value: '2' },
       { name: 'p', value: '1' },
+      { name: '\u{1F600}', value: 'astral' },
+      { name: '\uFFFD', value: 'below it' },
       { name: 'OSFamily', value: 'linux' },
     ],
   });
@@ -61,7 +63,7 @@ test('CLI-05: the same action has the same digest, however it was written down',
   assert.deepEqual(one.command.outputPaths, ['a', 'z']);
   assert.deepEqual(
     one.action.platform?.properties.map(({ name, value }) => `${name}=${value}`),
-    ['OSFamily=linux', 'p=1', 'p=2'],
+    ['OSFamily=linux', 'p=1', 'p=2', '\uFFFD=below it', '\u{1F600}=astral'],
   );
 });
 

@@ -54,7 +54,7 @@ describe('an action that can run', () => {
     assert.ok((await rig.end(await rig.putAction({ inputRootDigest }))).result);
   });
 
-  it('EXE-66: runs with its own timeout, or the default', async (t) => {
+  it('EXE-18, EXE-66: runs with its own timeout, or the default', async (t) => {
     const rig = new ExecutionRig(t, { defaultTimeoutMs: 7000 });
     const timeouts: (number | undefined)[] = [];
     rig.serve(t, ({ timeout }) => {
@@ -64,6 +64,24 @@ describe('an action that can run', () => {
     await rig.end(await rig.putAction());
     await rig.end(await rig.putAction({ timeout: { seconds: 3 } }));
     assert.deepEqual(timeouts, [7, 3]);
+  });
+
+  it('ACT-02, EXE-39: that differs in its timeout or salt alone is another action', async (t) => {
+    const rig = new ExecutionRig(t);
+    rig.serve(t, () => ran);
+    for (const action of [{}, { timeout: { seconds: 3 } }, { salt: Buffer.of(0, 255) }]) {
+      const digest = await rig.putAction(action);
+      assert.equal((await rig.end(digest)).cachedResult, false);
+      assert.equal((await rig.end(digest)).cachedResult, true);
+    }
+    assert.equal(new Set(rig.leased).size, 3);
+  });
+
+  it('ACT-28: has a command of more than 10 MiB', async (t) => {
+    const rig = new ExecutionRig(t);
+    rig.serve(t, () => ran);
+    const words = Array.from({ length: 11 }, () => 'x'.repeat(2 ** 20));
+    assert.ok((await rig.end(await rig.putAction({}, { arguments: ['true', ...words] }))).result);
   });
 
   it('EXE-22: can be waited for and cancelled by its name', async (t) => {
@@ -115,7 +133,7 @@ describe('EXE-31: a result in the action cache', () => {
     assert.equal((await rig.end(action)).cachedResult, false);
   });
 
-  it('EXE-60: has contents in it where they are hinted for', async (t) => {
+  it('EXE-60, RES-32: has contents in it where they are hinted for', async (t) => {
     const { rig, action } = await withCached(t);
     const plain = await rig.end(action);
     assert.equal(plain.result?.stdoutRaw.length, 0);
@@ -132,7 +150,7 @@ describe('EXE-31: a result in the action cache', () => {
   });
 });
 
-describe('EXE-13, EXE-51, EXE-52: missing blobs end the operation with MISSING violations', () => {
+describe('EXE-04, EXE-13, EXE-51, EXE-52: missing blobs end the operation with MISSING violations', () => {
   it('for the action', async (t) => {
     const rig = new ExecutionRig(t);
     const states = await rig.run(absent('action'));

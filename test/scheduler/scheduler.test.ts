@@ -206,7 +206,7 @@ describe('operations and runs', () => {
     assert.equal(rig.worker('w').lease.actionDigest?.hash, raised.action.hash);
   });
 
-  it('SC-27: an action too many is refused with RESOURCE_EXHAUSTED and when to come back', () => {
+  it('EXE-09, SC-27: an action too many is refused with RESOURCE_EXHAUSTED and when to come back', () => {
     const rig = new Rig({ queuedMax: 1 });
     rig.enqueue(requestOf('a'));
     assert.throws(

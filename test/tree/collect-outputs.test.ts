@@ -66,7 +66,7 @@ const everything = {
 };
 
 describe('collecting outputs', () => {
-  it('RES-01..07: finds what is asked for in output_paths, links in both generations', async (t) => {
+  it('RES-01, RES-02, RES-05, RES-06, RES-07: finds what output_paths ask for, links in both generations', async (t) => {
     const { list } = bench(t, everything);
     const outputPaths = ['o/lost', 'o/f', 'o/d', 'o/lf', 'o/ld', 'o/none', 'o/f/under', 'no/such'];
     assert.deepEqual(await list({ outputPaths }), [
@@ -141,7 +141,7 @@ describe('collecting outputs', () => {
     }
   });
 
-  it('RES-13..19: a directory is a sorted Tree, and all it refers to is uploaded', async (t) => {
+  it('RES-13, RES-15, RES-17, RES-19: a directory is a sorted Tree, all it refers to is uploaded', async (t) => {
     const { root, collect } = bench(t, { ...everything, 'o/a/d/x': 'two', 'o/l': '-> /no/such' });
     spawnSync('mkfifo', [path.join(root, 'o/pipe')]);
     const outputDirectoryFormat = Command_OutputDirectoryFormat.DIRECTORY_ONLY;
@@ -170,6 +170,26 @@ describe('collecting outputs', () => {
     const again = await collect({ outputPaths: ['o'] });
     assert.deepEqual(again.outputs.outputDirectories[0]?.treeDigest, output.treeDigest);
     assert.equal(again.outputs.outputDirectories[0]?.rootDirectoryDigest, undefined);
+  });
+
+  it('ACT-26, RES-14: each format has a tree, and Directory messages are added where asked for', async (t) => {
+    const { collect } = bench(t, everything);
+    const { TREE_ONLY, DIRECTORY_ONLY, TREE_AND_DIRECTORY } = Command_OutputDirectoryFormat;
+    const unknown = 9 as Command_OutputDirectoryFormat;
+    const withDirectories = new Set<Command_OutputDirectoryFormat>([
+      DIRECTORY_ONLY,
+      TREE_AND_DIRECTORY,
+    ]);
+    for (const outputDirectoryFormat of [TREE_ONLY, DIRECTORY_ONLY, TREE_AND_DIRECTORY, unknown]) {
+      const { outputs, blobs } = await collect({ outputPaths: ['o'], outputDirectoryFormat });
+      const [output] = outputs.outputDirectories;
+      assert.ok(output?.treeDigest);
+      const isSeparate = withDirectories.has(outputDirectoryFormat);
+      assert.equal(output.rootDirectoryDigest !== undefined, isSeparate);
+      const hashes = new Set(Array.from(blobs, ({ digest }) => digest.hash));
+      assert.ok(hashes.has(output.treeDigest.hash));
+      assert.equal(hashes.has(output.rootDirectoryDigest?.hash ?? ''), isSeparate);
+    }
   });
 
   it('RES-18, ACT-20: an empty directory is a Tree too, and "" is the working directory', async (t) => {

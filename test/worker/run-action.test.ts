@@ -104,7 +104,7 @@ describe('running an action', { timeout: 60_000 }, () => {
   });
   after(() => shared.close());
 
-  it('WRK-01, WRK-11: fetches inputs, runs, uploads outputs', async (t) => {
+  it('WRK-01, WRK-11, WRK-14, RES-24, RES-32: fetches inputs, runs, uploads outputs', async (t) => {
     const { runScript, stdout, text, phases } = await bench(t);
     const response = await runScript('cat in/x; echo error >&2; echo made > out/y', {
       command: { outputPaths: ['out/y'] },
@@ -115,6 +115,8 @@ describe('running an action', { timeout: 60_000 }, () => {
     assert.equal(stdout(response), 'input');
     assert.equal(text(response.result?.stderrDigest), 'error\n');
     assert.equal(text(response.result?.outputFiles[0]?.digest), 'made\n');
+    assert.equal(response.result?.stdoutRaw.length, 0);
+    assert.equal(response.result?.outputFiles[0]?.contents.length, 0);
     assert.deepEqual(phases, [
       HeldLease_Phase.PHASE_FETCHING,
       HeldLease_Phase.PHASE_RUNNING,

@@ -20,7 +20,7 @@ async function first(stream: AsyncIterator<Operation>): Promise<Operation> {
 }
 
 describe('Execute', () => {
-  it('EXE-01, EXE-02, EXE-03, EXE-26, EXE-45: states of one name, the last one done', async (t) => {
+  it('EXE-01, EXE-02, EXE-03, EXE-12, EXE-26, EXE-45: states of one name, the last one done', async (t) => {
     const { rig, execute } = await startExecution(t);
     const action = await rig.putAction();
     rig.serve(t, () => success);
@@ -88,7 +88,7 @@ describe('Execute', () => {
     assert.equal(operation.result, undefined);
   });
 
-  it('EXE-13, EXE-51: missing inputs are told in the response of a done operation', async (t) => {
+  it('EXE-12, EXE-13, EXE-51: missing inputs are told in the response of a done operation', async (t) => {
     const { execute } = await startExecution(t);
     const actionDigest = blobOf('no action').digest.toMessage();
     const operation = (await Array.fromAsync(execute({ actionDigest }))).at(-1);
