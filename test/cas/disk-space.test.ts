@@ -8,6 +8,7 @@ import { Code } from '../../src/base/status.ts';
 import { blobIndexMigrations } from '../../src/cas/sqlite-blob-index.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import {
   blockBlobs,
   filesIn,
@@ -22,7 +23,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const digests = (blobs: readonly Blob[]) => blobs.map(({ digest }) => digest);
 
-test('CAS-03, BS-21: evicts the least recently used, where asking and reading are uses', async (t) => {
+test('CAS-03, CAS-36, BS-21: evicts the least recently used, where asking and reading are uses', async (t) => {
   const blobs = await openFilesystemBlobs(t, { sizeBytesMax: 4 * 4096 });
   const store = blobs.namespace('');
   const [a, b, c, d, e] = blockBlobs(5) as [Blob, Blob, Blob, Blob, Blob];
@@ -33,6 +34,17 @@ test('CAS-03, BS-21: evicts the least recently used, where asking and reading ar
   assert.deepEqual(await store.findMissing(digests([a, b, c, d, e]), never), [b.digest]);
   assert.equal(blobs.stats().evictedBlobs, 1);
   assert.equal(blobs.stats().evictedBytes, 4096);
+});
+
+test('CAS-04, CAS-60: time alone evicts nothing', async (t) => {
+  const clock = new FakeClock();
+  const blobs = await openFilesystemBlobs(t, {}, clock);
+  const store = blobs.namespace('');
+  const some = blockBlobs(3);
+  await writeAll(store, some);
+  clock.advance(30 * 24 * 3_600_000);
+  assert.deepEqual(await store.findMissing(digests(some), never), []);
+  assert.equal(blobs.stats().evictedBlobs, 0);
 });
 
 test('deletes the files of what it evicts, and counts whole blocks', async (t) => {

@@ -44,7 +44,7 @@ for (const [where, at] of [
   ['middle', 1_250_000],
   ['last', 2_499_999],
 ] as const) {
-  test(`CI-05: a bit flipped in the ${where} byte fails the read, then the blob is missing`, async (t) => {
+  test(`CI-05, BS-19: a bit flipped in the ${where} byte fails the read, then the blob is missing`, async (t) => {
     const { root, blobs, store } = await harmed(t, flipBit(at));
     let sizeBytes = 0;
     await assert.rejects(

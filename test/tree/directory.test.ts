@@ -65,7 +65,7 @@ describe('DIR-01, DIR-02: refuses a name that is not one path segment', () => {
   }
 });
 
-describe('DIR-03: refuses a name given twice', () => {
+describe('DIR-03, DIR-15: refuses a name given twice', () => {
   const x = { name: 'x', digest: hello };
   const link = { name: 'x', target: 't' };
   const cases: [string, DeepPartial<Directory>][] = [

@@ -55,7 +55,7 @@ const tree = dir({
 
 describe('fetching an input root', () => {
   for (const hardLinks of [true, false]) {
-    it(`WRK-04, DIR-07, DIR-11, DIR-12: writes it with ${hardLinks ? 'links' : 'copies'}`, async (t) => {
+    it(`WRK-04, DIR-07, DIR-08, DIR-09, DIR-11, DIR-12: writes it with ${hardLinks ? 'links' : 'copies'}`, async (t) => {
       const { store, root, fetch } = await bench(t, { hardLinks });
       await fetch(await putTree(store, tree));
       assert.equal(readFileSync(`${root}/a`, 'utf8'), 'one');

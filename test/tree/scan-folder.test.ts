@@ -72,7 +72,7 @@ test('DIR-04, RES-20: names are in the order of their UTF-8 bytes', async (t) =>
   assert.deepEqual(names, ['z', '｡', '😀']);
 });
 
-test('RES-19: links stay as they are, wherever they lead', async (t) => {
+test('RES-19, DIR-09: links stay as they are, wherever they lead', async (t) => {
   const root = folderWith(t, { up: '-> a/../b/./c', dir: '-> /tmp', d: undefined });
   const scanned = await scan(root);
   assert.deepEqual(

@@ -6,6 +6,7 @@ import { MemoryActionCache } from '../../../src/action-cache/memory-action-cache
 import { chunksOf, collect } from '../../../src/base/chunks.ts';
 import { Code } from '../../../src/base/status.ts';
 import { sha1, sha256 } from '../../../src/digest/digest-functions.ts';
+import { MemoryBlobs } from '../../../src/cas/memory-blobs.ts';
 import { Digest } from '../../../src/digest/digest.ts';
 import {
   ActionResult,
@@ -123,7 +124,7 @@ describe('GetActionResult', () => {
 });
 
 describe('UpdateActionResult', () => {
-  it('AC-13, AC-25, AC-27: stores the result as it is, failed ones too', async (t) => {
+  it('AC-12, AC-13, AC-25, AC-27: stores the result as it is, failed ones too', async (t) => {
     const { client, get } = await start(t);
     const symlinks = [{ path: 'l', target: '../x' }];
     const bytes = Uint8Array.from(
@@ -187,12 +188,19 @@ describe('UpdateActionResult', () => {
     await assert.rejects(update({ stdoutDigest }), { code: Code.FAILED_PRECONDITION });
   });
 
-  it('AC-16: where clients may not, it is PERMISSION_DENIED', async (t) => {
+  it('AC-15: a cache without room says RESOURCE_EXHAUSTED', async (t) => {
+    const blobs = new MemoryBlobs({ sizeBytesMax: 10 }).namespace('');
+    const { update } = await start(t, { blobs });
+    const stdoutRaw = Buffer.from('more than ten bytes');
+    await assert.rejects(update({ stdoutRaw }), { code: Code.RESOURCE_EXHAUSTED });
+  });
+
+  it('AC-16, CAP-09: where clients may not, it is PERMISSION_DENIED', async (t) => {
     const { update } = await start(t, { actionCacheUpdates: false });
     await assert.rejects(update({}), { code: Code.PERMISSION_DENIED });
   });
 
-  it('AC-21: only the announced priority is taken', async (t) => {
+  it('AC-21, CAP-10: only the announced priority is taken', async (t) => {
     const { updateWith } = await start(t);
     const request = { actionDigest, actionResult: {} };
     await updateWith({ ...request, resultsCachePolicy: { priority: 0 } });

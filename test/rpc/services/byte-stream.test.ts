@@ -126,7 +126,7 @@ describe('Read', () => {
     await assert.rejects(read(name, { readLimit: -1 }), invalid);
   });
 
-  it('BS-11: an absent blob, or one of another size or function, is NOT_FOUND', async (t) => {
+  it('BS-11, DIG-02: an absent blob, or one of another size or function, is NOT_FOUND', async (t) => {
     const { put, read } = await start(t);
     await put();
     for (const name of [
@@ -233,7 +233,7 @@ describe('Write', () => {
   });
 
   for (const { compressor, pack } of packings) {
-    it(`CMP-09, CAP-14: what was sent as ${compressor} reads in every form`, async (t) => {
+    it(`CMP-01, CMP-09, CAP-14, BS-05: what was sent as ${compressor} reads in every form`, async (t) => {
       const { upload, read } = await start(t);
       const data = pack(bytes);
       assert.equal(await upload(writeNameIn(compressor), data), data.length);
@@ -309,6 +309,26 @@ describe('Write', () => {
     const { write } = await start(t);
     const resourceName = `uploads/u/blobs/${digest.hash}/${2 ** 30 + 1}`;
     await assert.rejects(write([{ resourceName }]), invalid);
+  });
+
+  it('BS-42: one blob may be uploaded in every form at once', async (t) => {
+    const { upload, read } = await start(t);
+    const answers = await Promise.all([
+      upload(`uploads/1/blobs/${digest}`, bytes),
+      upload(`uploads/2/blobs/${digest}`, bytes),
+      ...packings.map(({ compressor, pack }) => upload(writeNameIn(compressor), pack(bytes))),
+    ]);
+    assert.deepEqual(answers.slice(0, 2), [size, size]);
+    assert.equal((await read(`blobs/${digest}`)).toString(), text);
+  });
+
+  it('BS-48: of a compressed upload that was cut nothing is committed', async (t) => {
+    const { write, query } = await start(t);
+    const data = zstdCompressSync(bytes);
+    await assert.rejects(write([{ resourceName: zstdName, data: data.subarray(0, 50) }]), invalid);
+    const { committedSize, complete } = await query(zstdName);
+    assert.deepEqual({ committedSize, complete }, { committedSize: 0, complete: false });
+    assert.equal(await write([{ resourceName: zstdName, data, finishWrite: true }]), data.length);
   });
 
   it('BS-47: an upload that starts in the middle is OUT_OF_RANGE', async (t) => {

@@ -19,12 +19,8 @@ import { testInstance } from '../../support/test-instance.ts';
 
 const path = '/build.bazel.remote.execution.v2.Capabilities/GetCapabilities';
 
-/** One that nobody calls. */
-const execution: Execution = {
-  execute: () => assert.fail(),
-  wait: () => assert.fail(),
-  cancel: () => assert.fail(),
-};
+const asked = () => assert.fail('nobody is to be asked');
+const execution: Execution = { execute: asked, wait: asked, cancel: asked };
 
 async function capabilitiesOf(t: TestContext, changes: Partial<Instance>, instanceName = '') {
   const instances = new Instances([testInstance(changes)]);
@@ -33,7 +29,7 @@ async function capabilitiesOf(t: TestContext, changes: Partial<Instance>, instan
   return client.unary(path, GetCapabilitiesRequest, ServerCapabilities, request);
 }
 
-test('CAP-04 to CAP-07: versions go from 2.0 to 2.12', async (t) => {
+test('CAP-04, CAP-05, CAP-06, CAP-07: versions go from 2.0 to 2.12', async (t) => {
   const { lowApiVersion, highApiVersion } = await capabilitiesOf(t, {});
   assert.equal(versionText(lowApiVersion), '2.0.0');
   assert.equal(versionText(highApiVersion), '2.12.0');
@@ -45,12 +41,13 @@ test('CAP-02: a cache has no execution capabilities', async (t) => {
   assert.equal(executionCapabilities, undefined);
 });
 
-test('CAP-20 to CAP-24: execution announces SHA256 in the old field, and all functions', async (t) => {
+test('CAP-20, CAP-21, CAP-22, CAP-23, CAP-24, CAP-25: execution announces SHA256 in the old field, and all functions', async (t) => {
   const digestFunctions = new AnnouncedDigestFunctions([blake3, sha256]);
   const { executionCapabilities } = await capabilitiesOf(t, { execution, digestFunctions });
   assert.equal(executionCapabilities?.execEnabled, true);
   assert.equal(executionCapabilities.digestFunction, sha256.value);
   assert.deepEqual(executionCapabilities.digestFunctions, [blake3.value, sha256.value]);
+  assert.deepEqual(executionCapabilities.supportedNodeProperties, ['mtime', 'unix_mode']);
   const [range] = executionCapabilities.executionPriorityCapabilities?.priorities ?? [];
   assert.ok(range && range.minPriority <= 0 && range.maxPriority >= 0);
 });
@@ -61,7 +58,7 @@ test('CAP-20: without SHA256 the old field is one of those announced', async (t)
   assert.equal(executionCapabilities?.digestFunction, blake3.value);
 });
 
-test('CAP-08 to CAP-16, CMP-11: the cache announces what it does', async (t) => {
+test('CAP-08, CAP-09, CAP-12, CAP-13, CAP-14, CAP-15, CMP-11: the cache announces what it does', async (t) => {
   const { cacheCapabilities } = await capabilitiesOf(t, { actionCacheUpdates: false });
   assert.ok(cacheCapabilities);
   assert.deepEqual(cacheCapabilities.digestFunctions, [1, 9, 2]);
@@ -78,7 +75,7 @@ test('CAP-08 to CAP-16, CMP-11: the cache announces what it does', async (t) => 
   );
 });
 
-test('CAP-16 to CAP-19: chunks are announced with the parameters of each function', async (t) => {
+test('CAP-16, CAP-17, CAP-18, CAP-19: chunks are announced with the parameters of each function', async (t) => {
   const { cacheCapabilities } = await capabilitiesOf(t, {});
   assert.equal(cacheCapabilities?.splitBlobSupport, true);
   assert.equal(cacheCapabilities.spliceBlobSupport, true);
@@ -96,6 +93,28 @@ test('CAP-17: a chunking function that is not there is not announced', async (t)
   const { cacheCapabilities } = await capabilitiesOf(t, { blobs, chunkedBlobs });
   assert.ok(cacheCapabilities?.fastCdc2020Params);
   assert.equal(cacheCapabilities.repMaxCdcParams, undefined);
+});
+
+test('CAP-01: each instance is answered for what it does itself', async (t) => {
+  const cache = testInstance({ name: 'cache', actionCacheUpdates: false });
+  const instances = new Instances([cache, testInstance({ name: 'main', execution })]);
+  const { client } = await startServer(t, [capabilities(instances)]);
+  const ask = (instanceName: string) =>
+    client.unary(path, GetCapabilitiesRequest, ServerCapabilities, { instanceName });
+  const [ofCache, ofMain] = [await ask('cache'), await ask('main')];
+  assert.equal(ofCache.executionCapabilities, undefined);
+  assert.equal(ofCache.cacheCapabilities?.actionCacheUpdateCapabilities?.updateEnabled, false);
+  assert.equal(ofMain.executionCapabilities?.execEnabled, true);
+  assert.equal(ofMain.cacheCapabilities?.actionCacheUpdateCapabilities?.updateEnabled, true);
+});
+
+test('CAP-03, CAP-26: the first call of a connection asks nobody, and every answer is the same', async (t) => {
+  const blobs = { findMissing: asked, read: asked, write: asked };
+  const actions = { find: asked, update: asked };
+  const instances = new Instances([testInstance({ blobs, actions, execution })]);
+  const { client } = await startServer(t, [capabilities(instances)]);
+  const ask = () => client.raw(path, new Uint8Array(), { deadlineMs: 5000 });
+  assert.deepEqual(await ask(), await ask());
 });
 
 test('GEN-04: an unknown instance is INVALID_ARGUMENT', async (t) => {

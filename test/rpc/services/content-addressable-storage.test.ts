@@ -173,7 +173,18 @@ describe('BatchUpdateBlobs', () => {
     assert.deepEqual(await findMissing({ blobDigests }), [bad.digest]);
   });
 
-  it('CAS-12: more than the limit fails the whole call; the limit passes', async (t) => {
+  it('DIG-02: the right hash with a wrong size is neither taken nor given', async (t) => {
+    const { put, update, read } = await start(t);
+    const { digest, data } = entry('present');
+    const longer = { ...digest, sizeBytes: digest.sizeBytes + 1 };
+    const shorter = { ...digest, sizeBytes: digest.sizeBytes - 1 };
+    const requests = [longer, shorter].map((wrong) => ({ digest: wrong, data }));
+    assert.deepEqual(codes(await update({ requests })), [3, 3]);
+    await put('present');
+    assert.deepEqual(codes(await read({ digests: [longer, shorter] })), [5, 5]);
+  });
+
+  it('CAS-12, CAP-11: more than the limit fails the whole call; the limit passes', async (t) => {
     const { instance, update, findMissing } = await start(t);
     const { batchBytesMax } = instance.limits;
     const large = entry(Buffer.alloc(batchBytesMax - 1));
@@ -288,7 +299,7 @@ describe('BatchReadBlobs', () => {
     });
   }
 
-  it('CAS-33: packs nothing for who does not ask, and nothing that stays as long', async (t) => {
+  it('CAS-33, CMP-02: packs nothing for who does not ask, and nothing that stays as long', async (t) => {
     const { put, read } = await start(t);
     const random = seededRandom(1);
     const noise = Buffer.from(Array.from({ length: 2000 }, () => Math.floor(random() * 256)));

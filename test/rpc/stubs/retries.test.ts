@@ -63,8 +63,12 @@ test('after the last attempt the error is told', async () => {
   assert.equal(slept.length, 4);
 });
 
-for (const code of [Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.RESOURCE_EXHAUSTED] as const) {
-  test(`ERR-03: code ${code} is not tried again`, async () => {
+for (const [ids, code] of [
+  ['ERR-03, BS-41', Code.INVALID_ARGUMENT],
+  ['ERR-03', Code.NOT_FOUND],
+  ['ERR-03', Code.RESOURCE_EXHAUSTED],
+] as const) {
+  test(`${ids}: code ${code} is not tried again`, async () => {
     const { policy, slept } = noting(1);
     await assert.rejects(withRetries(policy, failing(new StatusError(code, 'no')), never), {
       code,
