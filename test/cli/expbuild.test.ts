@@ -27,7 +27,7 @@ for (const [argv, exitCode, message] of [
   [['download'], 64, /Not enough non-option arguments/],
   [['download', 'x', '--kind', 'car'], 64, /Choices: "blob", "directory", "tree"/],
   [['ping', '--remote', 'https://h:1'], 78, /comes with a later version/],
-  [['ping', '--digest-function', 'MD5'], 78, /"MD5" is unknown/],
+  [['ping', '--digest-function', 'MURMUR3'], 78, /"MURMUR3" is unknown/],
   [['ping', '--config', '/no/such/file'], 78, /cannot read the configuration/],
 ] as const) {
   test(`expbuild ${argv.join(' ')} ends with ${exitCode}, and says why`, async (t) => {

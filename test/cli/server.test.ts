@@ -58,7 +58,7 @@ test('ERR-03, CAP-15: a blob that never fits the store is above the announced li
 });
 
 for (const [what, toml] of [
-  ['an unknown digest function', '[digest]\nfunctions = ["MD5"]'],
+  ['an unknown digest function', '[digest]\nfunctions = ["MURMUR3"]'],
   ['a malformed instance name', 'instance_names = ["a//b"]'],
 ] as const) {
   test(`${what} is a problem of the configuration`, async (context) => {
