@@ -1,7 +1,9 @@
 import { type Chunks, chunksOf, collect } from '../../src/base/chunks.ts';
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { BlobStore } from '../../src/cas/blob-store.ts';
+import { untilAborted } from '../../src/cas/until-aborted.ts';
 import { Digest } from '../../src/digest/digest.ts';
+import { never } from './never.ts';
 
 /** The least that keeps the promises of BlobStore, for tests of the rooms above it. */
 export class PlainBlobStore implements BlobStore {
@@ -25,8 +27,8 @@ export class PlainBlobStore implements BlobStore {
     yield* chunksOf(bytes.subarray(offset));
   }
 
-  async write(digest: Digest, chunks: Chunks): Promise<void> {
-    const bytes = await collect(chunks);
+  async write(digest: Digest, chunks: Chunks, signal = never): Promise<void> {
+    const bytes = await collect(untilAborted(chunks, signal));
     if (!Digest.ofBytes(digest.function, bytes).equals(digest)) {
       throw new StatusError(Code.INVALID_ARGUMENT, `the bytes are not those of ${digest}`);
     }
