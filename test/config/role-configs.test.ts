@@ -12,7 +12,7 @@ import { tempDir } from '../support/temp-dir.ts';
 const surroundings: Surroundings = {
   environment: {},
   homeFolder: '/home/me',
-  workingFolder: '/work',
+  workingFolder: '/here',
   cores: 4,
   os: 'linux',
   arch: 'x64',
@@ -45,7 +45,7 @@ test('blobs in memory are bounded by what a machine has of it', () => {
 test('XDG_DATA_HOME is honoured, and folders are made absolute', () => {
   const elsewhere = { ...surroundings, environment: { XDG_DATA_HOME: '/data' } };
   const config = readServerConfig(sources('[cas_storage]\nroot_path = "blobs"'), elsewhere);
-  assert.equal(config.casStorage.rootPath, '/work/blobs');
+  assert.equal(config.casStorage.rootPath, '/here/blobs');
   assert.equal(config.actionCache.rootPath, '/data/expbuild/action_cache');
 });
 
