@@ -13,6 +13,8 @@ export interface ExecuteOptions {
   /** Paths of output files whose contents are wanted in the response. */
   readonly inlineOutputFiles: readonly string[];
   readonly requestMetadata: RequestMetadata | undefined;
+  /** For logs: which call asked. */
+  readonly requestId?: string | undefined;
 }
 
 /** Runs actions, here or behind another server. Operations outlive the streams that watch them. */

@@ -135,5 +135,6 @@ function requestOf(
     priority: options.priority,
     properties: action?.platform?.properties ?? [],
     requestMetadata: options.requestMetadata,
+    requestId: options.requestId,
   };
 }

@@ -21,6 +21,8 @@ export interface Call {
   readonly log: Log;
   /** Fields for all that is logged of this call from now on. */
   label(fields: LogFields): void;
+  /** The request id: it names the call in the log, on the worker too, and in error texts. */
+  readonly id: string;
   readonly requestMetadata: RequestMetadata | undefined;
   /** A text header of the request, by its lower-case name. */
   readonly header: (name: string) => string | undefined;

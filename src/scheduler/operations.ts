@@ -18,6 +18,8 @@ export interface ActionRequest {
   readonly priority: number;
   readonly properties: readonly Platform_Property[];
   readonly requestMetadata: RequestMetadata | undefined;
+  /** For logs: which call asked. A restart forgets it. */
+  readonly requestId?: string | undefined;
 }
 
 /** An operation at one moment. It is done if and only if it has a response (EXE-26). */

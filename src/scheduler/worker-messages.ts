@@ -72,6 +72,7 @@ function leaseMessageOf({ id, epoch, run }: GivenLease): Lease {
     attempt: run.losses + run.failures + 1,
     queuedAt: timestampOf(run.queuedAt),
     requestMetadata: run.request.requestMetadata,
+    requestId: run.request.requestId ?? '',
   };
 }
 

@@ -183,6 +183,7 @@ function fieldsOf(lease: Lease): LogFields {
     action: actionDigest && `${actionDigest.hash}/${actionDigest.sizeBytes}`,
     mnemonic: fieldOf(requestMetadata?.actionMnemonic),
     operation: lease.operationName,
+    request: fieldOf(lease.requestId),
     invocation: fieldOf(requestMetadata?.toolInvocationId),
     attempt: lease.attempt,
   };

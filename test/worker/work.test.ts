@@ -68,6 +68,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
       digestFunction: sha256.value,
       actionDigest: (await putAction(store, script)).toMessage(),
       requestMetadata: { toolInvocationId: 'invocation-1' },
+      requestId: 'request-1',
       timeout: { seconds: 60, nanos: 0 },
     });
   return { folder, clock, store, queue, executor, lines, drain, stop, start, lease };
@@ -123,7 +124,7 @@ describe('a worker', { timeout: 60_000 }, () => {
     const line = lines.find((other) => other.includes('action done'));
     assert.match(
       line ?? '',
-      / action=[0-9a-f]{64}\/\d+ operation=operation-1 invocation=invocation-1 /,
+      / action=[0-9a-f]{64}\/\d+ operation=operation-1 request=request-1 invocation=invocation-1 /,
     );
     assert.match(line ?? '', /runMs=\d+ .*exitCode=3/);
     assert.doesNotMatch(line ?? '', /mnemonic/, 'nobody said it');

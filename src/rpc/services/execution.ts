@@ -68,6 +68,7 @@ function execute(
     inlineStderr: request.inlineStderr,
     inlineOutputFiles: request.inlineOutputFiles,
     requestMetadata: call.requestMetadata,
+    requestId: call.id,
   };
   return instance.execution.execute(options, call.signal);
 }

@@ -147,7 +147,11 @@ export interface Lease {
     | Timestamp
     | undefined;
   /** Who asked, for logs. */
-  requestMetadata: RequestMetadata | undefined;
+  requestMetadata:
+    | RequestMetadata
+    | undefined;
+  /** The call that asked first, for logs; empty after a restart of the scheduler. */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -750,6 +754,7 @@ function createBaseLease(): Lease {
     attempt: 0,
     queuedAt: undefined,
     requestMetadata: undefined,
+    requestId: "",
     _unknownFields: {},
   };
 }
@@ -785,6 +790,9 @@ export const Lease: MessageFns<Lease> = {
     }
     if (message.requestMetadata !== undefined) {
       RequestMetadata.encode(message.requestMetadata, writer.uint32(82).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(90).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -890,6 +898,14 @@ export const Lease: MessageFns<Lease> = {
             message.requestMetadata = RequestMetadata.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -933,6 +949,7 @@ export const Lease: MessageFns<Lease> = {
     message.requestMetadata = (object.requestMetadata !== undefined && object.requestMetadata !== null)
       ? RequestMetadata.fromPartial(object.requestMetadata)
       : undefined;
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
