@@ -42,6 +42,17 @@ const blobOf = (data: Buffer): Blob => ({
 });
 const randomBlobs = (count: number, size: number) =>
   Array.from({ length: count }, () => blobOf(randomBytes(size)));
+/**
+ * Blobs in the sizes of a build farm's cache, by a published sample: a third each below 100 bytes and
+ * below 1 KB, a fifth below 10 KB, a tenth below 100 KB, some up to 1 MB. The rarer larger ones, which
+ * would make rounds differ, are left out.
+ */
+const realBlobs = (count: number) =>
+  Array.from({ length: count }, (_, i) => {
+    const share = (i * 37) % 100;
+    const most = share < 33 ? 100 : share < 67 ? 1e3 : share < 87 ? 1e4 : share < 97 ? 1e5 : 1e6;
+    return blobOf(randomBytes(Math.round(most / 2)));
+  });
 const clientOf = (target: Target, index: number) => {
   const client = target.clients[index % target.clients.length];
   if (!client) throw new Error('no connection');
@@ -248,6 +259,34 @@ export const scenarios: readonly Scenario[] = [
           await readBatch(target, blobs);
         }
       };
+    },
+  },
+  {
+    name: 'mixed-real',
+    what: '10 reads to 3 action cache hits, 1 write and 1 FindMissingBlobs of 200, real sizes, 2 × 64',
+    unit: 'calls',
+    amount: 3000,
+    prepare: async (target) => {
+      const [stored, fresh] = [realBlobs(400), realBlobs(200)];
+      for (const blob of stored) await write(target, 0, blob, MiB);
+      const hit = await storedResult(target);
+      const asked = FindMissingBlobsRequest.fromPartial({
+        blobDigests: stored.slice(0, 200).map(({ digest }) => digest),
+      });
+      const findMissing = bytesOf(FindMissingBlobsRequest, asked);
+      return () =>
+        spread(3000, 128, async (i) => {
+          const connection = i % 2;
+          const kind = Math.floor(i / 2) % 15;
+          const turn = Math.floor(i / 30) * 2 + connection;
+          const blob = kind === 10 ? fresh[turn] : stored[(turn * 10 + kind) % stored.length];
+          if (!blob) throw new Error('no blob');
+          if (kind < 10) await read(target, connection, blob);
+          else if (kind === 10) await write(target, connection, blob, MiB);
+          else if (kind === 11) {
+            await unary(clientOf(target, connection), `${cas}/FindMissingBlobs`, findMissing);
+          } else await unary(clientOf(target, connection), `${actionCache}/GetActionResult`, hit);
+        });
     },
   },
 ];
