@@ -1,23 +1,21 @@
 // Writes docs/conformance.md: for every rule of the protocol checklist the tests that show it, found by
-// the rule's id in their names.
+// the rule's id in their names, or the reason why none does (test/conformance/reasons.tsv).
 //
 //   node scripts/conformance.ts            writes it
-//   node scripts/conformance.ts --check    fails when it is not what would be written
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+//   node scripts/conformance.ts --check    fails when it is not what would be written, or when a rule
+//                                          that is no MAY has neither a test nor a reason
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import {
+  findProblems,
+  findTests,
+  readReasons,
+  readRules,
+  type Reason,
+  type Rule,
+  type Tests,
+} from './conformance-rules.ts';
 import { projectRoot } from './support.ts';
-
-interface Rule {
-  readonly id: string;
-  readonly level: string;
-  readonly text: string;
-}
-
-/** What is not built yet, by the rules' prefix: their tests come with it. */
-const notBuilt: ReadonlyMap<string, string> = new Map([
-  ['AST', 'the Remote Asset API is not built yet'],
-  ['LOG', 'the LogStream API is not built yet'],
-]);
 
 const sections: readonly (readonly [prefix: string, title: string])[] = [
   ['GEN', 'General: transport, instances, errors'],
@@ -52,54 +50,55 @@ const sections: readonly (readonly [prefix: string, title: string])[] = [
 const target = path.join(projectRoot, 'docs', 'conformance.md');
 const prefixOf = (id: string) => id.split('-')[0] ?? '';
 
-function readRules(): Rule[] {
-  const [, ...rows] = readFileSync(path.join(projectRoot, 'test/conformance/rules.tsv'), 'utf8')
-    .trimEnd()
-    .split('\n');
-  return rows.map((row) => {
-    const [id = '', level = '', text = ''] = row.split('\t');
-    return { id, level, text };
-  });
+interface Findings {
+  readonly rules: readonly Rule[];
+  readonly tests: Tests;
+  readonly reasons: ReadonlyMap<string, Reason>;
 }
 
-/** The files whose tests name each rule; a comment is no test. */
-function findTests(): Map<string, string[]> {
-  const found = new Map<string, string[]>();
-  for (const file of globSync('test/**/*.ts', { cwd: projectRoot }).toSorted()) {
-    const code = readFileSync(path.join(projectRoot, file), 'utf8').replaceAll(
-      /^\s*(?:\/\/|\/?\*).*$/gm,
-      '',
-    );
-    for (const id of new Set(code.match(/\b[A-Z][A-Z0-9]{1,2}-\d\d\b/g))) {
-      found.set(id, [...(found.get(id) ?? []), file]);
-    }
-  }
-  return found;
-}
-
-function shownBy(rule: Rule, tests: ReadonlyMap<string, readonly string[]>): string {
-  const files = tests.get(rule.id) ?? [];
+function shownBy({ id }: Rule, { tests, reasons }: Findings): string {
+  const files = tests.get(id) ?? [];
   if (files.length > 0)
     return files.map((file) => `[${path.basename(file)}](../${file})`).join(', ');
-  return `– ${notBuilt.get(prefixOf(rule.id)) ?? 'no test yet'}`;
+  const reason = reasons.get(id);
+  if (!reason) return '– no test yet';
+  return reason.due === 'never' ? `– ${reason.text}` : `– ${reason.text} (due ${reason.due})`;
 }
 
-function page(rules: readonly Rule[], tests: ReadonlyMap<string, readonly string[]>): string {
-  const shown = (some: readonly Rule[]) => some.filter(({ id }) => tests.has(id)).length;
-  const levels = ['MUST', 'MUST+', 'SHOULD', 'MAY'].map((level) => {
-    const some = rules.filter((rule) => rule.level === level);
-    return `| ${level} | ${some.length} | ${shown(some)} | ${some.length - shown(some)} |`;
-  });
+/** How many rules a test shows, how many have a reason instead, how many have neither. */
+function count(some: readonly Rule[], { tests, reasons }: Findings) {
+  const shown = some.filter(({ id }) => tests.has(id)).length;
+  const reasoned = some.filter(({ id }) => !tests.has(id) && reasons.has(id)).length;
+  return { all: some.length, shown, reasoned, neither: some.length - shown - reasoned };
+}
+
+function countRow(name: string, some: readonly Rule[], findings: Findings): string {
+  const { all, shown, reasoned, neither } = count(some, findings);
+  return `| ${name} | ${all} | ${shown} | ${reasoned} | ${neither} |`;
+}
+
+function page(findings: Findings): string {
+  const { rules } = findings;
+  const levels = ['MUST', 'MUST+', 'SHOULD', 'MAY'].map((level) =>
+    countRow(
+      level,
+      rules.filter((rule) => rule.level === level),
+      findings,
+    ),
+  );
   const parts = sections.map(([prefix, title]) => {
     const some = rules.filter(({ id }) => prefixOf(id) === prefix);
-    const rows = some.map(
-      (rule) =>
-        `| ${rule.id} | ${rule.level} | ${rule.text.replaceAll('|', '\\|')} | ${shownBy(rule, tests)} |`,
+    const { all, shown, reasoned } = count(some, findings);
+    const rows = some.map((rule) =>
+      [rule.id, rule.level, rule.text, shownBy(rule, findings)]
+        .map((cell) => `| ${cell.replaceAll('|', String.raw`\|`)} `)
+        .join('')
+        .concat('|'),
     );
     return [
       `## ${title}`,
       '',
-      `${shown(some)} of ${some.length}.`,
+      reasoned === 0 ? `${shown} of ${all}.` : `${shown} of ${all}; ${reasoned} with a reason.`,
       '',
       '| id | level | rule | shown by |',
       '| --- | --- | --- | --- |',
@@ -111,21 +110,28 @@ function page(rules: readonly Rule[], tests: ReadonlyMap<string, readonly string
     '# Conformance',
     '',
     'The rules of the Remote Execution API v2 as we read them, and those that real clients add (`MUST+`).',
-    'A rule counts as shown when a test that `npm test` runs has its id in its name. This page is made by',
-    '`node scripts/conformance.ts`, and `npm run check` compares it; do not edit it.',
+    'A rule counts as shown when a test that `npm test` runs has its id in its name. Where no test shows a',
+    'rule, its row says why, and what makes it due. This page is made by `node scripts/conformance.ts`,',
+    'and `npm run check` compares it; do not edit it.',
     '',
-    '| level | rules | shown by a test | without one |',
-    '| --- | --- | --- | --- |',
+    '| level | rules | shown by a test | with a reason | with neither |',
+    '| --- | --- | --- | --- | --- |',
     ...levels,
-    `| all | ${rules.length} | ${shown(rules)} | ${rules.length - shown(rules)} |`,
+    countRow('all', rules, findings),
     '',
     ...parts,
   ].join('\n');
 }
 
-const text = page(readRules(), findTests());
+const rules = readRules();
+const tests = findTests();
+const reasons = readReasons();
+const text = page({ rules, tests, reasons: new Map(reasons.map((reason) => [reason.id, reason])) });
 if (!process.argv.includes('--check')) writeFileSync(target, text);
-else if (readFileSync(target, 'utf8') !== text) {
-  console.error('docs/conformance.md is not what the tests say: run node scripts/conformance.ts');
-  process.exit(1);
+else {
+  const problems = findProblems(rules, tests, reasons);
+  if (readFileSync(target, 'utf8') !== text)
+    problems.push('docs/conformance.md is not what the tests say: run node scripts/conformance.ts');
+  for (const problem of problems) console.error(problem);
+  if (problems.length > 0) process.exit(1);
 }
