@@ -38,7 +38,13 @@ if (!options['if-stale'] || isStale()) await buildExecutable();
 
 function isStale() {
   const builtAt = statSync(options.out, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const inputs = ['build.mjs', 'package.json', 'package-lock.json', ...globSync('src/**/*.ts')];
+  const inputs = [
+    'build.mjs',
+    'package.json',
+    'package-lock.json',
+    'scripts/settle-node.mjs',
+    ...globSync('src/**/*.ts'),
+  ];
   return inputs.some((file) => statSync(file).mtimeMs > builtAt);
 }
 

@@ -5,7 +5,8 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { tempDir } from './temp-dir.ts';
 
-const executable = path.resolve('dist/expbuild');
+/** What `npm run build` makes. */
+export const executable = path.resolve('dist/expbuild');
 
 /** Starting takes a second; a busy machine is given more. */
 const START_TIMEOUT_MS = 60_000;
