@@ -29,6 +29,7 @@ import { contentAddressableStorage } from '../rpc/services/content-addressable-s
 import { execution as executionService } from '../rpc/services/execution.ts';
 import { health } from '../rpc/services/health.ts';
 import { operations } from '../rpc/services/operations.ts';
+import { reflection } from '../rpc/services/reflection.ts';
 import { worker } from '../rpc/services/worker.ts';
 import { defaultLocalSchedulerOptions, LocalScheduler } from '../scheduler/local-scheduler.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
@@ -100,7 +101,8 @@ export async function startServer(
   const draining = new AbortController();
   // A cache answers the calls of Execution, but only to say that it runs nothing.
   const refusing = scheduler ? [] : executing;
-  const all = [...services, ...refusing, health(services, draining.signal)];
+  const serving = [...services, health(services, draining.signal)];
+  const all = [...serving, ...refusing, reflection(serving)];
   const listener = await listenAt(config, all, deps);
   closing.defer(() => listener.close(stopGraceMs));
   closing.defer(async () => {

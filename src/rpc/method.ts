@@ -56,6 +56,11 @@ export type Method =
 /** The methods of one service. */
 export type Service = readonly Method[];
 
+/** Their full names, as `google.bytestream.ByteStream`, each once. */
+export function serviceNamesOf(services: readonly Service[]): string[] {
+  return [...new Set(services.flat().map(({ path }) => path.split('/')[1] ?? ''))];
+}
+
 export interface MethodOptions {
   readonly lasting?: boolean;
 }

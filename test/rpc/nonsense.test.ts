@@ -1,3 +1,4 @@
+import type { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { ServiceError } from '@grpc/grpc-js';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -15,6 +16,7 @@ import { contentAddressableStorage } from '../../src/rpc/services/content-addres
 import { execution } from '../../src/rpc/services/execution.ts';
 import { health } from '../../src/rpc/services/health.ts';
 import { operations } from '../../src/rpc/services/operations.ts';
+import { reflection } from '../../src/rpc/services/reflection.ts';
 import { worker } from '../../src/rpc/services/worker.ts';
 import { ExecutionRig } from '../execution/rig.ts';
 import { blobOf } from '../support/blob-of.ts';
@@ -41,6 +43,7 @@ async function start(t: TestContext) {
     operations(instances, new FakeClock()),
     worker(scheduler),
     health([], never),
+    reflection([]),
   ];
   const { client, listener } = await startServer(t, services);
   const seed = Number(process.hrtime.bigint() % 1_000_000n);
@@ -64,7 +67,9 @@ async function codeOf(call: Promise<unknown>, what: () => string): Promise<numbe
 
 const asIs = {
   encode: (bytes: Uint8Array) => ({ finish: () => bytes }),
-  decode: () => undefined,
+  decode: (reader: BinaryReader) => {
+    reader.pos = reader.len;
+  },
 };
 
 /** Sends the bytes as the requests of any method, and waits for its end, or what begins to last. */

@@ -5,7 +5,7 @@ import {
   HealthCheckResponse,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from '../../proto/grpc/health/v1/health.ts';
-import { serverStream, type Service, unary } from '../method.ts';
+import { serverStream, type Service, serviceNamesOf, unary } from '../method.ts';
 
 const servicePath = '/grpc.health.v1.Health';
 
@@ -15,7 +15,7 @@ const servicePath = '/grpc.health.v1.Health';
  * nothing unhealthy: actions wait for one, and it must be able to come.
  */
 export function health(services: readonly Service[], draining: AbortSignal): Service {
-  const names = new Set(['', ...services.flat().map(({ path }) => path.split('/')[1] ?? '')]);
+  const names = new Set(['', ...serviceNamesOf(services)]);
   const statusOf = (name: string): ServingStatus => {
     if (!names.has(name)) return ServingStatus.SERVICE_UNKNOWN;
     return draining.aborted ? ServingStatus.NOT_SERVING : ServingStatus.SERVING;
