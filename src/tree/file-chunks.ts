@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Chunks } from '../base/chunks.ts';
+import { type Chunks, type SeekableChunks, seekable } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { Digest } from '../digest/digest.ts';
@@ -25,13 +25,19 @@ async function openRegularFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** The bytes of a regular file. */
-export async function* fileChunks(path: string): Chunks {
+/** The bytes of a regular file, which is opened each time they are read. */
+export function fileChunks(path: string): SeekableChunks {
+  return seekable((offset) => readFrom(path, offset));
+}
+
+async function* readFrom(path: string, offset: number): Chunks {
   const file = await openRegularFile(path);
   try {
-    for (;;) {
-      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafeSlow(chunkBytes));
+    for (let at = offset; ;) {
+      const buffer = Buffer.allocUnsafeSlow(chunkBytes);
+      const { bytesRead } = await file.read(buffer, 0, chunkBytes, at);
       if (bytesRead === 0) return;
+      at += bytesRead;
       yield buffer.subarray(0, bytesRead);
     }
   } finally {

@@ -10,7 +10,7 @@ import { sha1, sha256 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { never } from '../support/never.ts';
-import { seededRandom } from '../support/seeded-random.ts';
+import { randomBytes } from '../support/seeded-random.ts';
 import { endless, hanging, piecesOf } from '../support/sources.ts';
 
 const hello = blobOf('hello');
@@ -339,10 +339,4 @@ async function* inChunks(
     await pause?.();
     yield bytes.subarray(at, at + sizeBytes);
   }
-}
-
-function randomBytes(sizeBytes: number, seed: number): Uint8Array {
-  const random = seededRandom(seed);
-  const words = Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, () => random() * 2 ** 32);
-  return new Uint8Array(words.buffer, 0, sizeBytes);
 }

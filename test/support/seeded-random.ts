@@ -8,3 +8,10 @@ export function seededRandom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** So many bytes that depend on `seed` alone. */
+export function randomBytes(sizeBytes: number, seed: number): Uint8Array {
+  const random = seededRandom(seed);
+  const words = Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, () => random() * 2 ** 32);
+  return new Uint8Array(words.buffer, 0, sizeBytes);
+}

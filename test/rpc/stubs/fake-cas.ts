@@ -18,6 +18,8 @@ import {
   FindMissingBlobsResponse,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
+  QueryWriteStatusRequest,
+  QueryWriteStatusResponse,
   ReadRequest,
   ReadResponse,
   WriteRequest,
@@ -36,6 +38,10 @@ export interface Quirks {
   readonly spoil?: (data: Uint8Array) => Uint8Array;
   /** Called before each ByteStream message with the offset; may throw to break the stream. */
   readonly beforeChunk?: (offset: number) => void;
+  /** Called with the offset behind each message that was written; may throw to break the stream. */
+  readonly afterWritten?: (offset: number) => void;
+  /** Called when a write is asked for; may throw instead of an answer. */
+  readonly beforeQuery?: () => void;
   /** Answers a ByteStream Write after its first message with this committed size. */
   readonly earlyCommittedSize?: number;
   /** Fails whole batch calls as long as it gives an error. */
@@ -48,6 +54,7 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
   const store = withEmptyBlob(plain);
   const calls: string[] = [];
   const routes: string[] = [];
+  const uploads = new Map<string, Uint8Array>();
   const route = (metadata: Metadata) =>
     routes.push(String(metadata.get('build.bazel.remote.execution.v2.resource-name')[0]));
   const channel = await fakeServer(t, [
@@ -124,35 +131,57 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       WriteResponse,
       async (requests, metadata) => {
         route(metadata);
-        return writeBlob(store, requests, calls, quirks.earlyCommittedSize);
+        return writeBlob(store, requests, { uploads, calls, quirks });
+      },
+    ),
+    unary(
+      '/google.bytestream.ByteStream/QueryWriteStatus',
+      QueryWriteStatusRequest,
+      QueryWriteStatusResponse,
+      async ({ resourceName }) => {
+        calls.push('query');
+        quirks.beforeQuery?.();
+        const digest = digestOfName(parseWriteName(resourceName), announced);
+        const complete = (await store.findMissing([digest], never)).length === 0;
+        const committedSize = uploads.get(resourceName)?.length ?? 0;
+        return { complete, committedSize: complete ? digest.sizeBytes : committedSize };
       },
     ),
   ]);
-  return { channel, plain, calls, routes };
+  return { channel, plain, calls, routes, uploads };
+}
+
+interface Writing {
+  /** What has come of those that are not finished, by resource name. */
+  readonly uploads: Map<string, Uint8Array>;
+  readonly calls: string[];
+  readonly quirks: Quirks;
 }
 
 async function writeBlob(
   store: ReturnType<typeof withEmptyBlob>,
   requests: AsyncIterable<WriteRequest>,
-  calls: string[],
-  earlyCommittedSize: number | undefined,
+  { uploads, calls, quirks }: Writing,
 ): Promise<WriteResponse> {
-  let digest: Digest | undefined;
-  const parts: Uint8Array[] = [];
-  let expectedOffset = 0;
+  let name: string | undefined;
   for await (const { resourceName, writeOffset, data, finishWrite } of requests) {
-    digest ??= digestOfName(parseWriteName(resourceName), announced);
     calls.push(`write ${data.length} at ${writeOffset}${finishWrite ? ', finished' : ''}`);
-    if (earlyCommittedSize !== undefined) {
-      return WriteResponse.fromPartial({ committedSize: earlyCommittedSize });
+    if (quirks.earlyCommittedSize !== undefined) {
+      return WriteResponse.fromPartial({ committedSize: quirks.earlyCommittedSize });
     }
-    if (writeOffset !== expectedOffset) {
-      throw new StatusError(Code.INVALID_ARGUMENT, `offset ${writeOffset}`);
+    if (name === undefined && writeOffset === 0) uploads.delete(resourceName);
+    name ??= resourceName;
+    const before = uploads.get(name) ?? new Uint8Array();
+    if (writeOffset !== before.length) {
+      throw new StatusError(Code.OUT_OF_RANGE, `offset ${writeOffset}, not ${before.length}`);
     }
-    expectedOffset += data.length;
-    parts.push(data);
+    const bytes = Buffer.concat([before, data]);
+    uploads.set(name, bytes);
+    quirks.afterWritten?.(bytes.length);
     if (finishWrite) {
-      await store.write(digest, chunksOf(Buffer.concat(parts)), never);
+      uploads.delete(name);
+      const digest = digestOfName(parseWriteName(name), announced);
+      await store.write(digest, chunksOf(bytes), never);
       return WriteResponse.fromPartial({ committedSize: digest.sizeBytes });
     }
   }
