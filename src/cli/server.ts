@@ -85,6 +85,7 @@ export async function startServer(
       digestFunctions,
       limits: instanceLimitsFor(config.casStorage.maxSizeBytes),
       actionCacheUpdates: true,
+      absoluteSymlinks: config.execution.absoluteSymlinks,
       execution,
       operations: scheduler,
     })),
@@ -152,7 +153,12 @@ function openScheduler(
     newId,
     log,
     rows: operationRows,
-    commit: commitResult({ blobsOf, actionsOf, log }),
+    commit: commitResult({
+      blobsOf,
+      actionsOf,
+      log,
+      options: { ...defaultExecutionOptions, ...execution },
+    }),
     limits: {
       ...defaultLocalSchedulerOptions.limits,
       queuedMax: execution.queueMax,

@@ -27,6 +27,7 @@ export interface ServerConfig {
     readonly maxTimeoutMs: number;
     readonly workerGraceMs: number;
     readonly queueMax: number;
+    readonly absoluteSymlinks: 'allowed' | 'disallowed';
   };
   /** Names of digest functions, the preferred one first. */
   readonly digestFunctions: readonly string[];
@@ -102,6 +103,14 @@ const executionSchema = section({
     count('How many actions may wait at once; more are refused.', 1, 10_000_000),
     100_000,
   ),
+  absolute_symlinks: v.optional(
+    choice(
+      'Whether symlinks among inputs and outputs may have absolute targets, which mean something ' +
+        'else on each host.',
+      ['allowed', 'disallowed'],
+    ),
+    'allowed',
+  ),
 });
 
 const digestSchema = section({
@@ -166,6 +175,7 @@ export function readServerConfig(
       maxTimeoutMs: values.execution.max_timeout,
       workerGraceMs: values.execution.worker_grace,
       queueMax: values.execution.queue_max,
+      absoluteSymlinks: values.execution.absolute_symlinks,
     },
     digestFunctions: values.digest.functions,
     schedulerRootPath: folder(values.scheduler.root_path, 'scheduler'),

@@ -1,14 +1,16 @@
 import type { ActionCache } from '../action-cache/action-cache.ts';
+import { findAbsoluteSymlink, type SymlinkSearch } from '../action-cache/absolute-symlinks.ts';
 import { referencesOf } from '../action-cache/result-references.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
-  type ActionResult,
+  ActionResult,
   type ExecuteResponse,
   ExecutedActionMetadata,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest, Commit } from '../scheduler/operations.ts';
+import type { ExecutionOptions } from './execution-options.ts';
 import { failedResponse } from './failed-response.ts';
 
 export interface CommitDependencies {
@@ -17,16 +19,18 @@ export interface CommitDependencies {
   /** The action cache of an instance. */
   readonly actionsOf: (instanceName: string) => ActionCache;
   readonly log: Log;
+  readonly options: Pick<ExecutionOptions, 'absoluteSymlinks' | 'treeLimits'>;
 }
 
 /**
  * Takes in what a worker reports. The response it gives is fit to be sent: one with status OK has a
  * result whose outputs are in the CAS and whose metadata is there (EXE-38, EXE-46). Such a result is
  * stored in the action cache, over an earlier one (EXE-34), if its command exited with 0 and its action
- * may be cached (EXE-33). A cache that cannot take it is logged, and costs no more than the next hit.
+ * may be cached (EXE-33). Of one with symlinks that are not allowed only what the command said is kept, with
+ * FAILED_PRECONDITION (RES-21). A cache that cannot take it is logged, and costs no more than the next hit.
  * Fails when the CAS cannot be asked: nothing is stored then, and it can be tried again.
  */
-export function commitResult({ blobsOf, actionsOf, log }: CommitDependencies): Commit {
+export function commitResult({ blobsOf, actionsOf, log, options }: CommitDependencies): Commit {
   return async (request, reported, signal) => {
     const response: ExecuteResponse = { ...reported, cachedResult: false };
     if ((response.status?.code ?? Code.OK) !== Code.OK) return response;
@@ -34,8 +38,18 @@ export function commitResult({ blobsOf, actionsOf, log }: CommitDependencies): C
       return failedResponse(new StatusError(Code.INTERNAL, 'the worker reported no result'));
     }
     const result = withMetadata(response.result);
-    const flaw = await flawOf(request, result, blobsOf(request.instanceName), signal);
+    const blobs = blobsOf(request.instanceName);
+    const flaw = await flawOf(request, result, blobs, signal);
     if (flaw) return failedResponse(flaw);
+    if (options.absoluteSymlinks === 'disallowed') {
+      const search = {
+        digestFunction: request.action.function,
+        blobs,
+        treeLimits: options.treeLimits,
+      };
+      const refused = await refusalOf(result, search, signal);
+      if (refused) return { ...failedResponse(refused), result: withoutOutputs(result) };
+    }
     if (result.exitCode === 0 && !request.doNotCache) {
       await actionsOf(request.instanceName)
         .update(request.action, result, signal)
@@ -73,6 +87,32 @@ async function flawOf(
     `output ${missing[0]} of the action is not in the CAS any more, and ${missing.length - 1} others: ` +
       'run it again',
   );
+}
+
+/** Why a result is not one that this server gives, though its command ran; undefined if it is. */
+async function refusalOf(
+  result: ActionResult,
+  search: SymlinkSearch,
+  signal: AbortSignal,
+): Promise<StatusError | undefined> {
+  try {
+    const found = await findAbsoluteSymlink(result, search, signal);
+    if (found === undefined) return undefined;
+    return new StatusError(
+      Code.FAILED_PRECONDITION,
+      `${found} has an absolute target, which is not allowed here: make the link relative`,
+    );
+  } catch (error) {
+    const { code, message } = StatusError.from(error);
+    if (code !== Code.INVALID_ARGUMENT) throw error;
+    return new StatusError(Code.FAILED_PRECONDITION, `no symlinks can be looked for: ${message}`);
+  }
+}
+
+function withoutOutputs(result: ActionResult): ActionResult {
+  const { exitCode, stdoutRaw, stdoutDigest, stderrRaw, stderrDigest, executionMetadata } = result;
+  const said = { exitCode, stdoutRaw, stdoutDigest, stderrRaw, stderrDigest, executionMetadata };
+  return { ...ActionResult.fromPartial({}), ...said };
 }
 
 /** Buck2 fails on a result without metadata (AC-20). */

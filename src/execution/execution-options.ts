@@ -1,3 +1,4 @@
+import type { AbsoluteSymlinks } from '../action-cache/absolute-symlinks.ts';
 import { defaultTreeLimits, type TreeLimits } from '../tree/walk-directories.ts';
 
 /** What an action may ask for. */
@@ -6,8 +7,8 @@ export interface ExecutionOptions {
   readonly defaultTimeoutMs: number;
   /** A longer one is refused (EXE-17). */
   readonly maxTimeoutMs: number;
-  /** As announced in the capabilities: whether symlinks may have absolute targets (DIR-14). */
-  readonly absoluteSymlinks: 'allowed' | 'disallowed';
+  /** Of inputs and of outputs (DIR-14, RES-21). */
+  readonly absoluteSymlinks: AbsoluteSymlinks;
   readonly treeLimits: TreeLimits;
   /** An Action is a few digests, a salt and platform properties. */
   readonly actionSizeBytesMax: number;

@@ -1,3 +1,4 @@
+import type { AbsoluteSymlinks } from '../action-cache/absolute-symlinks.ts';
 import type { ActionCache } from '../action-cache/action-cache.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -22,6 +23,8 @@ export interface Instance {
   readonly limits: InstanceLimits;
   /** Whether clients may store action results themselves (CAP-09). */
   readonly actionCacheUpdates: boolean;
+  /** Of inputs, and of the outputs in results (CAP-13). */
+  readonly absoluteSymlinks: AbsoluteSymlinks;
   /** Absent where there is only a cache. */
   readonly execution: Execution | undefined;
   /** Absent where there is only a cache, or where actions run behind another server. */

@@ -1,25 +1,45 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { AbsoluteSymlinks } from '../../src/action-cache/absolute-symlinks.ts';
 import { Code } from '../../src/base/status.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
-import type {
-  DeepPartial,
-  ExecuteResponse,
+import {
+  type DeepPartial,
+  Directory,
+  type ExecuteResponse,
+  Tree,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { never } from '../support/never.ts';
 import { ExecutionRig } from './rig.ts';
 
+const linkTo = (target: string) => Directory.fromPartial({ symlinks: [{ name: 'link', target }] });
+const directoryTo = (target: string) => blobOf(Directory.encode(linkTo(target)).finish());
+const treeTo = (target: string) => {
+  const child = directoryTo(target).digest.toMessage();
+  const root = { directories: [{ name: 'below', digest: child }] };
+  return blobOf(Tree.encode(Tree.fromPartial({ root, children: [linkTo(target)] })).finish());
+};
+const directories = { absolute: directoryTo('/etc/passwd'), relative: directoryTo('../etc') };
+const trees = { absolute: treeTo('/etc/passwd'), relative: treeTo('../etc/passwd') };
+
+interface Circumstances {
+  readonly doNotCache?: boolean;
+  readonly absoluteSymlinks?: AbsoluteSymlinks;
+}
+
 /** Runs one action to the response a worker gives; how its operation ends, and what is cached. */
 async function runTo(
   t: TestContext,
   response: DeepPartial<ExecuteResponse>,
-  { doNotCache = false } = {},
+  { doNotCache = false, absoluteSymlinks = 'allowed' }: Circumstances = {},
 ) {
-  const rig = new ExecutionRig(t);
+  const rig = new ExecutionRig(t, { absoluteSymlinks });
   rig.serve(t, () => response);
   const action = await rig.putAction({ doNotCache });
   await rig.blobs.put('stored', sha256);
+  for (const { bytes } of Object.values(directories)) await rig.blobs.put(bytes, sha256);
+  for (const { bytes } of Object.values(trees)) await rig.blobs.put(bytes, sha256);
   const ended = await rig.end(action);
   return { ended, cached: await rig.actions.find(action, never) };
 }
@@ -81,4 +101,57 @@ test('a result too large for the cache is handed out all the same', async (t) =>
   const { ended, cached } = await runTo(t, { result: { outputSymlinks: [{ path: 'l', target }] } });
   assert.equal(ended.result?.outputSymlinks.length, 1);
   assert.equal(cached, undefined);
+});
+
+for (const [what, output] of [
+  ['an output symlink', { outputSymlinks: [{ path: 'l', target: '/etc/passwd' }] }],
+  ['an output symlink of an old client', { outputFileSymlinks: [{ path: 'l', target: '/' }] }],
+  [
+    'a symlink in an output tree',
+    { outputDirectories: [{ path: 'd', treeDigest: trees.absolute.digest.toMessage() }] },
+  ],
+  [
+    'a symlink in an output directory',
+    {
+      outputDirectories: [
+        { path: 'd', rootDirectoryDigest: directories.absolute.digest.toMessage() },
+      ],
+    },
+  ],
+] as const) {
+  test(`RES-21: ${what} with an absolute target is refused where they are not allowed`, async (t) => {
+    const result = {
+      ...output,
+      stdoutDigest: stored,
+      outputFiles: [{ path: 'f', digest: stored }],
+    };
+    const strict = await runTo(t, { result: result as never }, { absoluteSymlinks: 'disallowed' });
+    assert.equal(strict.ended.status?.code, Code.FAILED_PRECONDITION);
+    assert.match(strict.ended.status.message, /absolute target/);
+    assert.equal(strict.ended.result?.stdoutDigest?.hash, stored.hash);
+    assert.deepEqual(strict.ended.result.outputFiles, []);
+    assert.equal(strict.cached, undefined);
+    const lenient = await runTo(t, { result: result as never });
+    assert.equal(lenient.ended.status, undefined);
+    assert.ok(lenient.cached);
+  });
+}
+
+test('RES-21: relative symlinks are allowed always', async (t) => {
+  const result = {
+    outputSymlinks: [{ path: 'l', target: 'a/b' }],
+    outputDirectories: [
+      { path: 'd', treeDigest: trees.relative.digest.toMessage() },
+      { path: 'e', rootDirectoryDigest: directories.relative.digest.toMessage() },
+    ],
+  };
+  const { ended } = await runTo(t, { result }, { absoluteSymlinks: 'disallowed' });
+  assert.equal(ended.status, undefined);
+  assert.equal(ended.result?.outputDirectories.length, 2);
+});
+
+test('RES-21: an output tree that is none is refused where symlinks must be looked at', async (t) => {
+  const result = { outputDirectories: [{ path: 'd', treeDigest: stored }] };
+  const { ended } = await runTo(t, { result }, { absoluteSymlinks: 'disallowed' });
+  assert.equal(ended.status?.code, Code.FAILED_PRECONDITION);
 });

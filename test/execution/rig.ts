@@ -61,7 +61,11 @@ export class ExecutionRig {
       newId: () => `id-${(names += 1)}`,
       log: silentLog,
       rows: new MemoryOperationRows(),
-      commit: commitResult({ ...rooms, log: silentLog }),
+      commit: commitResult({
+        ...rooms,
+        log: silentLog,
+        options: { ...defaultExecutionOptions, ...options },
+      }),
     });
     t.after(() => this.scheduler.close());
     this.execution = new LocalExecution({

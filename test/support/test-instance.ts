@@ -23,6 +23,7 @@ export function testInstance(changes: Partial<Instance> = {}): Instance {
     digestFunctions: new AnnouncedDigestFunctions([sha256, blake3, sha1]),
     limits: defaultInstanceLimits,
     actionCacheUpdates: true,
+    absoluteSymlinks: 'allowed',
     execution: undefined,
     operations: undefined,
     ...changes,

@@ -10,7 +10,7 @@ import type { Instances } from '../instances.ts';
 import { type Call, type Service, unary } from '../method.ts';
 import { checkPriority, resultsCachePriorities } from '../priorities.ts';
 import { requestDigest } from '../request-digests.ts';
-import { checkActionResult } from './check-action-result.ts';
+import { checkActionResult, refuseAbsoluteSymlinks } from './check-action-result.ts';
 import { withStoredContents } from './stored-contents.ts';
 import { withWorker } from './with-worker.ts';
 
@@ -48,6 +48,9 @@ export function actionCache(instances: Instances, clock: Clock): Service {
     checkPriority(priority, resultsCachePriorities, 'results_cache_policy.priority');
     checkActionResult(request.actionResult, action.function);
     const stored = await withStoredContents(request.actionResult, action.function, blobs, signal);
+    if (instance.absoluteSymlinks === 'disallowed') {
+      await refuseAbsoluteSymlinks(stored, action.function, blobs, signal);
+    }
     const tool = requestMetadata?.toolDetails?.toolName;
     const result = withWorker(stored, tool, clock.now());
     await actions.update(action, result, signal);

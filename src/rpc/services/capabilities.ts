@@ -18,6 +18,11 @@ const lowApiVersion = SemVer.fromPartial({ major: 2, minor: 0 });
 /** From 2.1 on clients send output_paths only, from 2.2 on Action.platform (CAP-06). */
 const highApiVersion = SemVer.fromPartial({ major: 2, minor: 12 });
 
+const symlinkStrategies = {
+  allowed: SymlinkAbsolutePathStrategy_Value.ALLOWED,
+  disallowed: SymlinkAbsolutePathStrategy_Value.DISALLOWED,
+};
+
 /** What an instance can do: the first call of every client, so it asks nobody (CAP-03). */
 export function capabilities(instances: Instances): Service {
   return [
@@ -46,7 +51,7 @@ function cacheCapabilities({ limits, chunkedBlobs, ...instance }: Instance): Cac
     cachePriorityCapabilities: { priorities: [resultsCachePriorities] },
     maxBatchTotalSizeBytes: limits.batchBytesMax,
     maxCasBlobSizeBytes: limits.blobBytesMax,
-    symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
+    symlinkAbsolutePathStrategy: symlinkStrategies[instance.absoluteSymlinks],
     supportedCompressors: compressors,
     supportedBatchUpdateCompressors: compressors,
     splitBlobSupport: true,

@@ -1,7 +1,10 @@
+import { findAbsoluteSymlink } from '../../action-cache/absolute-symlinks.ts';
 import { referencesOf } from '../../action-cache/result-references.ts';
 import { Code, StatusError } from '../../base/status.ts';
+import type { BlobStore } from '../../cas/blob-store.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import type { ActionResult } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { defaultTreeLimits } from '../../tree/walk-directories.ts';
 
 /**
  * Refuses a result that no client could bring to a disk: digests of another function, paths that are
@@ -31,6 +34,25 @@ export function checkActionResult(result: ActionResult, digestFunction: DigestFu
       throw invalid(`output symlink ${quoted(path)} has the target ${quoted(target)}`);
     }
   }
+}
+
+/**
+ * Refuses a result with a symlink to an absolute path, in an output directory too (AC-22). Blobs that
+ * are missing are left for the action cache to tell (AC-14).
+ */
+export async function refuseAbsoluteSymlinks(
+  result: ActionResult,
+  digestFunction: DigestFunction,
+  blobs: BlobStore,
+  signal: AbortSignal,
+): Promise<void> {
+  const search = { digestFunction, blobs, treeLimits: defaultTreeLimits };
+  const found = await findAbsoluteSymlink(result, search, signal).catch((error: unknown) => {
+    if (StatusError.from(error).code === Code.NOT_FOUND) return undefined;
+    throw error;
+  });
+  if (found === undefined) return;
+  throw invalid(`${found} has an absolute target, which is not allowed here`);
 }
 
 function checkPath(path: string): void {

@@ -12,6 +12,7 @@ import {
   ActionResult,
   GetActionResultRequest,
   RequestMetadata,
+  Tree,
   UpdateActionResultRequest,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Instance, Instances } from '../../../src/rpc/instances.ts';
@@ -238,4 +239,21 @@ describe('UpdateActionResult', () => {
       await assert.rejects(update(result as never), invalid);
     });
   }
+
+  it('AC-22: an absolute symlink is INVALID_ARGUMENT where they are not allowed', async (t) => {
+    const root = { symlinks: [{ name: 'l', target: '/etc/passwd' }] };
+    const tree = Tree.encode(Tree.fromPartial({ root })).finish();
+    const treeDigest = blobOf(tree).digest.toMessage();
+    const link = { outputSymlinks: [{ path: 'l', target: '/etc/passwd' }] };
+    const folder = { outputDirectories: [{ path: 'd', treeDigest }] };
+    const strict = await start(t, { absoluteSymlinks: 'disallowed' });
+    await assert.rejects(strict.update(folder), { code: Code.FAILED_PRECONDITION }, 'AC-14');
+    const lenient = await start(t);
+    for (const { put } of [strict, lenient]) await put(tree);
+    for (const result of [link, folder]) {
+      await assert.rejects(strict.update(result), invalid);
+      await lenient.update(result);
+    }
+    await strict.update({ outputSymlinks: [{ path: 'l', target: '../etc/passwd' }] });
+  });
 });

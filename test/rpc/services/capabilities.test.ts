@@ -10,6 +10,7 @@ import {
   Compressor_Value,
   GetCapabilitiesRequest,
   ServerCapabilities,
+  SymlinkAbsolutePathStrategy_Value,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { SemVer } from '../../../src/proto/build/bazel/semver/semver.ts';
 import { type Instance, Instances } from '../../../src/rpc/instances.ts';
@@ -73,6 +74,12 @@ test('CAP-08, CAP-09, CAP-12, CAP-13, CAP-14, CAP-15, CMP-11: the cache announce
     cacheCapabilities.supportedBatchUpdateCompressors,
     cacheCapabilities.supportedCompressors,
   );
+});
+
+test('CAP-13: where absolute symlinks are not allowed, it says so', async (t) => {
+  const { DISALLOWED } = SymlinkAbsolutePathStrategy_Value;
+  const { cacheCapabilities } = await capabilitiesOf(t, { absoluteSymlinks: 'disallowed' });
+  assert.equal(cacheCapabilities?.symlinkAbsolutePathStrategy, DISALLOWED);
 });
 
 test('CAP-16, CAP-17, CAP-18, CAP-19: chunks are announced with the parameters of each function', async (t) => {
