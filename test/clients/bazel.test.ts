@@ -2,14 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Code } from '../../src/base/status.ts';
+import type { ChunkingFunction } from '../../src/chunking/chunking-function.ts';
+import { fastCdc2020 } from '../../src/chunking/fast-cdc-2020.ts';
 import {
   Directory,
   RequestMetadata,
   Tree,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { chunkLengths } from '../chunking/pieces.ts';
 import { ApiClient, responseOf } from '../support/api-client.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { startFleet } from '../support/fleet.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
 const sha256 = 1 as const;
 const tool = (toolVersion: string) => {
@@ -23,6 +27,12 @@ const tool = (toolVersion: string) => {
 };
 
 const script = (text: string) => ({ arguments: ['sh', '-c', text] });
+
+async function cut(chunking: ChunkingFunction, bytes: Uint8Array): Promise<Uint8Array[]> {
+  const ends: number[] = [];
+  for (const length of await chunkLengths(chunking, bytes)) ends.push((ends.at(-1) ?? 0) + length);
+  return ends.map((end, n) => bytes.subarray(ends[n - 1] ?? 0, end));
+}
 
 test('BZL-02, BZL-03: executors and caches of any instance announce themselves from 2.0 on', async (t) => {
   for (const backend of ['scheduler', 'none']) {
@@ -239,6 +249,71 @@ test('Bazel with a server and its worker', async (t) => {
           action: { salt: Buffer.from(salt) },
         });
         assert.equal((await bazel.run({ actionDigest })).cachedResult, false);
+      }
+    },
+  );
+
+  await t.test(
+    'BZL-20: large blobs go and come as chunks, and of a new version only what changed goes',
+    async () => {
+      const { cacheCapabilities } = await bazel.capabilities();
+      assert.ok(cacheCapabilities?.splitBlobSupport && cacheCapabilities.spliceBlobSupport);
+      const { avgChunkSizeBytes = 0, seed = 0 } = cacheCapabilities.fastCdc2020Params ?? {};
+      const chunking = fastCdc2020({ avgBytes: avgChunkSizeBytes, seed });
+      const random = seededRandom(20);
+      const first = Uint8Array.from({ length: 6 * 2 ** 20 }, () => random() * 256);
+      const next = Uint8Array.from(first);
+      next[3 * 2 ** 20] = (next[3 * 2 ** 20] ?? 0) ^ 1;
+      const sent: number[] = [];
+      for (const bytes of [first, next]) {
+        const { digest } = blobOf(bytes);
+        const chunks = (await cut(chunking, bytes)).map((chunk) => blobOf(chunk));
+        const chunkDigests = chunks.map((chunk) => chunk.digest.toMessage());
+        const { missingBlobDigests } = await bazel.findMissing({ blobDigests: chunkDigests });
+        const missing = new Set(missingBlobDigests.map(({ hash }) => hash));
+        sent.push(missing.size / chunks.length);
+        for (const chunk of chunks.filter((one) => missing.has(one.digest.hash))) {
+          await bazel.write(`uploads/chunk/blobs/${chunk.digest}`, chunk.bytes, 2 ** 20);
+        }
+        const blobDigest = digest.toMessage();
+        const spliced = await bazel.spliceBlob({ blobDigest, chunkDigests });
+        assert.partialDeepStrictEqual(spliced.blobDigest, blobDigest);
+        assert.deepEqual(await bazel.read(`blobs/${digest}`), Buffer.from(bytes));
+      }
+      assert.equal(sent[0], 1);
+      assert.ok((sent[1] ?? 1) <= 0.5, `${sent[1]} of the chunks of the second version`);
+    },
+  );
+
+  await t.test('BZL-20: what was uploaded whole is downloaded as chunks', async () => {
+    const random = seededRandom(21);
+    const { digest, bytes } = blobOf(
+      Uint8Array.from({ length: 5 * 2 ** 20 }, () => random() * 256),
+    );
+    await bazel.write(`uploads/whole/blobs/${digest}`, bytes);
+    const { chunkDigests } = await bazel.splitBlob({ blobDigest: digest.toMessage() });
+    assert.ok(chunkDigests.length > 1);
+    const parts: Buffer[] = [];
+    for (const chunk of chunkDigests) {
+      parts.push(await bazel.read(`blobs/${chunk.hash}/${chunk.sizeBytes}`));
+    }
+    assert.deepEqual(Buffer.concat(parts), Buffer.from(bytes));
+    const absent = blobOf('absent').digest.toMessage();
+    await assert.rejects(bazel.splitBlob({ blobDigest: absent }), { code: Code.NOT_FOUND });
+  });
+
+  await t.test(
+    'BZL-25, EXE-59: what a failure is about is in the message that it prints',
+    async () => {
+      const missingProgram = { arguments: ['./no-such'] };
+      for (const [what, command, timeout, said] of [
+        ['a timeout', script('sleep 60'), { nanos: 200_000_000 }, /ended after 0\.\d s/],
+        ['a missing program', missingProgram, undefined, /no-such/],
+        ['a signal', script('kill -KILL $$'), undefined, /SIGKILL/],
+      ] as const) {
+        const actionDigest = await bazel.putAction({ command, action: timeout ? { timeout } : {} });
+        const { message, status } = await bazel.run({ actionDigest });
+        assert.match(message, said, `${what}: ${status?.message}`);
       }
     },
   );

@@ -16,9 +16,14 @@ import {
   Compressor_Value,
   ExecuteOperationMetadata,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Instances } from '../../src/rpc/instances.ts';
+import { actionCache } from '../../src/rpc/services/action-cache.ts';
 import { ApiClient, responseOf } from '../support/api-client.ts';
 import { blobOf } from '../support/blob-of.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { startFleet } from '../support/fleet.ts';
+import { startServer } from '../support/start-server.ts';
+import { testInstance } from '../support/test-instance.ts';
 
 /** Buck2 names no digest function, and has no PATH in its commands. */
 const script = (text: string) => ({ arguments: ['sh', '-c', text] });
@@ -155,3 +160,20 @@ test('Buck2 with a server and its worker', async (t) => {
     assert.equal((await buck2.run({ actionDigest })).result?.exitCode, 0);
   });
 });
+
+for (const [what, updateEnabled] of [
+  ['may be written', true],
+  ['is read only', false],
+] as const) {
+  test(`BK2-11: its probe learns that a cache ${what}`, async (t) => {
+    const instance = testInstance({ name: 'main', actionCacheUpdates: updateEnabled });
+    const services = [actionCache(new Instances([instance]), new FakeClock())];
+    const { listener } = await startServer(t, services);
+    const buck2 = new ApiClient(t, listener.address);
+    const actionDigest = blobOf('a probe').digest.toMessage();
+    const actionResult = { executionMetadata: { worker: 'buck2' } };
+    const probe = buck2.updateActionResult({ actionDigest, actionResult });
+    if (updateEnabled) await probe;
+    else await assert.rejects(probe, { code: Code.PERMISSION_DENIED });
+  });
+}

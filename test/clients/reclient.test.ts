@@ -5,8 +5,11 @@ import { Code } from '../../src/base/status.ts';
 import {
   Compressor_Value,
   DigestFunction_Value,
+  Directory,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ApiClient } from '../support/api-client.ts';
 import { blobOf } from '../support/blob-of.ts';
+import { startFleet } from '../support/fleet.ts';
 import { absentDigests, endOf, startServices } from './services.ts';
 
 const { digest, bytes } = blobOf('int main() { return 0; }\n'.repeat(1000));
@@ -75,4 +78,22 @@ test('RCL-06: an unknown operation is NOT_FOUND, streams are never empty, timeou
   assert.equal(endOf(operations).status?.code, Code.DEADLINE_EXCEEDED);
   const again = await Array.fromAsync(wait(operations[0]?.name ?? ''));
   assert.equal(endOf(again).status?.code, Code.DEADLINE_EXCEEDED);
+});
+
+test('RCL-07: with many calls at once, each is answered within its deadline', async (t) => {
+  const { server } = await startFleet(t);
+  const within = (seconds: number) =>
+    new ApiClient(t, server.address, 'main', { deadlineMs: seconds * 1000 });
+  const [quick, usual, slow] = [within(5), within(20), within(60)];
+  const large = blobOf(Buffer.alloc(3 * 2 ** 20, 'x'));
+  const folder = blobOf(Directory.encode(Directory.fromPartial({})).finish());
+  await slow.put(large);
+  const calls = Array.from({ length: 10 }, (_, n) => [
+    slow.batchRead({ digests: [large.digest.toMessage()] }),
+    slow.getTree({ rootDigest: folder.digest.toMessage() }),
+    slow.write(`uploads/${n}/blobs/${large.digest}`, large.bytes, 2 ** 20),
+    usual.findMissing({ blobDigests: absentDigests(2000) }),
+    quick.capabilities(),
+  ]);
+  await Promise.all(calls.flat());
 });

@@ -18,7 +18,13 @@ import {
   FindMissingBlobsResponse,
   GetActionResultRequest,
   GetCapabilitiesRequest,
+  GetTreeRequest,
+  GetTreeResponse,
   ServerCapabilities,
+  SpliceBlobRequest,
+  SpliceBlobResponse,
+  SplitBlobRequest,
+  SplitBlobResponse,
   UpdateActionResultRequest,
   WaitExecutionRequest,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
@@ -88,6 +94,28 @@ export class ApiClient {
     return this.#unary(path, BatchReadBlobsRequest, BatchReadBlobsResponse, request);
   }
 
+  splitBlob(request: DeepPartial<SplitBlobRequest>): Promise<SplitBlobResponse> {
+    return this.#unary(`${cas}/SplitBlob`, SplitBlobRequest, SplitBlobResponse, request);
+  }
+
+  spliceBlob(request: DeepPartial<SpliceBlobRequest>): Promise<SpliceBlobResponse> {
+    return this.#unary(`${cas}/SpliceBlob`, SpliceBlobRequest, SpliceBlobResponse, request);
+  }
+
+  /** Every page of one call. */
+  getTree(request: DeepPartial<GetTreeRequest>): Promise<GetTreeResponse[]> {
+    const whole = GetTreeRequest.fromPartial({ instanceName: this.#instanceName, ...request });
+    return Array.fromAsync(
+      this.#client.serverStream(
+        `${cas}/GetTree`,
+        GetTreeRequest,
+        GetTreeResponse,
+        whole,
+        this.#options,
+      ),
+    );
+  }
+
   getActionResult(request: DeepPartial<GetActionResultRequest>): Promise<ActionResult> {
     const path = `${api}.ActionCache/GetActionResult`;
     return this.#unary(path, GetActionResultRequest, ActionResult, request);
@@ -113,7 +141,18 @@ export class ApiClient {
   }
 
   /** One stream of pieces, with the name in the first message alone; the committed size. */
-  async write(name: string, data: Uint8Array, pieceBytes = 16 * 1024): Promise<number> {
+  write(name: string, data: Uint8Array, pieceBytes = 16 * 1024): Promise<number> {
+    const messages: DeepPartial<WriteRequest>[] = [];
+    for (let at = 0; at < data.length; at += pieceBytes) {
+      const piece = data.subarray(at, at + pieceBytes);
+      const finishWrite = at + piece.length === data.length;
+      messages.push({ writeOffset: at, data: piece, finishWrite });
+    }
+    return this.writeMessages(name, messages);
+  }
+
+  /** The committed size that answers the messages, of which the first gets the name. */
+  async writeMessages(name: string, messages: readonly DeepPartial<WriteRequest>[]) {
     const path = '/google.bytestream.ByteStream/Write';
     const { call, response } = this.#client.clientStream(
       path,
@@ -121,14 +160,9 @@ export class ApiClient {
       WriteResponse,
       this.#options,
     );
-    let resourceName = `${this.#instanceName}/${name}`;
-    for (let at = 0; at < data.length; at += pieceBytes) {
-      const piece = data.subarray(at, at + pieceBytes);
-      const finishWrite = at + piece.length === data.length;
-      call.write(
-        WriteRequest.fromPartial({ resourceName, writeOffset: at, data: piece, finishWrite }),
-      );
-      resourceName = '';
+    for (const [n, message] of messages.entries()) {
+      const resourceName = n === 0 ? `${this.#instanceName}/${name}` : '';
+      call.write(WriteRequest.fromPartial({ resourceName, ...message }));
     }
     call.end();
     return (await response).committedSize;
