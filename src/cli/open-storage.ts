@@ -70,7 +70,7 @@ export async function openStorage(
 }
 
 function instancesOf(
-  { instanceNames, casStorage }: ServerConfig,
+  { instanceNames, sharedStorage, casStorage }: ServerConfig,
   blobStorage: BlobStorage,
   results: ActionCacheStorage,
 ): Pick<Storage, 'blobsOf' | 'actionsOf'> {
@@ -86,7 +86,7 @@ function instancesOf(
     }),
   );
   const get = (name: string) => {
-    const instance = byName.get(name);
+    const instance = byName.get(sharedStorage.get(name) ?? name);
     // An operation that was accepted before the configuration changed.
     if (!instance) throw new StatusError(Code.NOT_FOUND, `there is no instance "${name}" any more`);
     return instance;

@@ -106,6 +106,25 @@ export function properties(sentence: string) {
   );
 }
 
+/** A table whose names the operator makes up: each has one text. */
+export function texts(sentence: string) {
+  const expected = 'must be a text';
+  // A variable gives lists, as it does for `properties`.
+  const only = v.pipe(
+    v.array(v.string()),
+    v.length(1),
+    v.transform(([first]) => first ?? ''),
+  );
+  return v.pipe(
+    v.record(
+      v.string(),
+      v.union([v.string(), only], expected),
+      'must be a table of names and texts',
+    ),
+    v.description(sentence),
+  );
+}
+
 /** A table of keys, each of them optional. */
 export function section<E extends v.ObjectEntries>(entries: E) {
   return v.strictObject(entries, 'must be a table');

@@ -1,15 +1,17 @@
 import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
-import { address, choice, count, duration, list, section, size, text } from './keys.ts';
+import { address, choice, count, duration, list, section, size, text, texts } from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
-import { readConfig, type Sources } from './read-config.ts';
+import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
 
 /** What `expbuild server` is told. Folders are absolute. */
 export interface ServerConfig {
   readonly address: Address;
   readonly instanceNames: readonly string[];
+  /** By name, the instance whose blobs and results an instance uses in place of its own. */
+  readonly sharedStorage: ReadonlyMap<string, string>;
   readonly casStorage: {
     readonly type: 'filesystem' | 'memory';
     readonly rootPath: string;
@@ -133,10 +135,19 @@ export const serverSchema = section({
   ),
   instance_names: v.optional(
     v.pipe(
-      list('The instance names that exist: each has its own blobs and results.'),
+      list(
+        'The instance names that exist: each has its own blobs and results, unless it shares them.',
+      ),
       v.minLength(1, 'must name at least one instance'),
     ),
     ['', 'main'],
+  ),
+  shared_storage: v.optional(
+    texts(
+      'Instances without blobs and results of their own, each with the name of the instance whose it ' +
+        'uses. Operations are never shared.',
+    ),
+    {},
   ),
   cas_storage: v.optional(casStorageSchema, {}),
   action_cache: v.optional(actionCacheSchema, {}),
@@ -158,6 +169,7 @@ export function readServerConfig(
   return {
     address: values.address,
     instanceNames: values.instance_names,
+    sharedStorage: sharedStorageOf(values),
     casStorage: {
       type: values.cas_storage.type,
       rootPath: folder(values.cas_storage.root_path, 'cas'),
@@ -181,4 +193,25 @@ export function readServerConfig(
     schedulerRootPath: folder(values.scheduler.root_path, 'scheduler'),
     logging: values.logging,
   };
+}
+
+/** Fails with a ConfigError unless each instance that is named exists, and those used have storage. */
+function sharedStorageOf(values: {
+  readonly instance_names: readonly string[];
+  readonly shared_storage: Readonly<Record<string, string>>;
+}): Map<string, string> {
+  const shared = new Map(Object.entries(values.shared_storage));
+  const exists = (name: string) => values.instance_names.includes(name);
+  const problems: string[] = [];
+  for (const [name, used] of shared) {
+    const complain = (what: string) =>
+      problems.push(
+        `key "shared_storage" has ${JSON.stringify(name)} = ${JSON.stringify(used)}: ${what}`,
+      );
+    if (!exists(name)) complain(`instance_names has no ${JSON.stringify(name)}`);
+    if (!exists(used)) complain(`instance_names has no ${JSON.stringify(used)}`);
+    else if (shared.has(used)) complain(`${JSON.stringify(used)} has no storage of its own`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return shared;
 }

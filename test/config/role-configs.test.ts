@@ -35,6 +35,36 @@ test('a server without configuration keeps its data in the XDG data folder', () 
   assert.equal(config.execution.defaultTimeoutMs, 15 * 60_000);
 });
 
+const shared = (entry: string) =>
+  sources(`instance_names = ["a", "b", "c"]\n[shared_storage]\n${entry}`);
+
+test('instances may use the storage of another, by the file, a variable or a flag', () => {
+  const expected = new Map([['b', 'a']]);
+  const fromFile = readServerConfig(shared('b = "a"'), surroundings);
+  assert.deepEqual(fromFile.sharedStorage, expected);
+  const bare = sources('instance_names = ["a", "b"]');
+  const environment = { EXPBUILD_SHARED_STORAGE: 'b=a' };
+  assert.deepEqual(
+    readServerConfig({ ...bare, environment }, surroundings).sharedStorage,
+    expected,
+  );
+  const flags = [{ key: 'shared_storage.b', value: 'a', flag: '--set' }];
+  assert.deepEqual(readServerConfig({ ...bare, flags }, surroundings).sharedStorage, expected);
+  assert.equal(readServerConfig(bare, surroundings).sharedStorage.size, 0);
+});
+
+for (const [entry, complaint] of [
+  ['x = "a"', 'key "shared_storage" has "x" = "a": instance_names has no "x"'],
+  ['a = "x"', 'key "shared_storage" has "a" = "x": instance_names has no "x"'],
+  ['a = "a"', 'key "shared_storage" has "a" = "a": "a" has no storage of its own'],
+  ['c = "b"\nb = "a"', 'key "shared_storage" has "c" = "b": "b" has no storage of its own'],
+  ['b = ["a", "c"]', 'x.toml:3: key "shared_storage.b" must be a text; it is ["a","c"]'],
+] as const) {
+  test(`storage cannot be shared by ${entry.replace('\n', ', ')}`, () => {
+    assert.throws(() => readServerConfig(shared(entry), surroundings), { message: complaint });
+  });
+}
+
 test('blobs in memory are bounded by what a machine has of it', () => {
   const memory = '[cas_storage]\ntype = "memory"';
   assert.equal(readServerConfig(sources(memory), surroundings).casStorage.maxSizeBytes, 2 ** 30);
