@@ -46,6 +46,8 @@ export interface ServerDeps {
 export interface RunningServer {
   /** `host:port`, with the port that was taken. */
   readonly address: string;
+  /** All that it answers. */
+  readonly services: readonly Service[];
   readonly blobsOf: (instanceName: string) => BlobStore;
   /** Absent where there is only a cache. */
   readonly workQueue: WorkQueue | undefined;
@@ -120,6 +122,7 @@ export async function startServer(
   }
   return {
     address: listener.address,
+    services: all,
     blobsOf,
     workQueue: scheduler,
     drain: () => draining.abort(),
