@@ -6,7 +6,11 @@ import { type Address, formatAddress } from '../config/address.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
-import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
+import {
+  blobLimitsOf,
+  fetchCapabilities,
+  transferCodecsOf,
+} from '../rpc/stubs/remote-capabilities.ts';
 import { remoteWorkQueue } from '../rpc/stubs/remote-work-queue.ts';
 import { patientRetries } from './patient-retries.ts';
 import type { WorkerPorts } from './worker.ts';
@@ -31,21 +35,36 @@ export function remotePorts(
   const cas = isOne ? server : open(config.cas);
   const stores = new Map<string, BlobStore>();
   const blobsOf = (instanceName: string) => {
-    const known = stores.get(instanceName) ?? blobsOfServer(cas, instanceName, newId);
+    const openNow = (signal: AbortSignal) => openBlobs(cas, instanceName, config, newId, signal);
+    const known = stores.get(instanceName) ?? whenUsed(openNow);
     stores.set(instanceName, known);
     return known;
   };
   return { queue: remoteWorkQueue(server), blobsOf };
 }
 
-/** The blobs of an instance, whose limits are asked for with the first use. */
-function blobsOfServer(channel: Channel, instanceName: string, newId: NewId): BlobStore {
+/** The blobs of an instance, once the server has said how they may be moved. */
+async function openBlobs(
+  channel: Channel,
+  instanceName: string,
+  { compression }: WorkerConfig,
+  newId: NewId,
+  signal: AbortSignal,
+): Promise<BlobStore> {
+  const capabilities = await fetchCapabilities(channel, instanceName, signal);
+  const limits = blobLimitsOf(capabilities);
+  const codecs = transferCodecsOf(capabilities, compression);
+  return remoteBlobStore({ channel, instanceName, limits, codecs }, newId);
+}
+
+/** A store that is opened with its first use. */
+function whenUsed(openStore: (signal: AbortSignal) => Promise<BlobStore>): BlobStore {
   let opened: BlobStore | undefined;
   const open = async (signal: AbortSignal) => {
     if (opened) return opened;
-    const limits = blobLimitsOf(await fetchCapabilities(channel, instanceName, signal));
+    const store = await openStore(signal);
     // Another call may have been faster: small blobs are gathered by one store only.
-    opened ??= remoteBlobStore({ channel, instanceName, limits }, newId);
+    opened ??= store;
     return opened;
   };
   return {

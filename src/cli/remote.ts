@@ -9,7 +9,12 @@ import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { RemoteActionCache } from '../rpc/stubs/remote-action-cache.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
-import { blobLimitsOf, fetchCapabilities } from '../rpc/stubs/remote-capabilities.ts';
+import {
+  blobLimitsOf,
+  fetchCapabilities,
+  transferCodecsOf,
+  type WantedCompression,
+} from '../rpc/stubs/remote-capabilities.ts';
 import { RemoteExecution } from '../rpc/stubs/remote-execution.ts';
 import { defaultRetryOptions, type RetryPolicy } from '../rpc/stubs/retries.ts';
 import { patientRetries } from './patient-retries.ts';
@@ -27,6 +32,7 @@ export interface Remote extends Disposable {
 export interface RemoteOptions {
   readonly address: Address;
   readonly instanceName: string;
+  readonly compression: WantedCompression;
 }
 
 /**
@@ -34,7 +40,7 @@ export interface RemoteOptions {
  * was one, its restart is waited for.
  */
 export async function connectRemote(
-  { address, instanceName }: RemoteOptions,
+  { address, instanceName, compression }: RemoteOptions,
   { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
   signal: AbortSignal,
 ): Promise<Remote> {
@@ -45,10 +51,11 @@ export async function connectRemote(
   try {
     const capabilities = await fetchCapabilities(channel, instanceName, signal);
     const limits = blobLimitsOf(capabilities);
+    const codecs = transferCodecsOf(capabilities, compression);
     const patient = withRetries(channel, patientRetries(clock));
     return {
       capabilities,
-      blobs: remoteBlobStore({ channel: patient, instanceName, limits }, newId),
+      blobs: remoteBlobStore({ channel: patient, instanceName, limits, codecs }, newId),
       actions: new RemoteActionCache(patient, instanceName),
       execution: new RemoteExecution(patient, instanceName),
       ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),

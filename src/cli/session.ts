@@ -2,7 +2,7 @@ import type { Argv } from 'yargs';
 import { Code, StatusError } from '../base/status.ts';
 import { checkCapabilities } from '../client/check-capabilities.ts';
 import { type Address, formatAddress } from '../config/address.ts';
-import { readClientConfig } from '../config/client-config.ts';
+import { type ClientConfig, readClientConfig } from '../config/client-config.ts';
 import { findClientConfigFile, readConfigFile } from '../config/config-file.ts';
 import { ConfigError, type FlagValue } from '../config/read-config.ts';
 import { parseDigestFunctions } from '../digest/announced-digest-functions.ts';
@@ -16,6 +16,7 @@ export interface ClientFlags {
   readonly remote: string | undefined;
   readonly instanceName: string | undefined;
   readonly digestFunction: string | undefined;
+  readonly compression: string | undefined;
   readonly verbose: boolean;
 }
 
@@ -25,6 +26,10 @@ export const clientFlags = (yargs: Argv) =>
     .option('remote', { type: 'string', describe: 'The server, such as localhost:50051' })
     .option('instance-name', { type: 'string', describe: 'The instance name; "main" by default' })
     .option('digest-function', { type: 'string', describe: 'SHA256 (the default), BLAKE3, …' })
+    .option('compression', {
+      type: 'string',
+      describe: 'How blobs travel: "off" (the default), or "zstd" where it helps',
+    })
     .option('config', {
       type: 'string',
       describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
@@ -35,6 +40,7 @@ export interface Settings {
   readonly address: Address;
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
+  readonly compression: ClientConfig['compression'];
 }
 
 /** From flags, environment and configuration file; no server is asked. */
@@ -52,10 +58,12 @@ export function settingsOf(
       ...given('remote_endpoint', '--remote', flags.remote),
       ...given('instance_name', '--instance-name', flags.instanceName),
       ...given('digest_function', '--digest-function', flags.digestFunction),
+      ...given('compression', '--compression', flags.compression),
     ],
   });
-  const { remote: address, instanceName } = config;
-  return { address, instanceName, digestFunction: digestFunctionOf(config.digestFunction) };
+  const { remote: address, instanceName, compression } = config;
+  const digestFunction = digestFunctionOf(config.digestFunction);
+  return { address, instanceName, compression, digestFunction };
 }
 
 /** A client's view of one instance of the server, until it is disposed of. */

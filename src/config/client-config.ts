@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { Address } from './address.ts';
+import { type Compression, compressionKey } from './compression.ts';
 import { address, anyText, section, text } from './keys.ts';
 import { readConfig, type Sources } from './read-config.ts';
 
@@ -9,6 +10,7 @@ export interface ClientConfig {
   readonly instanceName: string;
   /** The name of a digest function. */
   readonly digestFunction: string;
+  readonly compression: Compression;
 }
 
 export const clientSchema = section({
@@ -21,6 +23,7 @@ export const clientSchema = section({
     text('The digest function that names what is uploaded; the server must support it.'),
     'SHA256',
   ),
+  compression: compressionKey,
 });
 
 /** Fails with a ConfigError that names every problem. */
@@ -30,5 +33,6 @@ export function readClientConfig(sources: Sources): ClientConfig {
     remote: values.remote_endpoint,
     instanceName: values.instance_name,
     digestFunction: values.digest_function,
+    compression: values.compression,
   };
 }

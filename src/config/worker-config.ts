@@ -1,6 +1,7 @@
 import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
+import { type Compression, compressionKey } from './compression.ts';
 import { address, choice, count, duration, list, properties, section, size, text } from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
@@ -12,6 +13,7 @@ export interface WorkerConfig {
   readonly workerId: string | undefined;
   readonly server: Address;
   readonly cas: Address;
+  readonly compression: Compression;
   readonly slots: number;
   readonly rootPath: string;
   readonly cacheMaxSizeBytes: number;
@@ -62,6 +64,7 @@ export const workerSchema = section({
     'http://localhost:50051',
   ),
   cas_url: v.optional(address('The server that holds the blobs; without it, that of server_url.')),
+  compression: compressionKey,
   slots: v.optional(
     count('How many actions run at once; without it, as many as there are cores.', 1, 10_000),
   ),
@@ -98,6 +101,7 @@ export function readWorkerConfig(
     workerId: values.worker_id,
     server: values.server_url,
     cas: values.cas_url ?? values.server_url,
+    compression: values.compression,
     slots: values.slots ?? surroundings.cores,
     rootPath: path.resolve(surroundings.workingFolder, rootPath),
     cacheMaxSizeBytes: values.cache_max_size,

@@ -124,6 +124,7 @@ test('a client speaks to this machine unless told otherwise', () => {
     remote: { host: 'localhost', port: 50_051 },
     instanceName: 'main',
     digestFunction: 'SHA256',
+    compression: 'off',
   });
 });
 

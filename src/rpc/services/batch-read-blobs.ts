@@ -1,4 +1,4 @@
-import { chunksOf, collect } from '../../base/chunks.ts';
+import { collect } from '../../base/chunks.ts';
 import { concurrently } from '../../base/concurrently.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import { Digest } from '../../digest/digest.ts';
@@ -9,16 +9,13 @@ import {
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Status } from '../../proto/google/rpc/status.ts';
-import { type Codec, compress, supportedCodecs } from '../compression.ts';
+import { packed, supportedCodecs } from '../compression.ts';
 import type { Instance } from '../instances.ts';
 import { RESPONSE_BYTES_MAX } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
 import { BatchStatuses, entryBytes } from './batch-statuses.ts';
 
 const READS_AT_ONCE = 64;
-
-/** Packing takes 0.1 ms at least, which saves nobody anything for less. */
-const PACKED_BYTES_MIN = 1024;
 
 /**
  * Each blob with a status of its own (CAS-30), packed where the client accepts that and it saves (CAS-33).
@@ -57,16 +54,6 @@ export async function batchReadBlobs(
     signal,
   );
   return { responses };
-}
-
-type Packed = Pick<BatchReadBlobsResponse_Response, 'data' | 'compressor'>;
-
-async function packed(data: Uint8Array, codec: Codec | undefined): Promise<Packed> {
-  if (codec && data.length >= PACKED_BYTES_MIN) {
-    const shorter = await collect(compress(codec, chunksOf(data), data.length));
-    if (shorter.length < data.length) return { data: shorter, compressor: codec.value };
-  }
-  return { data, compressor: Compressor_Value.IDENTITY };
 }
 
 /** What the response takes when all can be read. */

@@ -1,10 +1,12 @@
 import { Code, StatusError } from '../../base/status.ts';
+import { chunksOf } from '../../base/chunks.ts';
 import { Digest } from '../../digest/digest.ts';
 import {
   BatchReadBlobsRequest,
   BatchReadBlobsResponse,
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { decompress } from '../compression.ts';
 import type { Rpc } from './channel.ts';
 import { BLOB_CALL_DEADLINE_MS, byFunction, type RemoteBlobs } from './remote-blobs.ts';
 import { errorOfMessage } from './status-of-call.ts';
@@ -32,7 +34,11 @@ export async function batchRead(
     for (const { digest: message, data, status, compressor } of responses) {
       const digest = different.get(`${message?.hash}/${message?.sizeBytes ?? 0}`);
       if (!digest) continue;
-      answers.set(digest.key, errorOfMessage(status) ?? verified(digest, data, compressor));
+      const unpacked = async () => verified(digest, await unpack(blobs, digest, data, compressor));
+      answers.set(
+        digest.key,
+        errorOfMessage(status) ?? (await unpacked().catch((thrown) => StatusError.from(thrown))),
+      );
     }
   }
   return digests.map(
@@ -43,22 +49,41 @@ export async function batchRead(
 }
 
 function ask(
-  { channel, instanceName }: RemoteBlobs,
+  { channel, codecs, instanceName }: RemoteBlobs,
   digests: readonly Digest[],
   signal: AbortSignal,
 ): Promise<BatchReadBlobsResponse> {
   const request = BatchReadBlobsRequest.fromPartial({
     instanceName,
     digests: digests.map((digest) => digest.toMessage()),
+    acceptableCompressors: codecs.streams ? [codecs.streams.value] : [],
     ...(digests[0] && { digestFunction: digests[0].function.value }),
   });
   return channel.unary(rpc, request, { signal, deadlineMs: BLOB_CALL_DEADLINE_MS });
 }
 
-function verified(digest: Digest, data: Uint8Array, compressor: Compressor_Value): Answer {
-  if (compressor !== Compressor_Value.IDENTITY) {
-    return new StatusError(Code.INTERNAL, `BatchReadBlobs compressed blob ${digest} unasked`);
+/** The bytes as they were before the server packed them; DATA_LOSS when that cannot be told. */
+async function unpack(
+  { codecs }: RemoteBlobs,
+  digest: Digest,
+  data: Uint8Array,
+  compressor: Compressor_Value,
+): Promise<Uint8Array> {
+  if (compressor === Compressor_Value.IDENTITY) return data;
+  if (compressor !== codecs.streams?.value) {
+    throw new StatusError(Code.INTERNAL, `BatchReadBlobs compressed blob ${digest} unasked`);
   }
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const part of decompress(codecs.streams, chunksOf(data), Code.DATA_LOSS)) {
+    sizeBytes += part.length;
+    if (sizeBytes > digest.sizeBytes) throw tooLong(digest);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+function verified(digest: Digest, data: Uint8Array): Answer {
   const actual = Digest.ofBytes(digest.function, data);
   return actual.equals(digest) ? data : corrupt(digest, actual);
 }
@@ -69,4 +94,9 @@ export function corrupt(digest: Digest, actual: Digest | string): StatusError {
     Code.DATA_LOSS,
     `the server sent other bytes for blob ${digest}: they have the digest ${actual}`,
   );
+}
+
+/** The error for a download that does not end where the blob does (CMP-05). */
+export function tooLong(digest: Digest): StatusError {
+  return corrupt(digest, `of more than ${digest.sizeBytes} bytes`);
 }

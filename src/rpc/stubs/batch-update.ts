@@ -4,6 +4,7 @@ import {
   BatchUpdateBlobsRequest,
   BatchUpdateBlobsResponse,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { Packed } from '../compression.ts';
 import type { Rpc } from './channel.ts';
 import { BLOB_CALL_DEADLINE_MS, byFunction, type RemoteBlobs } from './remote-blobs.ts';
 import { errorOfMessage } from './status-of-call.ts';
@@ -14,10 +15,9 @@ const rpc: Rpc<BatchUpdateBlobsRequest, BatchUpdateBlobsResponse> = {
   response: BatchUpdateBlobsResponse,
 };
 
-/** A blob whose bytes have been compared with its digest. */
-export interface SmallBlob {
+/** A blob whose bytes have been compared with its digest, packed or not. */
+export interface SmallBlob extends Packed {
   readonly digest: Digest;
-  readonly bytes: Uint8Array;
 }
 
 type Answer = 'stored' | StatusError;
@@ -53,7 +53,7 @@ function ask(
 ): Promise<BatchUpdateBlobsResponse> {
   const request = BatchUpdateBlobsRequest.fromPartial({
     instanceName,
-    requests: items.map(({ digest, bytes }) => ({ digest: digest.toMessage(), data: bytes })),
+    requests: items.map(({ digest, ...packed }) => ({ digest: digest.toMessage(), ...packed })),
     ...(items[0] && { digestFunction: items[0].digest.function.value }),
   });
   return channel.unary(rpc, request, { signal, deadlineMs: BLOB_CALL_DEADLINE_MS });

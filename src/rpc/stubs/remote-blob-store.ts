@@ -7,6 +7,7 @@ import { untilAborted } from '../../cas/until-aborted.ts';
 import { UploadCheck } from '../../cas/upload-check.ts';
 import { withEmptyBlob } from '../../cas/with-empty-blob.ts';
 import type { Digest } from '../../digest/digest.ts';
+import { packed } from '../compression.ts';
 import { batchRead } from './batch-read.ts';
 import { batchUpdate, type SmallBlob } from './batch-update.ts';
 import { Batches } from './batches.ts';
@@ -87,7 +88,7 @@ class RemoteBlobStore implements BlobStore {
   }
 
   async write(digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
-    const { channel, limits } = this.#blobs;
+    const { channel, codecs, limits } = this.#blobs;
     if (digest.sizeBytes > limits.blobSizeBytesMax) {
       throw new StatusError(
         Code.INVALID_ARGUMENT,
@@ -97,7 +98,8 @@ class RemoteBlobStore implements BlobStore {
     if (digest.sizeBytes > this.#smallSizeBytesMax) {
       return streamWrite(this.#blobs, digest, chunks, this.#newId(), signal);
     }
-    const blob = { digest, bytes: await collectChecked(digest, chunks, signal) };
+    const bytes = await collectChecked(digest, chunks, signal);
+    const blob = { digest, ...(await packed(bytes, codecs.batches)) };
     await withRetries(channel.retries, () => this.#writes.add(blob, signal), signal);
   }
 

@@ -1,12 +1,13 @@
 import type { Digest } from '../../digest/digest.ts';
 import type { Channel } from './channel.ts';
-import type { BlobLimits } from './remote-capabilities.ts';
+import type { BlobLimits, TransferCodecs } from './remote-capabilities.ts';
 
 /** The blobs of one instance behind a server: what each way to reach them must know. */
 export interface RemoteBlobs {
   readonly channel: Channel;
   readonly instanceName: string;
   readonly limits: BlobLimits;
+  readonly codecs: TransferCodecs;
 }
 
 /** How long a call with a message of some MiB may take: 60 s are enough at 1 Mbit/s. */

@@ -1,7 +1,9 @@
 import {
+  type Compressor_Value,
   GetCapabilitiesRequest,
   ServerCapabilities,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type Codec, codecOfName } from '../compression.ts';
 import type { Channel, Rpc } from './channel.ts';
 import { withRetries } from './retries.ts';
 
@@ -11,6 +13,14 @@ export interface BlobLimits {
   readonly batchSizeBytesMax: number;
   /** The bytes of one blob; Infinity when the server names no limit. */
   readonly blobSizeBytesMax: number;
+}
+
+/** How blobs are packed on their way; undefined stands for "not at all". */
+export interface TransferCodecs {
+  /** By ByteStream; also what batches that are read may be packed in, which nothing else announces. */
+  readonly streams: Codec | undefined;
+  /** In batches that are written. */
+  readonly batches: Codec | undefined;
 }
 
 const DEADLINE_MS = 30_000;
@@ -43,5 +53,22 @@ export function blobLimitsOf({ cacheCapabilities }: ServerCapabilities): BlobLim
     batchSizeBytesMax:
       batch > 0 ? Math.min(batch, BATCH_BYTES_WHEN_UNKNOWN) : BATCH_BYTES_WHEN_UNKNOWN,
     blobSizeBytesMax: blob > 0 ? blob : Infinity,
+  };
+}
+
+/** What compression the configuration asks for. */
+export type WantedCompression = 'off' | 'zstd';
+
+/** What is both wanted and announced, for streams and for batches by themselves (CLI-02, CMP-02). */
+export function transferCodecsOf(
+  { cacheCapabilities }: ServerCapabilities,
+  wanted: WantedCompression,
+): TransferCodecs {
+  const codec = wanted === 'off' ? undefined : codecOfName(wanted);
+  const ifIn = (announced: readonly Compressor_Value[] = []) =>
+    codec && announced.includes(codec.value) ? codec : undefined;
+  return {
+    streams: ifIn(cacheCapabilities?.supportedCompressors),
+    batches: ifIn(cacheCapabilities?.supportedBatchUpdateCompressors),
   };
 }

@@ -3,7 +3,8 @@ import { Code, StatusError } from '../../base/status.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { formatReadName } from '../../digest/resource-name.ts';
 import { ReadRequest, ReadResponse } from '../../proto/google/bytestream/bytestream.ts';
-import { corrupt } from './batch-read.ts';
+import { decompress } from '../compression.ts';
+import { corrupt, tooLong } from './batch-read.ts';
 import type { Rpc } from './channel.ts';
 import type { RemoteBlobs } from './remote-blobs.ts';
 import { Backoff, isTransient } from './retries.ts';
@@ -17,7 +18,9 @@ const rpc: Rpc<ReadRequest, ReadResponse> = {
 
 /**
  * Reads a blob from `offset` on by ByteStream. A read that breaks is resumed where it broke (CLI-08). A
- * complete read is compared with the digest before its last chunk is given (BS-22).
+ * complete read is compared with the digest before its last chunk is given (BS-22). It comes compressed if
+ * the server does that, but what is read from elsewhere than the beginning does not: some servers take no
+ * notice of the offset then.
  */
 export async function* streamRead(
   blobs: RemoteBlobs,
@@ -50,7 +53,7 @@ async function* resumed(
     try {
       for await (const data of readOnce(blobs, digest, at, signal)) {
         at += data.length;
-        if (at > digest.sizeBytes) throw corrupt(digest, `of more than ${digest.sizeBytes} bytes`);
+        if (at > digest.sizeBytes) throw tooLong(digest);
         backoff.reset();
         yield data;
       }
@@ -70,15 +73,21 @@ async function* resumed(
 }
 
 async function* readOnce(
-  { channel, instanceName }: RemoteBlobs,
+  { channel, codecs, instanceName }: RemoteBlobs,
   digest: Digest,
   readOffset: number,
   signal: AbortSignal,
 ): Chunks {
-  const resourceName = formatReadName(instanceName, digest, 'identity');
+  const codec = readOffset === 0 ? codecs.streams : undefined;
+  const resourceName = formatReadName(instanceName, digest, codec?.name ?? 'identity');
   const request = ReadRequest.fromPartial({ resourceName, readOffset });
   const options = { signal, headers: routingHeader(resourceName) };
-  for await (const { data } of channel.serverStream(rpc, request, options)) {
+  const data = dataOf(channel.serverStream(rpc, request, options));
+  yield* codec ? decompress(codec, data, Code.DATA_LOSS) : data;
+}
+
+async function* dataOf(responses: AsyncIterable<ReadResponse>): Chunks {
+  for await (const { data } of responses) {
     if (data.length > 0) yield data;
   }
 }

@@ -1,9 +1,10 @@
-import { type Chunks, isSeekable } from '../../base/chunks.ts';
+import { type Chunks, isSeekable, type SeekableChunks } from '../../base/chunks.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { formatWriteName } from '../../digest/resource-name.ts';
 import { type WriteRequest, WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
 import { writeRequestType } from '../byte-stream-messages.ts';
+import { type Codec, compress, packed } from '../compression.ts';
 import type { Rpc } from './channel.ts';
 import { queryWriteStatus } from './query-write-status.ts';
 import type { RemoteBlobs } from './remote-blobs.ts';
@@ -19,10 +20,18 @@ const rpc: Rpc<WriteRequest, WriteResponse> = {
 /** Well below the 4 MiB that servers take, and large enough that a message costs little beside it. */
 const MESSAGE_DATA_BYTES = 2 ** 20;
 
+/** How much of a blob is packed to see whether it is worth it: takes some 0.3 ms. */
+const SAMPLE_BYTES = 64 * 2 ** 10;
+
+/** What the packed sample may have of it: less gain is not worth the time to pack and to unpack. */
+const PACKED_SHARE_MAX = 0.8;
+
 /**
  * Stores a blob by ByteStream. An answer before the end means that the blob is there already, whatever
- * number it gives (CLI-09). A write that breaks goes on behind what the server has of it (CLI-08, BS-45),
- * if the chunks are seekable; of others the bytes already sent are gone, and the caller has the source.
+ * number it gives (CLI-09). If the chunks are seekable, a write that breaks goes on behind what the server
+ * has of it (CLI-08, BS-45), and it goes compressed where that is wanted and a sample says that it helps;
+ * then it begins again after a break (BS-48). Of other chunks the bytes already sent are gone, and the
+ * caller has the source.
  */
 export async function streamWrite(
   blobs: RemoteBlobs,
@@ -31,9 +40,14 @@ export async function streamWrite(
   uploadId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const resourceName = formatWriteName(blobs.instanceName, uploadId, digest, 'identity');
-  if (!isSeekable(chunks)) return writeOnce(blobs, { resourceName, digest, chunks, at: 0 }, signal);
-  const backoff = new Backoff(blobs.channel.retries);
+  const { channel, codecs, instanceName } = blobs;
+  const packs =
+    codecs.streams && isSeekable(chunks) && (await packsWell(codecs.streams, chunks, digest));
+  const codec = packs ? codecs.streams : undefined;
+  const resourceName = formatWriteName(instanceName, uploadId, digest, codec?.name ?? 'identity');
+  const write = { resourceName, digest, codec };
+  if (!isSeekable(chunks)) return writeFrom(blobs, write, chunks, 0, signal);
+  const backoff = new Backoff(channel.retries);
   let furthest = 0;
   let at = 0;
   for (let isFirst = true; ; isFirst = false) {
@@ -42,11 +56,12 @@ export async function streamWrite(
         const { committedSize, complete } = await queryWriteStatus(blobs, resourceName, signal);
         if (complete) return;
         // A number that makes no sense is none.
-        at = committedSize > 0 && committedSize <= digest.sizeBytes ? committedSize : 0;
+        const canGoOn = !codec && committedSize > 0 && committedSize <= digest.sizeBytes;
+        at = canGoOn ? committedSize : 0;
         if (at > furthest) backoff.reset();
         furthest = Math.max(furthest, at);
       }
-      return await writeOnce(blobs, { resourceName, digest, chunks: chunks.from(at), at }, signal);
+      return await writeFrom(blobs, write, chunks.from(at), at, signal);
     } catch (thrown) {
       const error = StatusError.from(thrown);
       // What was on its way when the server was asked may have moved the place to go on (BS-47).
@@ -57,24 +72,37 @@ export async function streamWrite(
   }
 }
 
-/** What one call sends: the bytes of the blob from `at` on. */
-interface Part {
-  readonly resourceName: string;
-  readonly digest: Digest;
-  readonly chunks: Chunks;
-  readonly at: number;
+/** Whether a sample from the middle, where blobs have no header, becomes shorter enough. */
+async function packsWell(codec: Codec, chunks: SeekableChunks, digest: Digest): Promise<boolean> {
+  for await (const chunk of chunks.from(Math.floor(digest.sizeBytes / 2))) {
+    const sample = chunk.subarray(0, SAMPLE_BYTES);
+    const { data } = await packed(sample, codec);
+    return data.length <= PACKED_SHARE_MAX * sample.length;
+  }
+  return false;
 }
 
-async function writeOnce(
+interface Write {
+  readonly resourceName: string;
+  readonly digest: Digest;
+  readonly codec: Codec | undefined;
+}
+
+/** Sends the chunks, which are the blob's bytes from `at` on, in one call. */
+async function writeFrom(
   { channel }: RemoteBlobs,
-  { resourceName, digest, chunks, at }: Part,
+  { resourceName, digest, codec }: Write,
+  chunks: Chunks,
+  at: number,
   signal: AbortSignal,
 ): Promise<void> {
+  let writeOffset = at;
   let allSent = false;
   async function* requests(): AsyncIterable<WriteRequest> {
-    let writeOffset = at;
     const nameOnce = () => (writeOffset === at ? resourceName : '');
-    for await (const data of inMessages(digest, chunks, at)) {
+    const plain = ofSize(digest, chunks, at);
+    const sent = codec ? compress(codec, plain, digest.sizeBytes - at) : plain;
+    for await (const data of inMessages(sent)) {
       yield { resourceName: nameOnce(), writeOffset, finishWrite: false, data };
       writeOffset += data.length;
     }
@@ -83,7 +111,9 @@ async function writeOnce(
   }
   const options = { signal, headers: routingHeader(resourceName) };
   const { committedSize } = await channel.clientStream(rpc, requests(), options);
-  if (allSent && committedSize !== digest.sizeBytes) {
+  // Of a compressed blob servers count what they like.
+  const whole = codec ? [writeOffset, digest.sizeBytes, -1] : [digest.sizeBytes];
+  if (allSent && !whole.includes(committedSize)) {
     throw new StatusError(
       Code.DATA_LOSS,
       `the server took ${committedSize} bytes of blob ${digest} and said that these were all`,
@@ -91,19 +121,26 @@ async function writeOnce(
   }
 }
 
-/** The bytes in messages of 1 MiB; fails with INVALID_ARGUMENT as soon as there are too many. */
-async function* inMessages(digest: Digest, chunks: Chunks, at: number): Chunks {
+/** The chunks; fails with INVALID_ARGUMENT unless they end where the blob does. */
+async function* ofSize(digest: Digest, chunks: Chunks, at: number): Chunks {
   let endsAt = at;
+  for await (const chunk of chunks) {
+    endsAt += chunk.length;
+    if (endsAt > digest.sizeBytes) throw wrongSize(digest, `more than ${digest.sizeBytes}`);
+    yield chunk;
+  }
+  if (endsAt < digest.sizeBytes) throw wrongSize(digest, `only ${endsAt}`);
+}
+
+function wrongSize(digest: Digest, bytes: string): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, `the upload of ${digest} has ${bytes} bytes`);
+}
+
+/** The bytes in messages of 1 MiB. */
+async function* inMessages(chunks: Chunks): Chunks {
   let gathered: Uint8Array[] = [];
   let gatheredBytes = 0;
   for await (const chunk of chunks) {
-    endsAt += chunk.length;
-    if (endsAt > digest.sizeBytes) {
-      throw new StatusError(
-        Code.INVALID_ARGUMENT,
-        `the upload of ${digest} has more than ${digest.sizeBytes} bytes`,
-      );
-    }
     let rest = chunk;
     while (gatheredBytes + rest.length >= MESSAGE_DATA_BYTES) {
       const fitting = MESSAGE_DATA_BYTES - gatheredBytes;

@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { TestContext } from 'node:test';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { chunksOf, collect } from '../../../src/base/chunks.ts';
 import { Code, StatusError } from '../../../src/base/status.ts';
 import { withEmptyBlob } from '../../../src/cas/with-empty-blob.ts';
@@ -12,6 +13,7 @@ import {
   BatchReadBlobsResponse,
   BatchUpdateBlobsRequest,
   BatchUpdateBlobsResponse,
+  Compressor_Value,
   type DigestFunction_Value,
   type Digest as DigestMessage,
   FindMissingBlobsRequest,
@@ -30,6 +32,7 @@ import { never } from '../../support/never.ts';
 import { clientStream, fakeServer, serverStream, unary } from './fake-server.ts';
 
 const announced = new AnnouncedDigestFunctions([sha256, sha1, blake3]);
+const { IDENTITY, ZSTD } = Compressor_Value;
 const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
 
 /** What a fake server does other than it should. */
@@ -44,6 +47,8 @@ export interface Quirks {
   readonly beforeQuery?: () => void;
   /** Answers a ByteStream Write after its first message with this committed size. */
   readonly earlyCommittedSize?: number;
+  /** What is said to be committed of a whole compressed upload; the blob's size if it does not say. */
+  readonly packedCommittedSize?: (digest: Digest, sentBytes: number) => number;
   /** Fails whole batch calls as long as it gives an error. */
   readonly batchError?: () => StatusError | undefined;
 }
@@ -54,9 +59,12 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
   const store = withEmptyBlob(plain);
   const calls: string[] = [];
   const routes: string[] = [];
+  const encodings = new Set<string>();
   const uploads = new Map<string, Uint8Array>();
-  const route = (metadata: Metadata) =>
+  const route = (metadata: Metadata) => {
     routes.push(String(metadata.get('build.bazel.remote.execution.v2.resource-name')[0]));
+    encodings.add(String(metadata.get('grpc-encoding')[0] ?? 'identity'));
+  };
   const channel = await fakeServer(t, [
     unary(
       `${cas}/FindMissingBlobs`,
@@ -74,16 +82,19 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       `${cas}/BatchReadBlobs`,
       BatchReadBlobsRequest,
       BatchReadBlobsResponse,
-      async ({ digests, digestFunction }) => {
-        calls.push(`batch read ${digests.length}`);
+      async ({ digests, digestFunction, acceptableCompressors }) => {
+        const packs = acceptableCompressors.includes(ZSTD);
+        calls.push(`batch read ${digests.length}${packs ? ', zstd' : ''}`);
         const error = quirks.batchError?.();
         if (error) throw error;
         const responses = digestsOf(digests, digestFunction).map(async (digest) => ({
           digest: digest.toMessage(),
           ...(await settled(async () => {
             const data = await collect(store.read(digest, 0, never));
-            return quirks.spoil?.(data) ?? data;
+            const sent = packs ? zstdCompressSync(data) : data;
+            return quirks.spoil?.(sent) ?? sent;
           })),
+          compressor: packs ? ZSTD : IDENTITY,
         }));
         return BatchReadBlobsResponse.fromPartial({ responses: await Promise.all(responses) });
       },
@@ -93,13 +104,15 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       BatchUpdateBlobsRequest,
       BatchUpdateBlobsResponse,
       async ({ requests, digestFunction }) => {
-        calls.push(`batch update ${requests.length}`);
+        const packed = requests.filter(({ compressor }) => compressor === ZSTD).length;
+        calls.push(`batch update ${requests.length}${packed > 0 ? `, ${packed} zstd` : ''}`);
         const error = quirks.batchError?.();
         if (error) throw error;
-        const responses = requests.map(async ({ digest: message, data }) => {
+        const responses = requests.map(async ({ digest: message, data, compressor }) => {
           const [digest] = digestsOf(message ? [message] : [], digestFunction) as [Digest];
           const { status } = await settled(async () => {
-            await store.write(digest, chunksOf(data), never);
+            const bytes = compressor === ZSTD ? zstdDecompressSync(data) : data;
+            await store.write(digest, chunksOf(bytes), never);
             return data;
           });
           return { digest: digest.toMessage(), status };
@@ -114,8 +127,10 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       async function* ({ resourceName, readOffset }, metadata) {
         calls.push(`read from ${readOffset}`);
         route(metadata);
-        const digest = digestOfName(parseReadName(resourceName), announced);
-        const rest = await collect(store.read(digest, readOffset, never));
+        const name = parseReadName(resourceName);
+        const digest = digestOfName(name, announced);
+        const plainRest = await collect(store.read(digest, readOffset, never));
+        const rest = name.compressor === 'zstd' ? zstdCompressSync(plainRest) : plainRest;
         yield ReadResponse.fromPartial({}); // A keep-alive (BS-10).
         for (let at = 0; at < rest.length; at += 100_000) {
           quirks.beforeChunk?.(readOffset + at);
@@ -148,7 +163,7 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       },
     ),
   ]);
-  return { channel, plain, calls, routes, uploads };
+  return { channel, plain, calls, routes, uploads, encodings };
 }
 
 interface Writing {
@@ -180,9 +195,12 @@ async function writeBlob(
     quirks.afterWritten?.(bytes.length);
     if (finishWrite) {
       uploads.delete(name);
-      const digest = digestOfName(parseWriteName(name), announced);
-      await store.write(digest, chunksOf(bytes), never);
-      return WriteResponse.fromPartial({ committedSize: digest.sizeBytes });
+      const parsed = parseWriteName(name);
+      const digest = digestOfName(parsed, announced);
+      const packs = parsed.compressor === 'zstd';
+      await store.write(digest, chunksOf(packs ? zstdDecompressSync(bytes) : bytes), never);
+      const committed = packs ? quirks.packedCommittedSize?.(digest, bytes.length) : undefined;
+      return WriteResponse.fromPartial({ committedSize: committed ?? digest.sizeBytes });
     }
   }
   throw new StatusError(Code.INVALID_ARGUMENT, 'the write was not finished');

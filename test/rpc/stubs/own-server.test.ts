@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { chunksOf } from '../../../src/base/chunks.ts';
+import { chunksOf, collect } from '../../../src/base/chunks.ts';
 import { Instances } from '../../../src/rpc/instances.ts';
 import { byteStream } from '../../../src/rpc/services/byte-stream.ts';
 import { capabilities } from '../../../src/rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../../../src/rpc/services/content-addressable-storage.ts';
-import { blobLimitsOf, fetchCapabilities } from '../../../src/rpc/stubs/remote-capabilities.ts';
+import {
+  blobLimitsOf,
+  fetchCapabilities,
+  transferCodecsOf,
+  type WantedCompression,
+} from '../../../src/rpc/stubs/remote-capabilities.ts';
 import { remoteBlobStore } from '../../../src/rpc/stubs/remote-blob-store.ts';
 import { blobStoreContract } from '../../contract/blob-store.ts';
 import { blobOf } from '../../support/blob-of.ts';
@@ -16,7 +21,7 @@ import { testInstance } from '../../support/test-instance.ts';
 import { connectTo } from './fake-server.ts';
 
 /** The blobs of an instance of our own server, as a client finds them. */
-async function connect(t: TestContext) {
+async function connect(t: TestContext, compression: WantedCompression = 'off') {
   const instance = testInstance({ name: 'main' });
   const instances = new Instances([instance]);
   const services = [capabilities, contentAddressableStorage, byteStream];
@@ -25,13 +30,22 @@ async function connect(t: TestContext) {
     services.map((service) => service(instances)),
   );
   const channel = connectTo(t, listener.address);
-  const limits = blobLimitsOf(await fetchCapabilities(channel, 'main', never));
+  const announced = await fetchCapabilities(channel, 'main', never);
+  const limits = blobLimitsOf(announced);
+  const codecs = transferCodecsOf(announced, compression);
   let uploads = 0;
-  return remoteBlobStore({ channel, instanceName: 'main', limits }, () => `upload-${uploads++}`);
+  const blobs = { channel, instanceName: 'main', limits, codecs };
+  return remoteBlobStore(blobs, () => `upload-${uploads++}`);
 }
 
 // A small blob is sent once it is whole, so a source that hangs keeps it from being sent.
-blobStoreContract('RemoteBlobStore at our own server', connect, { endsEarly: false });
+for (const compression of ['off', 'zstd'] as const) {
+  blobStoreContract(
+    `RemoteBlobStore at our own server, compression ${compression},`,
+    (t) => connect(t, compression),
+    { endsEarly: false },
+  );
+}
 
 test('BS-39: a large write ends early when the blob is there already', async (t) => {
   const store = await connect(t);
@@ -43,4 +57,18 @@ test('BS-39: a large write ends early when the blob is there already', async (t)
   }
   await store.write(digest, half(), never);
   assert.deepEqual(await store.findMissing([digest], never), []);
+});
+
+test('what compresses well goes both ways in zstd, and comes back whole', async (t) => {
+  const store = await connect(t, 'zstd');
+  for (const sizeBytes of [0, 1, 1023, 1024, 200_000, 300_000, 3_000_000]) {
+    const { digest, bytes } = blobOf(Buffer.alloc(sizeBytes, 'some text that repeats itself, '));
+    await store.write(digest, chunksOf(bytes), never);
+    assert.ok(Buffer.from(bytes).equals(await collect(store.read(digest, 0, never))));
+    assert.ok(
+      Buffer.from(bytes)
+        .subarray(sizeBytes >> 1)
+        .equals(await collect(store.read(digest, sizeBytes >> 1, never))),
+    );
+  }
 });

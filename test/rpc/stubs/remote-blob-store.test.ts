@@ -5,7 +5,7 @@ import { Code, StatusError } from '../../../src/base/status.ts';
 import { blake3, sha256 } from '../../../src/digest/digest-functions.ts';
 import { Digest } from '../../../src/digest/digest.ts';
 import type { Channel } from '../../../src/rpc/stubs/channel.ts';
-import type { BlobLimits } from '../../../src/rpc/stubs/remote-capabilities.ts';
+import type { BlobLimits, TransferCodecs } from '../../../src/rpc/stubs/remote-capabilities.ts';
 import { remoteBlobStore } from '../../../src/rpc/stubs/remote-blob-store.ts';
 import { blobStoreContract } from '../../contract/blob-store.ts';
 import { blobOf } from '../../support/blob-of.ts';
@@ -14,10 +14,11 @@ import { untouched } from '../../support/sources.ts';
 import { fakeCas } from './fake-cas.ts';
 
 const roomy: BlobLimits = { batchSizeBytesMax: 4_000_000, blobSizeBytesMax: Infinity };
+const plainCodecs: TransferCodecs = { streams: undefined, batches: undefined };
 const MIB = 2 ** 20;
 
-function storeAt(channel: Channel, limits = roomy) {
-  return remoteBlobStore({ channel, instanceName: 'main', limits }, () => 'upload-1');
+function storeAt(channel: Channel, limits = roomy, codecs = plainCodecs) {
+  return remoteBlobStore({ channel, instanceName: 'main', limits, codecs }, () => 'upload-1');
 }
 
 function counted(sizeBytes: number) {

@@ -15,7 +15,8 @@ const blob = blobOf(Uint8Array.from({ length: 5 * MIB }, (_, index) => index % 2
 async function rig(t: TestContext, quirks: Quirks = {}) {
   const { channel, ...cas } = await fakeCas(t, quirks);
   const limits = { batchSizeBytesMax: MIB, blobSizeBytesMax: Infinity };
-  const blobs = { channel, instanceName: 'main', limits };
+  const codecs = { streams: undefined, batches: undefined };
+  const blobs = { channel, instanceName: 'main', limits, codecs };
   const write = (chunks = chunksOf(blob.bytes) as AsyncIterable<Uint8Array>) =>
     streamWrite(blobs, blob.digest, chunks, 'upload-1', never);
   return { ...cas, write };
