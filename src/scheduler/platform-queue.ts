@@ -1,45 +1,54 @@
 import type { Deadline } from './deadlines.ts';
 import { Heap, type HeapEntry } from './heap.ts';
 import type { Requirements } from './platform.ts';
-import { isBefore, type Run } from './run.ts';
+import type { Invocation } from './invocations.ts';
+import type { Run } from './run.ts';
 import type { Worker } from './worker.ts';
 
 /** Queued runs of equal requirements, and the open workers that can run them. */
 export class PlatformQueue {
   readonly requirements: Requirements;
   readonly workers = new Set<Worker>();
-  readonly #runs = new Heap<Run>(isBefore);
+  readonly #isBefore: (a: Run, b: Run) => boolean;
+  readonly #lines = new Map<Invocation, Heap<Run>>();
   readonly #entries = new Map<Run, HeapEntry<Run>>();
   /** A worker that could run them was here while they waited. */
   wasMatched = false;
   /** Set while no worker can run them. */
   unmatched: Deadline | undefined;
 
-  constructor(requirements: Requirements) {
+  /** `isBefore` orders the runs of one invocation. */
+  constructor(requirements: Requirements, isBefore: (a: Run, b: Run) => boolean) {
     this.requirements = requirements;
+    this.#isBefore = isBefore;
   }
 
   get size(): number {
-    return this.#runs.size;
-  }
-
-  get first(): Run | undefined {
-    return this.#runs.first;
+    return this.#entries.size;
   }
 
   runs(): Run[] {
-    return this.#runs.values();
+    return [...this.#entries.keys()];
+  }
+
+  /** The most urgent run of each invocation. */
+  *heads(): Iterable<Run> {
+    for (const { first } of this.#lines.values()) if (first) yield first;
   }
 
   add(run: Run): void {
-    this.#entries.set(run, this.#runs.add(run));
+    const line = this.#lines.get(run.invocation) ?? new Heap<Run>(this.#isBefore);
+    this.#lines.set(run.invocation, line);
+    this.#entries.set(run, line.add(run));
   }
 
   remove(run: Run): void {
     const entry = this.#entries.get(run);
-    if (!entry) return;
+    const line = this.#lines.get(run.invocation);
+    if (!entry || !line) return;
     this.#entries.delete(run);
-    this.#runs.remove(entry);
+    line.remove(entry);
+    if (line.size === 0) this.#lines.delete(run.invocation);
   }
 
   /**

@@ -1,7 +1,9 @@
 import type { Deadlines } from './deadlines.ts';
+import type { Invocations } from './invocations.ts';
 import { explainUnmatched, matches, type Offered } from './platform.ts';
 import { PlatformQueue } from './platform-queue.ts';
-import { isBefore, type Run } from './run.ts';
+import { comesBefore, type Run } from './run.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import type { Worker } from './worker.ts';
 
@@ -11,7 +13,8 @@ const setAsideMax = 100;
 export interface RunQueuesOptions {
   readonly time: SteadyTime;
   readonly deadlines: Deadlines;
-  readonly unmatchedGraceMs: number;
+  readonly invocations: Invocations;
+  readonly limits: SchedulerOptions;
   /** Told when no worker could run the queue's runs for the whole grace. */
   readonly onUnmatched: (queue: PlatformQueue) => void;
 }
@@ -21,12 +24,14 @@ export class RunQueues {
   readonly #options: RunQueuesOptions;
   readonly #queues = new Map<string, PlatformQueue>();
   readonly #workers = new Set<Worker>();
+  readonly #isBefore: (a: Run, b: Run) => boolean;
   #size = 0;
   /** Something happened since the last pass that may let a run go. */
   #isDue = false;
 
   constructor(options: RunQueuesOptions) {
     this.#options = options;
+    this.#isBefore = comesBefore(options.limits.priorityPointMs);
   }
 
   get size(): number {
@@ -69,7 +74,10 @@ export class RunQueues {
     return [...this.#workers].map(({ offered }) => offered);
   }
 
-  /** Gives runs to workers with free slots, the most urgent first, until one of them runs out. */
+  /**
+   * Gives runs to workers with free slots until one of them runs out: whichever invocation had least goes
+   * first, with its most urgent run.
+   */
   assign(give: (run: Run, worker: Worker) => void): void {
     if (!this.#isDue) return;
     this.#isDue = false;
@@ -82,6 +90,7 @@ export class RunQueues {
       const next = this.#findNext(freeSlots, aside);
       if (!next) break;
       this.remove(next.run);
+      this.#options.invocations.serve(next.run.invocation, this.#options.time.now);
       give(next.run, next.worker);
       const free = next.worker.freeSlots;
       if (free > 0) freeSlots.set(next.worker, free);
@@ -105,15 +114,23 @@ export class RunQueues {
     for (const queue of this.#queues.values()) {
       if (queue.workers.size === 0) continue;
       const candidate = this.#findCandidate(queue, freeSlots, aside);
-      if (candidate && (!next || isBefore(candidate.run, next.run))) next = candidate;
+      if (candidate && (!next || this.#goesFirst(candidate.run, next.run))) next = candidate;
     }
     return next;
+  }
+
+  #goesFirst(run: Run, other: Run): boolean {
+    const { now } = this.#options.time;
+    const difference =
+      run.invocation.afterNext(run.priority, now) - other.invocation.afterNext(other.priority, now);
+    return difference === 0 ? this.#isBefore(run, other) : difference < 0;
   }
 
   /** The first run of the queue for which a worker is free; those that avoid it step aside. */
   #findCandidate(queue: PlatformQueue, freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
     for (;;) {
-      const run = queue.first;
+      let run: Run | undefined;
+      for (const head of queue.heads()) if (!run || this.#goesFirst(head, run)) run = head;
       if (!run) return undefined;
       const worker = queue.findWorker(run, freeSlots);
       if (worker) return { run, worker };
@@ -124,7 +141,7 @@ export class RunQueues {
   }
 
   #open(run: Run): PlatformQueue {
-    const queue = new PlatformQueue(run.requirements);
+    const queue = new PlatformQueue(run.requirements, this.#isBefore);
     this.#queues.set(run.requirements.key, queue);
     for (const worker of this.#workers) this.#consider(queue, worker);
     this.#watchUnmatched(queue);
@@ -147,7 +164,8 @@ export class RunQueues {
       queue.unmatched = undefined;
       return;
     }
-    const { time, deadlines, unmatchedGraceMs, onUnmatched } = this.#options;
-    queue.unmatched ??= deadlines.add(time.now + unmatchedGraceMs, () => onUnmatched(queue));
+    const { time, deadlines, limits, onUnmatched } = this.#options;
+    const at = time.now + limits.unmatchedGraceMs;
+    queue.unmatched ??= deadlines.add(at, () => onUnmatched(queue));
   }
 }

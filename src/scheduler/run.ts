@@ -6,6 +6,7 @@ import {
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Deadline } from './deadlines.ts';
+import type { Invocation } from './invocations.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
 import type { Requirements } from './platform.ts';
 import { timestampOf } from './protobuf-time.ts';
@@ -40,8 +41,12 @@ export interface Run {
   readonly requirements: Requirements;
   /** Milliseconds since the Unix epoch. */
   readonly queuedAt: number;
+  /** When it was queued, in the scheduler's own time. */
+  readonly enteredAt: number;
   /** Among equal priorities the lowest goes first. */
   readonly order: number;
+  /** Of whoever asked first. */
+  readonly invocation: Invocation;
   readonly operations: Set<Operation>;
   /** The most urgent one of all who asked; lower is sooner. */
   priority: number;
@@ -87,9 +92,21 @@ export interface GivenLease {
   offer: Deadline | undefined;
 }
 
-/** Lower priority first, then who came first (EXE-14, EXE-65). */
-export function isBefore(a: Run, b: Run): boolean {
-  return a.priority === b.priority ? a.order < b.order : a.priority < b.priority;
+/** So many points of priority count at most: nobody waits for ever because of who is more urgent. */
+const priorityMax = 360;
+
+/**
+ * Of one invocation's runs: lower priority first, then who came first (EXE-14, EXE-65). Waiting makes up
+ * for it: a point of priority is worth `priorityPointMs`.
+ */
+export function comesBefore(priorityPointMs: number): (a: Run, b: Run) => boolean {
+  const dueAt = ({ priority, enteredAt }: Run) =>
+    enteredAt + Math.max(-priorityMax, Math.min(priorityMax, priority)) * priorityPointMs;
+  return (a, b) => {
+    if (a.priority === b.priority) return a.order < b.order;
+    const difference = dueAt(a) - dueAt(b);
+    return difference === 0 ? a.order < b.order : difference < 0;
+  };
 }
 
 /** What its clients may know of an operation (EXE-61, EXE-62). */

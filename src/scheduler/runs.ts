@@ -8,6 +8,7 @@ import { endedBy, retryAfter } from './endings.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { StoredRun } from './operation-rows.ts';
 import type { ActionRequest } from './operations.ts';
+import type { Invocations } from './invocations.ts';
 import { requirementsOf } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
@@ -22,6 +23,7 @@ export interface RunsOptions {
   readonly changes: Changes;
   readonly operations: OperationTable;
   readonly queues: RunQueues;
+  readonly invocations: Invocations;
   readonly limits: SchedulerOptions;
 }
 
@@ -63,15 +65,19 @@ export class Runs {
 
   /** A run of before a restart. Its lease, if it has one, is `restoreLease`d by the caller. */
   restore(stored: StoredRun, place: (run: Run) => Place): Run {
+    const { time, invocations } = this.#options;
     const run = this.#add({
       ...stored,
       requirements: requirementsOf(stored.request.properties, this.#ignored),
+      enteredAt: time.now - Math.max(0, time.wallNow - stored.queuedAt),
+      invocation: invocations.join(stored.request, time.now),
       operations: new Set(),
       avoided: new Set(stored.avoided),
       place: { kind: 'queued' },
     });
     run.place = place(run);
     if (run.place.kind === 'queued') this.#options.queues.add(run);
+    else run.invocation.started(run, run.priority, time.now);
     this.#nextOrder = Math.max(this.#nextOrder, run.order + 1);
     return run;
   }
@@ -93,6 +99,7 @@ export class Runs {
       offer: undefined,
     };
     run.place = { kind: 'leased', lease };
+    run.invocation.started(run, run.priority, this.#options.time.now);
     this.#changed(run);
     return lease;
   }
@@ -129,6 +136,7 @@ export class Runs {
   }
 
   commit(run: Run, lease: GivenLease, response: ExecuteResponse): void {
+    this.#stopped(run);
     run.place = { kind: 'committing', lease, response, failures: 0 };
     this.#options.operations.changed(run);
     this.#pushCommit(run, response);
@@ -162,6 +170,8 @@ export class Runs {
       this.#options.operations.finish(operation, response);
     }
     if (run.place.kind === 'queued') this.#options.queues.remove(run);
+    this.#stopped(run);
+    this.#options.invocations.leave(run.invocation);
     run.place = { kind: 'ended' };
     this.#byId.delete(run.id);
     const key = joinKeyOf(run.request);
@@ -187,7 +197,7 @@ export class Runs {
   }
 
   #start(request: ActionRequest): Run {
-    const { limits, queues, time, newId, changes } = this.#options;
+    const { limits, queues, invocations, time, newId, changes } = this.#options;
     if (queues.size >= limits.queuedMax) {
       throw new StatusError(
         Code.RESOURCE_EXHAUSTED,
@@ -201,7 +211,9 @@ export class Runs {
       request,
       requirements: requirementsOf(request.properties, this.#ignored),
       queuedAt: time.wallNow,
+      enteredAt: time.now,
       order: this.#nextOrder,
+      invocation: invocations.join(request, time.now),
       operations: new Set(),
       priority: request.priority,
       epoch: 0,
@@ -233,9 +245,15 @@ export class Runs {
   }
 
   #requeue(run: Run): void {
+    this.#stopped(run);
     run.place = { kind: 'queued' };
     this.#options.queues.add(run);
     this.#changed(run);
+  }
+
+  /** It takes no slot any more. */
+  #stopped(run: Run): void {
+    run.invocation.stopped(run, this.#options.time.now);
   }
 
   #pushCommit(run: Run, response: ExecuteResponse): void {

@@ -29,6 +29,8 @@ export interface SchedulerOptions {
   readonly failuresMax: number;
   /** Times an action may be handed back unrun, before it ends with UNAVAILABLE. */
   readonly refusalsMax: number;
+  /** What a point of priority is worth in waiting: a run that waited so long longer is as urgent. */
+  readonly priorityPointMs: number;
   /** A worker that failed or refused gets nothing for so long, doubled for each time in a row. */
   readonly restMs: number;
   readonly restMsMax: number;
@@ -77,6 +79,8 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   attemptsMax: 3,
   failuresMax: 5,
   refusalsMax: 10,
+  // A build of priority 10 is overtaken by urgent ones for ten minutes, then goes with them.
+  priorityPointMs: 60_000,
   restMs: 1_000,
   restMsMax: 60_000,
   commitAttemptsMax: 5,

@@ -10,6 +10,7 @@ import { endedBy, retryAfter } from './endings.ts';
 import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
+import { Invocations } from './invocations.ts';
 import { explainUnmatched } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import { type Operation, type Run, stateOf } from './run.ts';
@@ -57,7 +58,13 @@ export class Scheduler {
     this.#newId = newId;
     this.#limits = limits;
     this.#time = new SteadyTime(clock, limits.pauseMs);
-    const shared = { time: this.#time, deadlines: this.#deadlines, changes: this.#changes, limits };
+    const shared = {
+      time: this.#time,
+      deadlines: this.#deadlines,
+      changes: this.#changes,
+      invocations: new Invocations(),
+      limits,
+    };
     this.#operations = new OperationTable({
       ...shared,
       onAbandoned: (operation, afterMs) =>
@@ -65,7 +72,6 @@ export class Scheduler {
     });
     this.#queues = new RunQueues({
       ...shared,
-      unmatchedGraceMs: limits.unmatchedGraceMs,
       onUnmatched: (queue) => this.#endUnmatched(queue),
     });
     this.#runs = new Runs({ ...shared, newId, operations: this.#operations, queues: this.#queues });

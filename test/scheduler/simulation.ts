@@ -12,21 +12,13 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { MemoryOperationRows } from './memory-operation-rows.ts';
 import { findOvertaken } from './overtaken-run.ts';
-import { countedIds, requestOf } from './rig.ts';
+import { countedIds } from './rig.ts';
+import { drawRequest } from './simulated-requests.ts';
 import { type Connection, SimulatedWorker, type WorkerWorld } from './simulated-worker.ts';
 
 const faultsMs = 120_000;
 /** After the last fault: two leases lost, a grace, and what was queued must be through by then. */
 const calmMs = 1_800_000;
-
-const actions = Array.from({ length: 12 }, (_, n) =>
-  requestOf(`action ${n}`, {
-    doNotCache: n % 5 === 4,
-    properties: [{ OSFamily: 'linux' }, { OSFamily: 'macos' }, {}, { OSFamily: 'plan9' }][
-      n === 11 ? 3 : n % 3
-    ] as Record<string, string>,
-  }),
-);
 
 interface Accepted {
   readonly name: string;
@@ -309,11 +301,10 @@ export class Simulation implements WorkerWorld {
     this.after(this.between(10, 3_000), () => {
       if (this.#isCalm) return;
       this.#clients();
-      const action = actions[this.between(0, actions.length)];
-      if (!action) return;
+      const request = drawRequest(this);
       this.#enter((scheduler) => {
-        const name = scheduler.enqueue({ ...action, priority: this.between(-2, 3) });
-        this.trace(`${name} is ${action.action.hash.slice(0, 4)}`);
+        const name = scheduler.enqueue(request);
+        this.trace(`${name} is ${request.action.hash.slice(0, 4)}`);
         this.#unwritten.push(name);
         this.#perhaps(() => this.#enter((later) => later.cancel(name)));
         this.#perhaps(() => this.#unwatch(name));
@@ -396,7 +387,8 @@ export class Simulation implements WorkerWorld {
     this.#committing.clear();
     this.#entries = 0;
     this.#wakeAt = Infinity;
-    const limits = { ...defaultSchedulerOptions, attemptsMax: 4 };
+    // Waiting is worth nothing here: who is more urgent must never be overtaken.
+    const limits = { ...defaultSchedulerOptions, attemptsMax: 4, priorityPointMs: 1e9 };
     const stored = this.#rows.load();
     const scheduler = new Scheduler({ clock: this.#clock, newId: this.#newId, limits, stored });
     this.#scheduler = scheduler;
