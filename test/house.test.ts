@@ -32,6 +32,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'scheduler',
     'execution',
   ],
+  // chunking: whether chunks were cut as announced is seen by cutting again.
+  conformance: ['base', 'digest', 'proto', 'chunking'],
   config: ['base'],
   cli: [
     'base',
@@ -48,6 +50,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'worker',
     'client',
     'rpc',
+    'conformance',
     'config',
   ],
 };

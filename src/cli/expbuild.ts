@@ -6,6 +6,7 @@ import { nearest } from '../config/nearest.ts';
 import { ConfigError } from '../config/read-config.ts';
 import { capabilities, capabilitiesCommand } from './capabilities.ts';
 import { type AnyCommand, command, type Program, verboseFlag } from './command.ts';
+import { conformance, conformanceCommand } from './conformance.ts';
 import { download, downloadCommand } from './download.ts';
 import { execute, executeCommand } from './execute.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf, UsageError } from './exit-codes.ts';
@@ -49,6 +50,7 @@ function commandsOf(program: Program, end: (exitCode: number) => void): AnyComma
     command(downloadCommand, (options) => download(program, options), end),
     command(pingCommand, (options) => ping(program, options), end),
     command(capabilitiesCommand, (options) => capabilities(program, options), end),
+    command(conformanceCommand, (options) => conformance(program, options), end),
     command(prepareActionCommand, (options) => prepareActionRun(program, options), end),
     command(executeCommand, (options) => execute(program, options), end),
     command(findMissingCommand, (options) => findMissing(program, options), end),

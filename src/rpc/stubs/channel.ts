@@ -17,8 +17,8 @@ export interface CallOptions {
   readonly signal: AbortSignal;
   /** How long the call may take, for calls that end by themselves; the server is told too. */
   readonly deadlineMs?: number;
-  /** Text headers. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Text, or bytes under a name that ends in `-bin`. */
+  readonly headers?: Readonly<Record<string, string | Buffer>>;
   /** On whose behalf, when that is not this program's own invocation. */
   readonly requestMetadata?: RequestMetadata | undefined;
 }

@@ -1,0 +1,78 @@
+import type { TestContext } from 'node:test';
+import type { MessageFns } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { Instances } from '../../src/rpc/instances.ts';
+import type { Call, Method, Service } from '../../src/rpc/method.ts';
+import { actionCache } from '../../src/rpc/services/action-cache.ts';
+import { byteStream } from '../../src/rpc/services/byte-stream.ts';
+import { capabilities } from '../../src/rpc/services/capabilities.ts';
+import { contentAddressableStorage } from '../../src/rpc/services/content-addressable-storage.ts';
+import { execution } from '../../src/rpc/services/execution.ts';
+import { health } from '../../src/rpc/services/health.ts';
+import { operations } from '../../src/rpc/services/operations.ts';
+import { ExecutionRig } from '../execution/rig.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { never } from '../support/never.ts';
+import { startServer } from '../support/start-server.ts';
+import { testInstance } from '../support/test-instance.ts';
+
+/** What is wrong with a server: its methods, changed. */
+export type Flaw = (method: Method) => Method;
+
+/** A real server with one flaw; its address. It executes nothing: no worker comes. */
+export async function startWrongServer(t: TestContext, flaw: Flaw): Promise<string> {
+  const rig = new ExecutionRig(t);
+  const { blobs, actions, execution: port, scheduler } = rig;
+  const instance = testInstance({ blobs, actions, execution: port, operations: scheduler });
+  const instances = new Instances([instance]);
+  const services: Service = [
+    capabilities(instances),
+    contentAddressableStorage(instances),
+    byteStream(instances),
+    actionCache(instances, new FakeClock()),
+    execution(instances),
+    operations(instances, new FakeClock()),
+    health([], never),
+  ].flat();
+  const { listener } = await startServer(t, [services.map(flaw)]);
+  return listener.address;
+}
+
+/** Changes the answers of one method, given by the end of its path. */
+export function answering<S>(name: string, type: MessageFns<S>, change: (response: S) => S): Flaw {
+  return wrapping(name, same, (bytes) => type.encode(change(type.decode(bytes))).finish());
+}
+
+/** Changes what one method is asked, before it is answered as ever. */
+export function asked<Q>(name: string, type: MessageFns<Q>, change: (request: Q) => Q): Flaw {
+  return wrapping(name, (bytes) => type.encode(change(type.decode(bytes))).finish(), same);
+}
+
+type Change = (bytes: Uint8Array) => Uint8Array;
+
+const same: Change = (bytes) => bytes;
+
+function wrapping(name: string, onRequest: Change, onResponse: Change): Flaw {
+  return (method): Method => {
+    if (!method.path.endsWith(`/${name}`)) return method;
+    if (method.kind === 'unary') {
+      const handle = async (bytes: Uint8Array, call: Call) =>
+        onResponse(await method.handle(onRequest(bytes), call));
+      return { ...method, handle };
+    }
+    if (method.kind === 'client-stream') {
+      const handle = async (all: AsyncIterable<Uint8Array>, call: Call) =>
+        onResponse(await method.handle(changedEach(all, onRequest), call));
+      return { ...method, handle };
+    }
+    if (method.kind === 'server-stream') {
+      const handle = (bytes: Uint8Array, call: Call) =>
+        changedEach(method.handle(onRequest(bytes), call), onResponse);
+      return { ...method, handle };
+    }
+    return method;
+  };
+}
+
+async function* changedEach(all: AsyncIterable<Uint8Array>, change: Change) {
+  for await (const bytes of all) yield change(bytes);
+}
