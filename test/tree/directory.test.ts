@@ -51,6 +51,12 @@ test('DIR-04: takes nodes in any order', () => {
   );
 });
 
+test('DIR-05: takes properties in any order, and with repeats', () => {
+  const properties = ['b', 'a', 'b'].map((name) => ({ name, value: 'v' }));
+  const parsed = parse({ files: [{ name: 'f', digest: hello, nodeProperties: { properties } }] });
+  assert.equal(parsed.files[0]?.properties?.properties.length, 3);
+});
+
 describe('DIR-01, DIR-02: refuses a name that is not one path segment', () => {
   for (const name of ['', '.', '..', '/', 'a/b', '/a', 'a/', 'a\0b']) {
     it(`as a file: ${JSON.stringify(name)}`, () => {

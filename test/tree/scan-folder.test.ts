@@ -137,7 +137,7 @@ test('RES-12: a FIFO is refused by its path, or skipped, and never opened', asyn
   assert.equal(scanned.totals.files, 1);
 });
 
-test('RES-30: mtime and unix_mode stand on every kind of node when they are asked for', async (t) => {
+test('DIR-05, RES-30: mtime and unix_mode stand on every kind of node when they are asked for, and no others', async (t) => {
   const root = folderWith(t, { 'd/f': 'x', 'd/l': '-> f' });
   chmodSync(path.join(root, 'd/f'), 0o640);
   chmodSync(path.join(root, 'd'), 0o750);
@@ -149,6 +149,9 @@ test('RES-30: mtime and unix_mode stand on every kind of node when they are aske
   assert.equal(d?.files[0]?.nodeProperties?.unixMode, 0o640);
   assert.equal(d?.nodeProperties?.unixMode, 0o750);
   assert.ok(d?.symlinks[0]?.nodeProperties?.mtime);
+  const nodes = [...(d?.files ?? []), ...(d?.symlinks ?? []), ...(d ? [d] : [])];
+  for (const { nodeProperties } of nodes)
+    assert.deepEqual(nodeProperties?.properties, [], 'DIR-05');
 });
 
 test('a folder beyond a limit is refused', async (t) => {

@@ -152,6 +152,44 @@ describe('SpliceBlob', () => {
     });
   }
 
+  it('CDC-19: the response names the blob by the digest function of its chunks', async (t) => {
+    const { blobs, splice } = await start(t);
+    for (const digestFunction of [sha256, sha1]) {
+      const digestOf = (text: string) => Digest.ofBytes(digestFunction, Buffer.from(text));
+      for (const chunk of ['a', 'bc']) {
+        await blobs.write(digestOf(chunk), chunksOf(Buffer.from(chunk)), never);
+      }
+      const blobDigest = digestOf('abc').toMessage();
+      const chunkDigests = ['a', 'bc'].map((chunk) => digestOf(chunk).toMessage());
+      const spliced = await splice({
+        blobDigest,
+        chunkDigests,
+        digestFunction: digestFunction.value,
+      });
+      assert.partialDeepStrictEqual(spliced.blobDigest, blobDigest);
+      assert.deepEqual(await blobs.findMissing([digestOf('abc')], never), []);
+    }
+  });
+
+  it('CDC-12: what was spliced of any chunks is split by the function that the answer names', async (t) => {
+    const { blobs, put, split, splice } = await start(t);
+    const { bytes } = large;
+    const at = 1_234_567;
+    const chunkDigests = [await put(bytes.subarray(0, at)), await put(bytes.subarray(at))];
+    const blobDigest = large.digest.toMessage();
+    await splice({ blobDigest, chunkDigests });
+    for (const chunkingFunction of [FAST_CDC_2020, REP_MAX_CDC]) {
+      const parts = await split({ blobDigest, chunkingFunction });
+      assert.equal(parts.chunkingFunction, chunkingFunction);
+      const chunks = parts.chunkDigests.map((chunk) => Digest.fromMessage(sha256, chunk, ''));
+      const read = await Promise.all(chunks.map((chunk) => collect(blobs.read(chunk, 0, never))));
+      assert.ok(Buffer.concat(read).equals(bytes));
+      const fresh = await start(t);
+      const uploaded = await fresh.split({ blobDigest: await fresh.put(bytes), chunkingFunction });
+      assert.deepEqual(uploaded.chunkDigests, parts.chunkDigests);
+    }
+  });
+
   it('CDC-15, CI-01: chunks of another blob are INVALID_ARGUMENT and leave nothing', async (t) => {
     const { blobs, put, splice } = await start(t);
     const chunkDigests = [await put('b'), await put('a')];
