@@ -12,6 +12,9 @@ import {
 } from '../support/bazel.ts';
 import { executableSkip, startUp } from '../support/executable.ts';
 
+/** A library, a tool and a test: compiling, linking, running. */
+const few = ['//:shouted', '//:shout_test'];
+
 const versions: readonly BazelVersion[] = ['2.1.0', '4.2.3'];
 
 /** Everything runs remotely, or the build fails. */
@@ -124,6 +127,60 @@ for (const bazel of versions) {
     });
   });
 }
+
+/** All that these Bazels have of digest functions besides the default. */
+const startup = ['--digest_function=SHA1'];
+const instance = 'team/linux/release';
+
+for (const bazel of versions) {
+  const skip = executableSkip() || bazelSkip(bazel);
+  test(
+    `DIG-10, GEN-01, BZL-01: Bazel ${bazel} builds with SHA1 in an instance of several segments`,
+    { skip },
+    async (t) => {
+      const settings = [`--set=instance_names=main,${instance}`, '--set=digest.functions=SHA1'];
+      const { port } = await startUp(t, ...settings);
+      const workspace = bazelWorkspace(t, { bazel, startup });
+      const flags = [...remotely(port), `--remote_instance_name=${instance}`];
+
+      const first = await workspace.run('test', ...few, ...flags);
+      assertSucceeded(first);
+      assert.deepEqual(Object.keys(first.processes), ['remote']);
+      workspace.forget();
+      const second = await workspace.run('test', ...few, ...flags);
+      assertSucceeded(second);
+      assert.equal(output(workspace, 'shouted.txt'), 'HELLO, WORLD!\n');
+      assert.deepEqual(second.processes, { 'remote cache hit': first.processes['remote'] });
+    },
+  );
+}
+
+const bothSkip = executableSkip() || bazelSkip('2.1.0') || bazelSkip('4.2.3');
+test(
+  'DIG-10, CAP-21: two Bazels with different digest functions use one instance at once',
+  { skip: bothSkip },
+  async (t) => {
+    const { port } = await startUp(t, '--set=digest.functions=SHA256,SHA1');
+    const builder = bazelWorkspace(t, { bazel: '4.2.3' });
+    // These Bazels execute only with the one function that an old server would name, SHA256.
+    const cacher = bazelWorkspace(t, { bazel: '2.1.0', startup });
+    const caching = ['test', ...few, `--remote_cache=grpc://127.0.0.1:${port}`] as const;
+
+    const [built, cached] = await Promise.all([
+      builder.run('test', ...few, ...remotely(port)),
+      cacher.run(...caching),
+    ]);
+    assertSucceeded(built);
+    assertSucceeded(cached);
+    assert.deepEqual(Object.keys(built.processes), ['remote']);
+    assert.equal(cached.processes['remote cache hit'], undefined);
+    cacher.forget();
+    const again = await cacher.run(...caching);
+    assertSucceeded(again);
+    assert.deepEqual(again.processes, { 'remote cache hit': actionsOf(cached) });
+    assert.equal(output(cacher, 'shouted.txt'), 'HELLO, WORLD!\n');
+  },
+);
 
 /** All but the directory with a symlink in it, which this Bazel cannot leave where it is. */
 const withoutSymlinks = ['//:shouted', '//:names', '//:greeting_test', '//:shout_test'];

@@ -4,11 +4,14 @@ import { test } from 'node:test';
 import { executableSkip, startUp } from '../support/executable.ts';
 import { moonRepository, moonSkip } from '../support/moon.ts';
 
-for (const compression of ['none', 'zstd'] as const) {
-  const name = `MOO-02, MOO-03: moon takes a task's outputs from the cache, compression ${compression}`;
+for (const [compression, instanceName] of [
+  ['none', 'main'],
+  ['zstd', 'team/linux/release'],
+] as const) {
+  const name = `MOO-02, MOO-03, GEN-01: moon takes a task's outputs from the cache, compression ${compression}, instance ${instanceName}`;
   test(name, { skip: executableSkip() || moonSkip() }, async (t) => {
-    const { port } = await startUp(t);
-    const repository = moonRepository(t, { port, compression });
+    const { port } = await startUp(t, `--set=instance_names=${instanceName}`);
+    const repository = moonRepository(t, { port, compression, instanceName });
 
     const first = repository.clone();
     const ran = await first.run('app:greet');

@@ -77,7 +77,7 @@ export interface BazelWorkspace {
 /** A workspace of its own for one Bazel; its servers end with the test. Cold: about 5 s a build. */
 export function bazelWorkspace(
   t: Pick<TestContext, 'after'>,
-  options: { readonly bazel: BazelVersion },
+  options: { readonly bazel: BazelVersion; readonly startup?: readonly string[] },
 ): BazelWorkspace {
   const root = mkdtempSync(path.join(tmpdir(), 'expbuild-bazel-'));
   const folder = path.join(root, 'workspace');
@@ -91,6 +91,7 @@ export function bazelWorkspace(
       `--output_user_root=${path.join(root, 'user-root')}`,
       `--output_base=${path.join(root, `base-${outputBase}`)}`,
       '--nohome_rc',
+      ...(options.startup ?? []),
     ];
     const log = path.join(root, 'remote-calls');
     rmSync(log, { force: true });

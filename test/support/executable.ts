@@ -81,10 +81,13 @@ export interface RunningServer {
   readonly output: () => string;
 }
 
-/** `expbuild up` on a free port, with all its data in a temporary folder; ends with the test. */
-export async function startUp(t: Pick<TestContext, 'after'>): Promise<RunningServer> {
+/** `expbuild up FLAGS...` on a free port, with all its data in a temporary folder; ends with the test. */
+export async function startUp(
+  t: Pick<TestContext, 'after'>,
+  ...flags: readonly string[]
+): Promise<RunningServer> {
   const data = path.join(tempDir(t), 'data');
-  const args = ['up', '--address', '127.0.0.1:0', '--data', data];
+  const args = ['up', '--address', '127.0.0.1:0', '--data', data, ...flags];
   const { found, output } = await startRole(t, args, /grpc:\/\/127\.0\.0\.1:(\d+)/);
   return { port: Number(found), output };
 }

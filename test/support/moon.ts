@@ -39,7 +39,11 @@ export interface MoonClone {
 /** A repository with a task `app:greet`, whose remote cache listens at grpc://127.0.0.1:`port`. */
 export function moonRepository(
   t: Pick<TestContext, 'after'>,
-  options: { readonly port: number; readonly compression: 'none' | 'zstd' },
+  options: {
+    readonly port: number;
+    readonly compression: 'none' | 'zstd';
+    readonly instanceName: string;
+  },
 ): MoonRepository {
   const root = tempDir(t);
   const origin = path.join(root, 'origin');
@@ -68,7 +72,11 @@ export function moonRepository(
   };
 }
 
-function files(options: { port: number; compression: string }): Record<string, string> {
+function files(options: {
+  port: number;
+  compression: string;
+  instanceName: string;
+}): Record<string, string> {
   return {
     '.gitignore': 'out/\n.moon/cache\n',
     '.moon/workspace.yml': `
@@ -80,7 +88,7 @@ telemetry: false
 remote:
   host: grpc://127.0.0.1:${options.port}
   cache:
-    instanceName: main
+    instanceName: ${options.instanceName}
     compression: ${options.compression}
 `,
     'app/moon.yml': `
