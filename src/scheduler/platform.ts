@@ -44,6 +44,11 @@ export function matches({ properties }: Requirements, offered: Offered): boolean
   return properties.every(({ name, value }) => offered.get(name)?.has(value));
 }
 
+/** Whether it asks for a property that none of the workers has in any value: a mistake, most likely. */
+export function hasUnknownName({ properties }: Requirements, workers: readonly Offered[]): boolean {
+  return properties.some(({ name }) => !workers.some((offered) => offered.has(name)));
+}
+
 /** Which property no worker has, and what they have instead (SC-24). */
 export function explainUnmatched(requirements: Requirements, workers: readonly Offered[]): string {
   if (workers.length === 0) return 'no worker is connected';

@@ -11,7 +11,7 @@ import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
 import { Invocations } from './invocations.ts';
-import { explainUnmatched } from './platform.ts';
+import { explainUnmatched, hasUnknownName } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import { type Operation, type Run, stateOf } from './run.ts';
 import { RunQueues } from './run-queues.ts';
@@ -253,15 +253,22 @@ export class Scheduler {
     if ('lease' in place) this.#workers.withdraw(place.lease);
   }
 
-  /** UNAVAILABLE when such a worker may come, FAILED_PRECONDITION when it looks like a mistake (EXE-08). */
+  /**
+   * UNAVAILABLE when such a worker may come. Else it looks like a mistake: INVALID_ARGUMENT when no worker
+   * knows the name of a property, FAILED_PRECONDITION when none has the value (EXE-07, EXE-08).
+   */
   #endUnmatched(queue: PlatformQueue): void {
     const { unmatchedGraceMs, retryDelayMs } = this.#limits;
-    const why = explainUnmatched(queue.requirements, this.#queues.offers());
-    const message = `${why}, for ${unmatchedGraceMs / 1_000} s`;
+    const { requirements, wasMatched } = queue;
+    const offers = this.#queues.offers();
+    const message = `${explainUnmatched(requirements, offers)}, for ${unmatchedGraceMs / 1_000} s`;
+    const mistake = hasUnknownName(requirements, offers)
+      ? Code.INVALID_ARGUMENT
+      : Code.FAILED_PRECONDITION;
     const response =
-      queue.wasMatched || this.#queues.offers().length === 0
+      wasMatched || offers.length === 0
         ? endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)])
-        : endedBy(Code.FAILED_PRECONDITION, message);
+        : endedBy(mistake, message);
     for (const run of queue.runs()) this.#end(run, response);
   }
 

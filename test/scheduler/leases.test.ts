@@ -65,6 +65,17 @@ describe('workers and platforms', () => {
     assert.ok(rig.messageOf(name).startsWith(why));
   });
 
+  it('EXE-07: a property whose name no worker knows is INVALID_ARGUMENT, and named', () => {
+    const rig = new Rig();
+    const worker = rig.worker('w', { properties: linux });
+    const properties = { ...linux, 'no-such': 'x' };
+    const name = rig.enqueue(requestOf('a', { properties }));
+    rig.scheduler.watch(name);
+    rig.pass(61_000, worker);
+    assert.equal(rig.codeOf(name), Code.INVALID_ARGUMENT);
+    assert.match(rig.messageOf(name) ?? '', /no worker has any no-such/);
+  });
+
   it('EXE-08: without any worker it is UNAVAILABLE, for one may come', () => {
     const rig = new Rig();
     const name = rig.enqueue(requestOf('a', { properties: linux }));
