@@ -159,6 +159,22 @@ describe('splitting', () => {
     assert.deepEqual(await blobs.findMissing([digest, ...chunks, idle], never), [idle]);
   });
 
+  it('CDC-07: a blob outlives its chunks, and chunks their blob', async () => {
+    const store = new PlainBlobStore();
+    const { chunked } = counted(store);
+    const bytes = randomBytes(200_000);
+    const digest = await store.put(bytes, sha256);
+    const { chunks } = await chunked.split(digest, UNKNOWN, chunksMax, never);
+    const parts = await Promise.all(chunks.map((chunk) => collect(store.read(chunk, 0))));
+    for (const chunk of chunks) store.blobs.delete(chunk.key);
+    assert.deepEqual(await collect(store.read(digest, 0)), bytes);
+    for (const part of parts) await store.put(part, sha256);
+    store.blobs.delete(digest.key);
+    assert.deepEqual(await store.findMissing(chunks), []);
+    const split = chunked.split(digest, UNKNOWN, chunksMax, never);
+    await assert.rejects(split, { code: Code.NOT_FOUND });
+  });
+
   it('CDC-13: more chunks than fit a message are RESOURCE_EXHAUSTED', async () => {
     const { chunked, put, calls } = setUp();
     const digest = await put(randomBytes(200_000));

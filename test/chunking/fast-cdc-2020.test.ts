@@ -51,6 +51,57 @@ test('CDC-26 to CDC-30: cuts the published data as published, with a small avera
   );
 });
 
+/** The table as it is published, by the number of bits. */
+const publishedMasks =
+  '5:1804110 6:1803110 7:18035100 8:1800035300 9:19000353000 10:590003530000 11:d90003530000 ' +
+  '12:d90103530000 13:d90303530000 14:d90313530000 15:d90f03530000 16:d90303537000 ' +
+  '17:d90703537000 18:d90707537000 19:d91707537000 20:d91747537000 21:d91767537000 ' +
+  '22:d93767537000 23:d93777537000 24:d93777577000 25:db3777577000';
+const maskOf = new Map(
+  publishedMasks.split(' ').map((entry) => {
+    const [bits = '', hex = ''] = entry.split(':');
+    return [Number(bits), Number.parseInt(hex, 16)];
+  }),
+);
+
+const isHit = (hash: number, mask = 0) =>
+  (Math.floor(hash / 2 ** 24) & Math.floor(mask / 2 ** 24)) === 0 &&
+  ((hash % 2 ** 24) & (mask % 2 ** 24)) === 0;
+
+/** Where the rules as they are written cut `data`, with numbers of 48 bits, which hold every mask. */
+function cutAsWritten(data: Uint8Array, bits: number): number[] {
+  const gear = Array.from({ length: 256 }, (_, byte) => {
+    const digest = createHash('md5').update(Buffer.alloc(64, byte)).digest();
+    return digest.readUIntBE(2, 6);
+  });
+  const [minBytes, avgBytes, maxBytes] = [2 ** (bits - 2), 2 ** bits, 2 ** (bits + 2)];
+  const lengths: number[] = [];
+  for (let start = 0; start < data.length;) {
+    const end = Math.min(data.length - start, maxBytes);
+    const center = Math.min(end, avgBytes);
+    let length = end;
+    let hash = 0;
+    for (let at = minBytes; at < end - (end % 2) && length === end; at++) {
+      hash = (hash * 2 + (gear[data[start + at] ?? 0] ?? 0)) % 2 ** 48;
+      const mask = maskOf.get(at < center - (center % 2) ? bits + 2 : bits - 2);
+      if (isHit(hash, mask)) length = at;
+    }
+    lengths.push(length);
+    start += length;
+  }
+  return lengths;
+}
+
+test('CDC-29: cuts by the published masks, whatever the average', async () => {
+  const random = seededRandom(29);
+  const all = Uint8Array.from({ length: 2 ** 21 }, () => random() * 256);
+  for (let bits = 10; bits <= 20; bits++) {
+    const data = all.subarray(0, 2 ** (bits + 2) + 12_345);
+    const lengths = await chunkLengths(fastCdc2020({ avgBytes: 2 ** bits, seed: 0 }), data);
+    assert.deepEqual(lengths, cutAsWritten(data, bits), `average ${2 ** bits}`);
+  }
+});
+
 test('CDC-30: cuts at four times the average where nothing else says so', async () => {
   const lengths = await chunkLengths(
     fastCdc2020({ avgBytes: 4096, seed: 0 }),

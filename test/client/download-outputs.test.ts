@@ -51,6 +51,23 @@ test('files come with their bytes and executable bit, in folders that are made f
   assert.deepEqual(readdirSync(at('bin')), ['tool']);
 });
 
+test('RES-31, ACT-21: lists may be in any order, and outputs inside others', async (t) => {
+  const { blobs, hello, download, at } = await setUp(t);
+  const digest = hello.toMessage();
+  const root = Directory.fromPartial({ files: [{ name: 'x', digest }] });
+  const treeDigest = (
+    await blobs.put(Tree.encode(Tree.fromPartial({ root })).finish(), sha256)
+  ).toMessage();
+  await download({
+    outputFiles: ['z', 'd/x', 'a'].map((file) => ({ path: file, digest })),
+    outputDirectories: ['e', 'd'].map((folder) => ({ path: folder, treeDigest })),
+    outputSymlinks: ['n', 'm'].map((link) => ({ path: link, target: 'a' })),
+  });
+  for (const file of ['a', 'z', 'd/x', 'e/x', 'm', 'n']) {
+    assert.equal(readFileSync(at(file), 'utf8'), 'hello');
+  }
+});
+
 test('CLI-14: symlinks of both generations are made as they are, each once', async (t) => {
   const { download, at } = await setUp(t);
   await download({

@@ -7,6 +7,7 @@ import type { Execution } from '../../src/execution/execution.ts';
 import {
   ExecuteOperationMetadata,
   ExecuteResponse,
+  ExecutionStage_Value,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { missingBlobs } from '../../src/tree/missing-blobs.ts';
 import { blobOf } from '../support/blob-of.ts';
@@ -74,6 +75,28 @@ test('what the server lacks is uploaded before the action runs', async () => {
   assert.equal(outcome.result.exitCode, 3);
   assert.equal(outcome.isCached, true);
   assert.deepEqual(stages, [3, 4]);
+});
+
+test('EXE-37: an action that a server starts twice has one result', async () => {
+  const stages: number[] = [];
+  const { QUEUED, EXECUTING, COMPLETED } = ExecutionStage_Value;
+  const execution: Execution = {
+    async *execute() {
+      for (const stage of [QUEUED, EXECUTING, QUEUED, EXECUTING, EXECUTING]) {
+        yield { ...state(), metadata: ExecuteOperationMetadata.fromPartial({ stage }) };
+      }
+      yield state(finished);
+      assert.fail('nothing is read after the result');
+    },
+    wait: () => execution.execute(options as never, never),
+    cancel: async () => assert.fail('a done operation is not cancelled'),
+  };
+  const events = { ...quiet, stage: (stage: number) => void stages.push(stage) };
+  const ports = { blobs: new PlainBlobStore(), execution };
+  const outcome = await runAction(ports, options, events, never);
+  assert.ok(outcome.kind === 'finished');
+  assert.equal(outcome.result.exitCode, 3);
+  assert.deepEqual([stages[0], stages.at(-1)], [QUEUED, COMPLETED]);
 });
 
 const lost = missingBlobs([input.digest]);

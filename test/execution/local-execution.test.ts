@@ -47,6 +47,19 @@ describe('an action that can run', () => {
     assert.equal(last?.response?.cachedResult, false);
   });
 
+  it('EXE-06: is another action when it is encoded otherwise', async (t) => {
+    const rig = new ExecutionRig(t);
+    rig.serve(t, () => ran);
+    const plain = await rig.putAction();
+    const bytes = rig.blobs.blobs.get(plain.key) ?? Buffer.of();
+    // Field 100, which no version of the message has.
+    const odd = await rig.blobs.put(Buffer.concat([bytes, Buffer.from('a0060a', 'hex')]), sha256);
+    for (const action of [plain, odd, plain, odd]) {
+      assert.equal((await rig.end(action)).result?.exitCode, 0);
+    }
+    assert.deepEqual(rig.leased, [plain.hash, odd.hash]);
+  });
+
   it('DIG-11: needs no upload of an empty input root', async (t) => {
     const rig = new ExecutionRig(t);
     rig.serve(t, () => ran);

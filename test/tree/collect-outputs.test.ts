@@ -81,6 +81,22 @@ describe('collecting outputs', () => {
     ]);
   });
 
+  it('ACT-21, RES-31: finds outputs inside others, and lists them in order however they are asked for', async (t) => {
+    const { list } = bench(t, everything);
+    for (const outputPaths of [
+      ['o', 'o/d', 'o/d/x', 'o/f', 'w/own'],
+      ['w/own', 'o/d/x', 'o', 'o/f', 'o/d'],
+    ]) {
+      assert.deepEqual(await list({ outputPaths }), [
+        'f:o/d/x',
+        'f:o/f',
+        'f:w/own',
+        'd:o',
+        'd:o/d',
+      ]);
+    }
+  });
+
   it('ACT-14: does not look at the older fields when there are output_paths', async (t) => {
     const { list } = bench(t, everything);
     const command = { outputPaths: ['o/f'], outputFiles: ['w/own'], outputDirectories: ['o/d'] };

@@ -10,10 +10,11 @@ import {
   HostExecutor,
   type HostExecutorOptions,
 } from '../../src/executor/host-executor.ts';
-import type {
-  Command,
-  ExecutedActionMetadata,
-  ExecuteResponse,
+import {
+  ActionResult,
+  type Command,
+  type ExecutedActionMetadata,
+  type ExecuteResponse,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { POSIXResourceUsage } from '../../src/proto/buildbarn/resourceusage/resourceusage.ts';
 import { HeldLease_Phase } from '../../src/proto/expbuild/worker/v1/worker.ts';
@@ -136,6 +137,21 @@ describe('running an action', { timeout: 60_000 }, () => {
     const [usage] = metadata?.auxiliaryMetadata ?? [];
     assert.equal(usage?.typeUrl, 'type.googleapis.com/buildbarn.resourceusage.POSIXResourceUsage');
     assert.ok((POSIXResourceUsage.decode(usage?.value ?? Buffer.of()).userTime?.nanos ?? 0) > 0);
+  });
+
+  it('RES-25: the result of a command that does nothing is no empty message', async (t) => {
+    const { runScript } = await bench(t);
+    const { result } = await runScript('true');
+    assert.ok(result);
+    assert.ok(ActionResult.encode(result).finish().length > 0);
+    assert.notEqual(result.executionMetadata?.worker ?? '', '');
+  });
+
+  it('DIR-06: names that differ in case alone are different files', async (t) => {
+    const { runScript, stdout } = await bench(t);
+    const inputs = dir({ Foo: 'upper', foo: 'lower', FOO: dir({ x: 'folder' }) });
+    const response = await runScript('cat Foo foo FOO/x', { inputs });
+    assert.equal(stdout(response), 'upperlowerfolder');
   });
 
   it('RES-26: an operation that was queued in our future counts as queued now', async (t) => {

@@ -7,7 +7,9 @@ import { Code, StatusError } from '../../../src/base/status.ts';
 import { version } from '../../../src/base/version.ts';
 import { RequestMetadata } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { BytesValue, Int64Value } from '../../../src/proto/google/protobuf/wrappers.ts';
+import { RetryInfo } from '../../../src/proto/google/rpc/error_details.ts';
 import type { Rpc } from '../../../src/rpc/stubs/channel.ts';
+import { defaultRetryOptions, withRetries } from '../../../src/rpc/stubs/retries.ts';
 import { never } from '../../support/never.ts';
 import {
   bidi,
@@ -90,6 +92,27 @@ test('GEN-07: an error has the code, the text and the details of the trailer', a
     assert.equal(String(error.details[0]?.value), 'detail');
     return true;
   });
+});
+
+test('GEN-06: a call is made again when the server says, whatever the error', async (t) => {
+  const value = RetryInfo.encode(
+    RetryInfo.fromPartial({ retryDelay: { seconds: 2, nanos: 5e8 } }),
+  ).finish();
+  const details = [{ typeUrl: 'type.googleapis.com/google.rpc.RetryInfo', value }];
+  let asked = 0;
+  const channel = await fakeServer(t, [
+    unary(path, Int64Value, Int64Value, (request) => {
+      asked += 1;
+      if (asked === 1) throw new StatusError(Code.RESOURCE_EXHAUSTED, 'come later', { details });
+      return request;
+    }),
+  ]);
+  const slept: number[] = [];
+  const clock = { now: () => 0, sleep: async (ms: number) => void slept.push(ms) };
+  const policy = { ...defaultRetryOptions, clock, random: () => 0 };
+  const attempt = () => channel.unary(rpc, number(7), options);
+  assert.equal((await withRetries(policy, attempt, never)).value, 7);
+  assert.deepEqual(slept, [2500]);
 });
 
 test('a method that the server does not have is UNIMPLEMENTED', async (t) => {
