@@ -14,6 +14,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // tree: a result is complete only if every file in its output trees is stored (AC-02).
   'action-cache': ['base', 'digest', 'proto', 'sqlite', 'cas', 'tree'],
   tree: ['base', 'digest', 'proto', 'cas'],
+  // sqlite, tree: what was fetched is rows; a directory is there only if all of its tree is (AST-09).
+  asset: ['base', 'digest', 'proto', 'sqlite', 'cas', 'tree'],
   // sqlite: operations are rows, so that a restart loses none.
   scheduler: ['base', 'digest', 'proto', 'sqlite'],
   // tree: an action's inputs are walked before it is queued, so that all missing ones are told at once.
@@ -31,6 +33,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'tree',
     'scheduler',
     'execution',
+    'asset',
   ],
   // chunking: whether chunks were cut as announced is seen by cutting again.
   conformance: ['base', 'digest', 'proto', 'chunking'],
@@ -49,6 +52,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'executor',
     'worker',
     'client',
+    'asset',
     'rpc',
     'conformance',
     'config',

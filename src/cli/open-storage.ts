@@ -119,7 +119,9 @@ function makePrivate(folder: string): void {
 function otherFolders(config: ServerConfig): Set<string> {
   const folders = new Set<string>();
   if (config.actionCache.type === 'sqlite') folders.add(config.actionCache.rootPath);
-  if (!isInMemory(config)) folders.add(config.schedulerRootPath);
-  if (!isInMemory(config)) folders.delete(config.casStorage.rootPath);
+  if (isInMemory(config)) return folders;
+  folders.add(config.schedulerRootPath);
+  if (config.remoteAsset.enabled) folders.add(config.remoteAsset.rootPath);
+  folders.delete(config.casStorage.rootPath);
   return folders;
 }

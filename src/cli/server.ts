@@ -34,6 +34,7 @@ import { worker } from '../rpc/services/worker.ts';
 import { defaultLocalSchedulerOptions, LocalScheduler } from '../scheduler/local-scheduler.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { SystemError } from './exit-codes.ts';
+import { assetServices } from './asset-services.ts';
 import { openStorage, type Storage } from './open-storage.ts';
 
 export interface ServerDeps {
@@ -97,6 +98,7 @@ export async function startServer(
     contentAddressableStorage(instances),
     byteStream(instances),
     actionCache(instances, clock),
+    assetServices(config, instances, deps, closing),
   ];
   const executing = [executionService(instances), operations(instances, clock)];
   if (scheduler) services.push(...executing);

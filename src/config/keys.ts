@@ -90,6 +90,11 @@ export function count(sentence: string, min: number, max: number) {
   );
 }
 
+/** True or false. */
+export function flag(sentence: string) {
+  return v.pipe(v.boolean('must be true or false'), v.description(sentence));
+}
+
 /** A list of texts. */
 export function list(sentence: string) {
   const expected = 'must be a list of texts, such as ["a", "b"]';

@@ -144,6 +144,7 @@ const isInTable = (key: SchemaKey, name: string) =>
 /** A value as a variable or a flag has it: lists `a,b`, tables `name=value,name=value`. */
 function valueOf(kind: SchemaKey['kind'], text: string): unknown {
   if (kind === 'number') return /^-?\d+$/.test(text) ? Number(text) : text;
+  if (kind === 'flag' && (text === 'true' || text === 'false')) return text === 'true';
   if (kind === 'list') return text === '' ? [] : text.split(',');
   return kind === 'table' ? tableOf(text) : text;
 }

@@ -8,13 +8,14 @@ export interface SchemaKey {
   readonly path: KeyPath;
   /** As people write it: cas_storage.max_size. */
   readonly name: string;
-  readonly kind: 'text' | 'number' | 'list' | 'table';
+  readonly kind: 'text' | 'number' | 'flag' | 'list' | 'table';
   readonly description: string;
 }
 
 const kinds = new Map<string, SchemaKey['kind']>([
   ['string', 'text'],
   ['number', 'number'],
+  ['boolean', 'flag'],
   ['array', 'list'],
   ['record', 'table'],
 ]);

@@ -4,6 +4,11 @@ import type { Address } from './address.ts';
 import { address, choice, count, duration, list, section, size, text, texts } from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
+import {
+  type RemoteAssetConfig,
+  remoteAssetConfig,
+  remoteAssetSchema,
+} from './remote-asset-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
 
 /** What `expbuild server` is told. Folders are absolute. */
@@ -34,6 +39,7 @@ export interface ServerConfig {
   /** Names of digest functions, the preferred one first. */
   readonly digestFunctions: readonly string[];
   readonly schedulerRootPath: string;
+  readonly remoteAsset: RemoteAssetConfig;
   readonly logging: LoggingConfig;
 }
 
@@ -154,6 +160,7 @@ export const serverSchema = section({
   execution: v.optional(executionSchema, {}),
   digest: v.optional(digestSchema, {}),
   scheduler: v.optional(schedulerSchema, {}),
+  remote_asset: v.optional(remoteAssetSchema, {}),
   logging: v.optional(loggingSchema, {}),
 });
 
@@ -191,6 +198,7 @@ export function readServerConfig(
     },
     digestFunctions: values.digest.functions,
     schedulerRootPath: folder(values.scheduler.root_path, 'scheduler'),
+    remoteAsset: remoteAssetConfig(values.remote_asset, folder),
     logging: values.logging,
   };
 }

@@ -1,0 +1,24 @@
+import { type DownloadOptions, downloadBlob } from './download-blob.ts';
+import type { HostPolicy } from './host-policy.ts';
+import { httpContent, type HttpOptions } from './http-content.ts';
+import type { Origin } from './origin.ts';
+
+export const defaultHttpOptions = {
+  // What browsers and proxies wait for a server that thinks.
+  idleTimeoutMs: 60_000,
+  // What browsers follow; Bazel follows 40, but what redirects so often leads nowhere.
+  redirectsMax: 20,
+} as const;
+
+/** Blobs over HTTP and HTTPS. */
+export function httpOrigin(policy: HostPolicy, options: HttpOptions & DownloadOptions): Origin {
+  return {
+    kind: 'blob',
+    qualifiers: new Set(['checksum.sri', 'bazel.canonical_id']),
+    takes: ({ protocol }) => protocol === 'http:' || protocol === 'https:',
+    fetch: async ({ url, headers, ...wanted }, blobs, signal) => {
+      const content = await httpContent(url, headers, policy, options, signal);
+      return downloadBlob(content, blobs, wanted, options, signal);
+    },
+  };
+}
