@@ -107,7 +107,7 @@ describe('AC-02: a result is found only while every blob it reaches is stored', 
     'rootDirectory',
     'childDirectory',
   ] as const) {
-    it(`without ${name} it is not, also if it was a moment ago`, async () => {
+    it(`RAC-01, RAC-03: without ${name} it is not, also if it was a moment ago`, async () => {
       const everything = await putEverything();
       assert.ok(await isHit());
       blobs.blobs.delete(everything[name].key);
@@ -137,7 +137,7 @@ describe('AC-02: a stored result that cannot be trusted is a miss', () => {
     ['lacks a directory', encodedTree({ root: dangling })],
     ['exceeds the limit', encodedTree({ root: large })],
   ] as const) {
-    it(`when its tree ${what}`, async () => {
+    it(`RAC-03: when its tree ${what}`, async () => {
       const tree = await blobs.put(bytes, sha256);
       await store({ outputDirectories: [{ path: 'd', treeDigest: tree.toMessage() }] });
       assert.equal(await isHit(), false);

@@ -54,7 +54,7 @@ test('AC-24: a result that was used lately stays when room is made, also after a
   assert.ok(await second.cache.find(actionOf('old but used'), never));
 });
 
-test('a result that is damaged on disk is a miss, and its row goes', async (t) => {
+test('RAC-11: a result that is damaged on disk is a miss, and its row goes', async (t) => {
   const file = newFile(t);
   const { cache } = open(t, file);
   await cache.update(actionOf('a'), resultOf('w'), never);

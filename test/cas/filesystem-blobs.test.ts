@@ -112,7 +112,7 @@ test('CC-08: refuses a folder that another one uses, under another name too', as
   await openFilesystemBlobs(t, { root: alias });
 });
 
-test('the sweep removes incoming files of earlier processes and blob files without a row', async (t) => {
+test('CI-21: the sweep removes incoming files of earlier processes and blob files without a row', async (t) => {
   const root = tempDir(t);
   const clock = new FakeClock();
   const blobs = await openFilesystemBlobs(t, { root }, clock);
@@ -149,7 +149,7 @@ test('the sweep spares uploads under way, and stops when it is aborted', async (
   await assert.rejects(blobs.sweep(AbortSignal.abort()));
 });
 
-test('CAS-06: answers for 60,000 digests in slices that let others in between', async (t) => {
+test('HI-07, CAS-06: answers for 60,000 digests in slices that let others in between', async (t) => {
   const store = (await openFilesystemBlobs(t)).namespace('');
   const present = blockBlobs(10);
   await writeAll(store, present);

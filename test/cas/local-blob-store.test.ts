@@ -80,13 +80,13 @@ for (const [fault, harm] of [
     },
   ],
 ] as readonly (readonly [string, (file: string) => void])[]) {
-  test(`CAS-02, CC-04: a blob whose file is ${fault} is listed missing`, async (t) => {
+  test(`CI-05, CI-21, CAS-02, CC-04: a blob whose file is ${fault} is listed missing`, async (t) => {
     const { blobs, store } = await harmed(t, harm);
     await isMissingAndComesBack(store, blob);
     assert.equal(blobs.stats().blobs, 1);
   });
 
-  test(`CC-04: reading a blob whose file is ${fault} fails with NOT_FOUND`, async (t) => {
+  test(`CI-05, CI-21, CC-04: reading a blob whose file is ${fault} fails with NOT_FOUND`, async (t) => {
     const { store } = await harmed(t, harm);
     await assert.rejects(collect(store.read(blob.digest, 0, never)), { code: Code.NOT_FOUND });
     await isMissingAndComesBack(store, blob);

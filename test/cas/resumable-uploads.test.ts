@@ -213,7 +213,7 @@ test('BS-46: an upload that was left makes room for another one of its blob', as
   assert.equal(blobs.stats().blobs, 1);
 });
 
-test('CAS-63, RCC-03: two streams that send one blob under one name both succeed', async () => {
+test('CI-13, CAS-63, RCC-03: two streams that send one blob under one name both succeed', async () => {
   const { store, begin } = setUp();
   const one = await begin(0);
   await one.push(Buffer.from('hello'));

@@ -147,7 +147,7 @@ test('variables and flags set numbers, lists and tables', () => {
   assert.deepEqual(executor.env_whitelist, ['PATH', 'HOME']);
 });
 
-test('names that mean something to JavaScript are names like any other', () => {
+test('HI-30: names that mean something to JavaScript are names like any other', () => {
   assert.deepEqual(problemsOf(serverSchema, { toml: '__proto__ = 1\nconstructor = 2' }), [
     'x.toml:1: key "__proto__" is not known',
     'x.toml:2: key "constructor" is not known',

@@ -41,7 +41,7 @@ export function actionCacheContract(
       assert.equal(await cache.find(otherAction, never), undefined);
     });
 
-    it('AC-25: keeps fields that are unknown here', async (t) => {
+    it('HI-25, AC-25: keeps fields that are unknown here', async (t) => {
       const cache = await make(t);
       const later = Buffer.concat([
         ActionResult.encode(resultOf('w')).finish(),
@@ -82,7 +82,7 @@ export function actionCacheStorageContract(
       assert.equal(again?.executionMetadata?.worker, 'of a');
     });
 
-    it('DIG-10: the same hash under another function or with another size is another action', async (t) => {
+    it('RAC-14, DIG-10: the same hash under another function or with another size is another action', async (t) => {
       const cache = (await make(t, 1_000_000)).namespace('main');
       await cache.update(action, resultOf('w'), never);
       const { hash, sizeBytes } = action;
@@ -108,7 +108,7 @@ export function actionCacheStorageContract(
       assert.ok(count > 20 && count < 100, `${count} are kept`);
     });
 
-    it('refuses a result that is too large to be sent', async (t) => {
+    it('RAC-13: refuses a result that is too large to be sent', async (t) => {
       const cache = (await make(t, 100_000_000)).namespace('main');
       const large = resultOf('w'.repeat(5_000_000));
       await assert.rejects(cache.update(action, large, never), { name: 'StatusError' });

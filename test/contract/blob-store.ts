@@ -57,7 +57,7 @@ function writing(make: Make): void {
     });
   }
 
-  it('BS-36: refuses an endless upload as soon as there are too many bytes', async (t) => {
+  it('CI-02, BS-36: refuses an endless upload as soon as there are too many bytes', async (t) => {
     const store = await make(t);
     const { digest } = blobOf(Buffer.alloc(2500));
     await assert.rejects(store.write(digest, endless(), never), { code: Code.INVALID_ARGUMENT });
@@ -147,7 +147,7 @@ function finding(make: Make): void {
     }
   });
 
-  it('DIG-10: tells the same bytes under two digest functions apart', async (t) => {
+  it('CI-15, DIG-10: tells the same bytes under two digest functions apart', async (t) => {
     const store = await make(t);
     const other = Digest.ofBytes(sha1, hello.bytes);
     await store.write(hello.digest, chunksOf(hello.bytes), never);

@@ -159,7 +159,7 @@ test('what is formatted is parsed back', () => {
   }
 });
 
-test('nonsense is refused as INVALID_ARGUMENT, or parsed', () => {
+test('HI-19: nonsense is refused as INVALID_ARGUMENT, or parsed', () => {
   const seed = 3;
   const random = seededRandom(seed);
   const words = ['', 'blobs', 'uploads', 'compressed-blobs', 'zstd', 'blake3', h, h40, '12', 'é'];

@@ -59,13 +59,13 @@ test('EXE-46, AC-20: a result always has metadata', async (t) => {
   assert.ok(cached?.executionMetadata);
 });
 
-test('EXE-33, EXE-47: a command that failed is an answer, and is not cached', async (t) => {
+test('RAC-05, EXE-33, EXE-47: a command that failed is an answer, and is not cached', async (t) => {
   const { ended, cached } = await runTo(t, { result: { exitCode: 3, stdoutDigest: stored } });
   assert.equal(ended.result?.exitCode, 3);
   assert.equal(cached, undefined);
 });
 
-test('EXE-33, EXE-48: an action that did not finish keeps what is known, and is not cached', async (t) => {
+test('RAC-05, EXE-33, EXE-48: an action that did not finish keeps what is known, and is not cached', async (t) => {
   const status = { code: Code.DEADLINE_EXCEEDED, message: 'execution timeout exceeded' };
   const { ended, cached } = await runTo(t, { status, result: { stdoutDigest: lost } });
   assert.equal(ended.status?.message, 'execution timeout exceeded');
@@ -73,13 +73,13 @@ test('EXE-33, EXE-48: an action that did not finish keeps what is known, and is 
   assert.equal(cached, undefined);
 });
 
-test('EXE-33, EXE-35: an action that must not be cached is not', async (t) => {
+test('RAC-05, EXE-33, EXE-35: an action that must not be cached is not', async (t) => {
   const { ended, cached } = await runTo(t, { result: {} }, { doNotCache: true });
   assert.ok(ended.result);
   assert.equal(cached, undefined);
 });
 
-test('EXE-38, AC-14: a result whose outputs are gone is no answer, but can be tried again', async (t) => {
+test('RAC-15, EXE-38, AC-14: a result whose outputs are gone is no answer, but can be tried again', async (t) => {
   const { ended, cached } = await runTo(t, {
     result: { outputFiles: [{ path: 'f', digest: lost }] },
   });
@@ -88,7 +88,7 @@ test('EXE-38, AC-14: a result whose outputs are gone is no answer, but can be tr
   assert.equal(cached, undefined);
 });
 
-test('EXE-11, EXE-46: a worker that reports nonsense is our own failure', async (t) => {
+test('HI-24, EXE-11, EXE-46: a worker that reports nonsense is our own failure', async (t) => {
   for (const response of [{}, { result: { stdoutDigest: { hash: 'x', sizeBytes: 1 } } }]) {
     const { ended, cached } = await runTo(t, response);
     assert.equal(ended.status?.code, Code.INTERNAL);

@@ -79,7 +79,7 @@ describe('an action that can run', () => {
     assert.deepEqual(timeouts, [7, 3]);
   });
 
-  it('ACT-02, EXE-39: that differs in its timeout or salt alone is another action', async (t) => {
+  it('RAC-14, ACT-02, EXE-39: that differs in its timeout or salt alone is another action', async (t) => {
     const rig = new ExecutionRig(t);
     rig.serve(t, () => ran);
     for (const action of [{}, { timeout: { seconds: 3 } }, { salt: Buffer.of(0, 255) }]) {
@@ -133,14 +133,14 @@ describe('EXE-31: a result in the action cache', () => {
     assert.deepEqual(rig.leased, []);
   });
 
-  it('EXE-32, EXE-34: is passed over on request, and overwritten', async (t) => {
+  it('RAC-05, EXE-32, EXE-34: is passed over on request, and overwritten', async (t) => {
     const { rig, action } = await withCached(t);
     assert.equal((await rig.end(action, { skipCacheLookup: true })).cachedResult, false);
     assert.equal((await rig.end(action)).result?.executionMetadata?.worker, 'w');
     assert.equal(rig.leased.length, 1);
   });
 
-  it('AC-04: is no answer when its outputs are gone', async (t) => {
+  it('RAC-01, AC-04: is no answer when its outputs are gone', async (t) => {
     const { rig, action } = await withCached(t);
     rig.blobs.blobs.delete(absent('out').key);
     assert.equal((await rig.end(action)).cachedResult, false);
@@ -238,7 +238,7 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
     ['EXE-17: a negative timeout', { timeout: { seconds: -1 } }],
     ['EXE-17: a malformed timeout', { timeout: { seconds: 1, nanos: 1_000_000_000 } }],
     ['ACT-27: a timeout of nothing', { timeout: { seconds: 0 } }],
-    ['DIG-19: an action without a command digest', { commandDigest: undefined }],
+    ['HI-10, DIG-19: an action without a command digest', { commandDigest: undefined }],
     [
       'DIG-12: a command digest of another function',
       { commandDigest: { hash: 'a'.repeat(40), sizeBytes: 1 } },
@@ -260,11 +260,14 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
   const commands: [string, DeepPartial<Command>][] = [
     ['ACT-09: no arguments', { arguments: [] }],
     ['ACT-09: an empty executable', { arguments: ['', 'x'] }],
-    ['an argument that no kernel takes', { arguments: ['x', 'a\0b'] }],
-    ['an environment variable that cannot be set', { environmentVariables: [{ name: 'A=B' }] }],
-    ['ACT-16: an absolute output path', { outputPaths: ['/a'] }],
-    ['ACT-16: an output path with a slash at its end', { outputPaths: ['a/'] }],
-    ['ACT-17: an output path outside the input root', { outputPaths: ['../x'] }],
+    ['HI-13: an argument that no kernel takes', { arguments: ['x', 'a\0b'] }],
+    [
+      'HI-12: an environment variable that cannot be set',
+      { environmentVariables: [{ name: 'A=B' }] },
+    ],
+    ['HI-11, ACT-16: an absolute output path', { outputPaths: ['/a'] }],
+    ['HI-11, ACT-16: an output path with a slash at its end', { outputPaths: ['a/'] }],
+    ['HI-11, ACT-17: an output path outside the input root', { outputPaths: ['../x'] }],
     ['ACT-15: an output file outside the input root', { outputFiles: ['../x'] }],
     ['ACT-15: an output directory outside the input root', { outputDirectories: ['../x'] }],
     ['ACT-23: a working directory that is not there', { workingDirectory: 'no/such' }],
@@ -287,33 +290,33 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
     });
   }
 
-  it('EXE-05: a digest under which no Action is stored', async (t) => {
+  it('HI-10, EXE-05: a digest under which no Action is stored', async (t) => {
     const rig = new ExecutionRig(t);
     await assertRefused(rig, await rig.blobs.put('{"json": "as moon stores it"}', sha256));
     await assertRefused(rig, absent(''));
   });
 
-  it('EXE-05: a command that is no Command', async (t) => {
+  it('HI-10, EXE-05: a command that is no Command', async (t) => {
     const rig = new ExecutionRig(t);
     const commandDigest = (await rig.blobs.put('not a command', sha256)).toMessage();
     await assertRefused(rig, await rig.putAction({ commandDigest }));
   });
 
-  it('ACT-29: an Action and a Command larger than the limits', async (t) => {
+  it('HI-10, ACT-29: an Action and a Command larger than the limits', async (t) => {
     const small = new ExecutionRig(t, { actionSizeBytesMax: 10 });
     await assertRefused(small, await small.putAction());
     const smaller = new ExecutionRig(t, { commandSizeBytesMax: 3 });
     await assertRefused(smaller, await smaller.putAction());
   });
 
-  it('DIR-02: an input root that would leave its folder', async (t) => {
+  it('HI-01, DIR-02: an input root that would leave its folder', async (t) => {
     const rig = new ExecutionRig(t);
     const bad: DeepPartial<Directory> = { symlinks: [{ name: '..', target: 't' }] };
     const inputRootDigest = (await putDirectory(rig.blobs, bad)).toMessage();
     await assertRefused(rig, await rig.putAction({ inputRootDigest }));
   });
 
-  it('DIR-16: an input root that stands for 2^20 files', async (t) => {
+  it('HI-05, DIR-16: an input root that stands for 2^20 files', async (t) => {
     const rig = new ExecutionRig(t);
     const inputRootDigest = (await putDiamond(rig.blobs, 20)).toMessage();
     await assertRefused(rig, await rig.putAction({ inputRootDigest }));

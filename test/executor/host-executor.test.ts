@@ -149,7 +149,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     });
   }
 
-  it('N8: refuses arguments that are too large, and a working directory that is not there', async (t) => {
+  it('HI-13, HI-16, HI-17, N8: refuses arguments that are too large, and a working directory that is not there', async (t) => {
     const { run } = await bench(t);
     const large = run(['true', 'x'.repeat(200_000)]);
     await assert.rejects(large, { code: Code.INVALID_ARGUMENT, message: /too large/ });

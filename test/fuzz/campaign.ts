@@ -108,6 +108,8 @@ export class Campaign {
     const find = (what: string) => this.#find(what, method.path, request);
     if (late && !method.lasting) find(`no answer after ${request.patienceMs} ms`);
     if (cancelled || (code !== undefined && contract.has(code))) return;
+    // It may end a connection on which it saw a thousand invalid frames.
+    if (code === undefined && this.#connection?.broken !== undefined) return;
     const isOwnDeadline = request.headers?.['grpc-timeout'] !== undefined;
     if (code === Code.DEADLINE_EXCEEDED && isOwnDeadline) return;
     // What grpc-js refuses before there is a call: a malformed grpc-timeout, what cannot be unpacked.

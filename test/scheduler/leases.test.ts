@@ -126,7 +126,7 @@ describe('leases', () => {
     assert.deepEqual([second.lease.epoch, second.lease.attempt], [2, 2]);
   });
 
-  it('WRK-15, SC-07: the late result of a lost worker is dropped, and it is told to forget it', () => {
+  it('HI-24, WRK-15, SC-07: the late result of a lost worker is dropped, and it is told to forget it', () => {
     const rig = new Rig();
     const first = rig.worker('first');
     const name = rig.enqueue(requestOf('a'));

@@ -238,7 +238,7 @@ describe('collecting outputs', () => {
     await assert.rejects(collecting, { code: Code.INVALID_ARGUMENT, message: /"pipe" is a/ });
   });
 
-  it('RES-22: never follows a link out of the input root', async (t) => {
+  it('HI-03, RES-22: never follows a link out of the input root', async (t) => {
     const { list, collect } = bench(t, {
       etc: '-> /etc',
       up: '-> ..',
@@ -287,7 +287,7 @@ describe('collecting outputs', () => {
     });
   });
 
-  it('refuses outputs beyond the limits', async (t) => {
+  it('CI-19: refuses outputs beyond the limits', async (t) => {
     const { collect } = bench(t, { f: '12345', 'd/x': '123', 'd/y': '456' });
     for (const outputPath of ['f', 'd']) {
       const collecting = collect(
@@ -309,7 +309,7 @@ describe('making the folders of outputs', () => {
     assert.ok(existsSync(path.join(root, 'a/d')));
   });
 
-  it('refuses a file in the way, and a link that leads out', async (t) => {
+  it('HI-03, HI-11: refuses a file in the way, and a link that leads out', async (t) => {
     const { root } = bench(t, { f: 'x', out: '-> /tmp', lost: '-> nowhere' });
     for (const folder of ['f/x', 'lost/x']) {
       await assert.rejects(makeFolder(root, folder, undefined), { code: Code.INVALID_ARGUMENT });

@@ -43,7 +43,7 @@ test('DIR-12: no bytes are the empty directory', () => {
   assert.deepEqual(parse(Buffer.alloc(0)).files, []);
 });
 
-test('DIR-04: takes nodes in any order', () => {
+test('HI-08, DIR-04: takes nodes in any order', () => {
   const parsed = parse({ files: ['b', 'a'].map((name) => ({ name, digest: hello })) });
   assert.deepEqual(
     parsed.files.map(({ name }) => name),
@@ -57,7 +57,7 @@ test('DIR-05: takes properties in any order, and with repeats', () => {
   assert.equal(parsed.files[0]?.properties?.properties.length, 3);
 });
 
-describe('DIR-01, DIR-02: refuses a name that is not one path segment', () => {
+describe('HI-01, DIR-01, DIR-02: refuses a name that is not one path segment', () => {
   for (const name of ['', '.', '..', '/', 'a/b', '/a', 'a/', 'a\0b']) {
     it(`as a file: ${JSON.stringify(name)}`, () => {
       assert.throws(() => parse({ files: [{ name, digest: hello }] }), refused);
@@ -71,7 +71,7 @@ describe('DIR-01, DIR-02: refuses a name that is not one path segment', () => {
   }
 });
 
-describe('DIR-03, DIR-15: refuses a name given twice', () => {
+describe('HI-02, DIR-03, DIR-15: refuses a name given twice', () => {
   const x = { name: 'x', digest: hello };
   const link = { name: 'x', target: 't' };
   const cases: [string, DeepPartial<Directory>][] = [
@@ -85,7 +85,7 @@ describe('DIR-03, DIR-15: refuses a name given twice', () => {
   }
 });
 
-test('takes names that mean something to JavaScript', () => {
+test('HI-30: takes names that mean something to JavaScript', () => {
   const names = ['__proto__', 'constructor', 'toString'];
   const parsed = parse({ files: names.map((name) => ({ name, digest: hello })) });
   assert.deepEqual(
@@ -94,7 +94,7 @@ test('takes names that mean something to JavaScript', () => {
   );
 });
 
-test('DIR-10: refuses a symlink without a target', () => {
+test('HI-03, DIR-10: refuses a symlink without a target', () => {
   assert.throws(() => parse({ symlinks: [{ name: 'l', target: '' }] }), refused);
 });
 

@@ -138,7 +138,7 @@ describe('fetching an input root', () => {
     return undefined;
   });
 
-  it('refuses a link that is too long for this system, and a folder that is there', async (t) => {
+  it('HI-03: refuses a link that is too long for this system, and a folder that is there', async (t) => {
     const { store, folder, fetch } = await bench(t);
     const digest = await putTree(store, dir({ far: { link: 'x/'.repeat(3_000) } }));
     await assert.rejects(fetch(digest), { code: Code.INVALID_ARGUMENT, message: /too long/ });

@@ -23,7 +23,7 @@ function treeOf(root: Uint8Array, children: readonly Uint8Array[]): Uint8Array {
 const encoded = (directory: Parameters<typeof Directory.fromPartial>[0]) =>
   Directory.encode(Directory.fromPartial(directory)).finish();
 
-test('DIR-19: finds a child by the digest of its own bytes, unknown fields included', () => {
+test('HI-09, DIR-19: finds a child by the digest of its own bytes, unknown fields included', () => {
   const withUnknownField = Buffer.concat([
     encoded({ symlinks: [{ name: 'l', target: 't' }] }),
     Buffer.from([0x7a, 1, 0x41]),

@@ -64,7 +64,7 @@ test('CAS-48, DIR-17: reads a shared directory once', async () => {
   assert.equal(blobs.reads, 11);
 });
 
-test('DIR-16: refuses a few directories that stand for 2^20 files', async () => {
+test('HI-05, DIR-16: refuses a few directories that stand for 2^20 files', async () => {
   const blobs = new PlainBlobStore();
   const root = await putDiamond(blobs, 20);
   await assert.rejects(walkDirectories(root, blobs, { limits }, never), {
@@ -73,7 +73,7 @@ test('DIR-16: refuses a few directories that stand for 2^20 files', async () => 
   assert.equal((await listed(await putDiamond(blobs, 30), blobs)).length, 31);
 });
 
-test('DIR-16: refuses a tree that is too deep, even where a short way leads to the deep part', async () => {
+test('HI-05, DIR-16: refuses a tree that is too deep, even where a short way leads to the deep part', async () => {
   const blobs = new PlainBlobStore();
   const options = { limits: { ...limits, depthMax: 5 } };
   await walkDirectories(await putChain(blobs, 5), blobs, options, never);
@@ -93,7 +93,7 @@ test('DIR-16: refuses a tree that is too deep, even where a short way leads to t
   });
 });
 
-test('ACT-29: refuses names and paths that no file system takes', async () => {
+test('HI-01, ACT-29: refuses names and paths that no file system takes', async () => {
   const blobs = new PlainBlobStore();
   const linkNamed = (name: string) => putDirectory(blobs, { symlinks: [{ name, target: 't' }] });
   await walkDirectories(await linkNamed('é'.repeat(127)), blobs, { limits }, never);
@@ -105,7 +105,7 @@ test('ACT-29: refuses names and paths that no file system takes', async () => {
   await assert.rejects(walkDirectories(await putChain(blobs, 6), blobs, options, never), refused);
 });
 
-test('DIR-16: refuses more bytes of directories than the limit before it reads them', async () => {
+test('HI-05, DIR-16: refuses more bytes of directories than the limit before it reads them', async () => {
   const blobs = new CountingBlobStore();
   const root = await putChain(blobs, 3);
   const options = { limits: { ...limits, bytesMax: 1 } };

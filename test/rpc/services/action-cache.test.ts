@@ -183,7 +183,7 @@ describe('UpdateActionResult', () => {
     assert.equal(executionMetadata.workerCompletedTimestamp?.seconds, 1_700_000_000);
   });
 
-  it('AC-14: a result whose blobs are absent is refused', async (t) => {
+  it('RAC-08, AC-14: a result whose blobs are absent is refused', async (t) => {
     const { update } = await start(t);
     const stdoutDigest = blobOf('absent').digest.toMessage();
     await assert.rejects(update({ stdoutDigest }), { code: Code.FAILED_PRECONDITION });
@@ -234,7 +234,7 @@ describe('UpdateActionResult', () => {
     ['a malformed digest', { stdoutDigest: { hash: 'x', sizeBytes: 1 } }],
     ['a negative size', { stderrDigest: { ...digest, sizeBytes: -1 } }],
   ] as const) {
-    it(`AC-22: ${what} is INVALID_ARGUMENT`, async (t) => {
+    it(`RAC-08, AC-22: ${what} is INVALID_ARGUMENT`, async (t) => {
       const { update } = await start(t);
       await assert.rejects(update(result as never), invalid);
     });

@@ -105,7 +105,7 @@ const toolOptions = (toolName: string): CallOptions => ({
 });
 
 describe('Read', () => {
-  it('BS-10, BS-12, BS-13: gives the bytes from an offset up to a limit', async (t) => {
+  it('CI-17, BS-10, BS-12, BS-13: gives the bytes from an offset up to a limit', async (t) => {
     const { put, read } = await start(t);
     await put();
     const name = `blobs/${digest}`;
@@ -220,7 +220,7 @@ describe('Write', () => {
     assert.equal((await read(`blobs/${other}`)).toString(), text);
   });
 
-  it('BS-32, BS-38, CMP-04: takes zstd in several frames, and answers what was sent', async (t) => {
+  it('CI-09, CI-10, BS-32, BS-38, CMP-04: takes zstd in several frames, and answers what was sent', async (t) => {
     const { upload, isPresent } = await start(t);
     const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2]);
     const data = Buffer.concat([
@@ -249,14 +249,14 @@ describe('Write', () => {
     assert.equal(await upload(zstdName, zstdCompressSync(bytes), toolOptions('siso')), size);
   });
 
-  it('BS-33: finish_write may come alone, as from Siso, but nothing after it', async (t) => {
+  it('CI-11, BS-33: finish_write may come alone, as from Siso, but nothing after it', async (t) => {
     const { write } = await start(t);
     const first = { resourceName: plainName, data: bytes };
     await assert.rejects(write([{ ...first, finishWrite: true }, { writeOffset: size }]), invalid);
     assert.equal(await write([first, { writeOffset: size, finishWrite: true }]), size);
   });
 
-  it('BS-34: without finish_write nothing is stored, and the committed size is answered', async (t) => {
+  it('CI-11, BS-34: without finish_write nothing is stored, and the committed size is answered', async (t) => {
     const { write, isPresent } = await start(t);
     assert.equal(await write([{ resourceName: plainName, data: bytes }]), size);
     await assert.rejects(
@@ -322,7 +322,7 @@ describe('Write', () => {
     assert.equal((await read(`blobs/${digest}`)).toString(), text);
   });
 
-  it('BS-48: of a compressed upload that was cut nothing is committed', async (t) => {
+  it('CI-10, BS-48: of a compressed upload that was cut nothing is committed', async (t) => {
     const { write, query } = await start(t);
     const data = zstdCompressSync(bytes);
     await assert.rejects(write([{ resourceName: zstdName, data: data.subarray(0, 50) }]), invalid);
@@ -346,18 +346,18 @@ describe('Write', () => {
 
   const half = { resourceName: plainName, data: bytes.subarray(0, 10) };
   for (const [what, messages] of [
-    ['no request', []],
-    ['BS-30: no name', [{ data: bytes, finishWrite: true }]],
-    ['BS-30: a name that changes', [half, { resourceName: zstdName, writeOffset: 10 }]],
-    ['BS-31: a gap', [half, { writeOffset: 11, finishWrite: true }]],
+    ['CI-11: no request', []],
+    ['CI-11, BS-30: no name', [{ data: bytes, finishWrite: true }]],
+    ['CI-11, BS-30: a name that changes', [half, { resourceName: zstdName, writeOffset: 10 }]],
+    ['CI-11, BS-31: a gap', [half, { writeOffset: 11, finishWrite: true }]],
     ['BS-31: an offset that stays 0', [half, { data: bytes.subarray(10), finishWrite: true }]],
-    ['BS-35: too few bytes', [{ ...half, finishWrite: true }]],
+    ['CI-02, BS-35: too few bytes', [{ ...half, finishWrite: true }]],
     [
-      'BS-35: other bytes',
+      'CI-01, BS-35: other bytes',
       [{ resourceName: plainName, data: Buffer.alloc(size), finishWrite: true }],
     ],
     [
-      'BS-36: too many bytes, before the end',
+      'CI-02, BS-36: too many bytes, before the end',
       [{ resourceName: plainName, data: Buffer.alloc(size + 1) }],
     ],
     ['BS-02: a name for reading', [{ resourceName: `blobs/${digest}`, finishWrite: true }]],
@@ -371,9 +371,9 @@ describe('Write', () => {
       ];
       return [
         [`CMP-06: ${compressor} of other bytes`, packedAs(compressor, pack(Buffer.alloc(size)))],
-        [`CMP-07: ${compressor} cut short`, packedAs(compressor, whole.subarray(0, -1))],
+        [`CI-09, CMP-07: ${compressor} cut short`, packedAs(compressor, whole.subarray(0, -1))],
         [
-          `CMP-07: a byte after ${compressor}`,
+          `CI-09, CMP-07: a byte after ${compressor}`,
           packedAs(compressor, Buffer.concat([whole, Buffer.from('x')])),
         ],
         [`CMP-07: a byte after ${compressor}, in its own message`, followed],
@@ -390,7 +390,7 @@ describe('Write', () => {
   }
 
   for (const { compressor, pack } of packings) {
-    it(`CMP-05: a ${compressor} bomb is refused without being unpacked`, async (t) => {
+    it(`CI-09, CMP-05: a ${compressor} bomb is refused without being unpacked`, async (t) => {
       const { write } = await start(t);
       const data = pack(Buffer.alloc(2 ** 28));
       const name = `uploads/u/compressed-blobs/${compressor}/${blobOf('0123456789').digest}`;

@@ -124,7 +124,7 @@ describe('FindMissingBlobs', () => {
     assert.deepEqual(await findMissing({ blobDigests: [wrong] }), [wrong]);
   });
 
-  it('DIG-10, GEN-05: other functions and instances know nothing of a blob', async (t) => {
+  it('CI-15, DIG-10, GEN-05: other functions and instances know nothing of a blob', async (t) => {
     const { put, findMissing } = await start(t);
     const digest = await put('present');
     const blobDigests = [digest];
@@ -184,7 +184,7 @@ describe('BatchUpdateBlobs', () => {
     assert.deepEqual(codes(await read({ digests: [longer, shorter] })), [5, 5]);
   });
 
-  it('CAS-12, CAP-11: more than the limit fails the whole call; the limit passes', async (t) => {
+  it('CI-16, CAS-12, CAP-11: more than the limit fails the whole call; the limit passes', async (t) => {
     const { instance, update, findMissing } = await start(t);
     const { batchBytesMax } = instance.limits;
     const large = entry(Buffer.alloc(batchBytesMax - 1));
@@ -216,7 +216,7 @@ describe('BatchUpdateBlobs', () => {
     assert.deepEqual(codes(responses), [3, 3, 3]);
   });
 
-  it('CAS-17, CAS-18: what is there already, twice in a batch, or empty is OK', async (t) => {
+  it('CI-16, CAS-17, CAS-18: what is there already, twice in a batch, or empty is OK', async (t) => {
     const { update } = await start(t);
     const requests = [entry('a'), entry('a'), entry('')];
     assert.deepEqual(codes(await update({ requests })), [0, 0, 0]);
@@ -336,7 +336,7 @@ describe('GetTree', () => {
     );
   });
 
-  it('CAS-45: a token takes the listing up again; no other token is taken', async (t) => {
+  it('HI-06, CAS-45: a token takes the listing up again; no other token is taken', async (t) => {
     const { put, getTree } = await start(t);
     const [root, child] = await putChain(put, 3);
     const rootDigest = root?.digest.toMessage();
@@ -375,7 +375,7 @@ describe('GetTree', () => {
     assert.deepEqual(more, []);
   });
 
-  it('CAS-43, CAS-49: a negative page size and a root that is no directory are refused', async (t) => {
+  it('HI-06, CAS-43, CAS-49: a negative page size and a root that is no directory are refused', async (t) => {
     const { put, getTree } = await start(t);
     const rootDigest = await put('this is no directory');
     await assert.rejects(getTree({ rootDigest }), invalid);

@@ -198,7 +198,7 @@ describe('SpliceBlob', () => {
     assert.deepEqual(await blobs.findMissing([digest], never), [digest]);
   });
 
-  it('CDC-14, CDC-21, DIG-09, BS-43: requests that make no sense are INVALID_ARGUMENT', async (t) => {
+  it('HI-28, CDC-14, CDC-21, DIG-09, BS-43: requests that make no sense are INVALID_ARGUMENT', async (t) => {
     const { put, splice } = await start(t);
     const chunk = await put('a');
     const chunkDigests = [chunk];
