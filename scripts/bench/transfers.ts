@@ -85,7 +85,7 @@ async function countingProxy(port: number): Promise<{ server: Server; up: number
 
 const remoteAt = (port: number, compression: 'off' | 'zstd') =>
   connectRemote(
-    { address: { host: '127.0.0.1', port }, instanceName: 'main', compression },
+    { address: { host: '127.0.0.1', port }, instanceName: 'main', compression, chunking: 'off' },
     { clock: systemClock, newId },
     never,
   );

@@ -4,6 +4,7 @@ import type { NewId } from '../base/id.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
+import { uploadChunkingOf } from '../rpc/stubs/announced-chunking.ts';
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
 import {
@@ -47,14 +48,15 @@ export function remotePorts(
 async function openBlobs(
   channel: Channel,
   instanceName: string,
-  { compression }: WorkerConfig,
+  { compression, chunking }: WorkerConfig,
   newId: NewId,
   signal: AbortSignal,
 ): Promise<BlobStore> {
   const capabilities = await fetchCapabilities(channel, instanceName, signal);
   const limits = blobLimitsOf(capabilities);
   const codecs = transferCodecsOf(capabilities, compression);
-  return remoteBlobStore({ channel, instanceName, limits, codecs }, newId);
+  const uploadChunking = uploadChunkingOf(capabilities, chunking);
+  return remoteBlobStore({ channel, instanceName, limits, codecs, uploadChunking }, newId);
 }
 
 /** A store that is opened with its first use. */

@@ -6,6 +6,7 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import type { Execution } from '../execution/execution.ts';
 import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { uploadChunkingOf, type WantedChunking } from '../rpc/stubs/announced-chunking.ts';
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
 import { RemoteActionCache } from '../rpc/stubs/remote-action-cache.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
@@ -33,6 +34,7 @@ export interface RemoteOptions {
   readonly address: Address;
   readonly instanceName: string;
   readonly compression: WantedCompression;
+  readonly chunking: WantedChunking;
 }
 
 /**
@@ -40,7 +42,7 @@ export interface RemoteOptions {
  * was one, its restart is waited for.
  */
 export async function connectRemote(
-  { address, instanceName, compression }: RemoteOptions,
+  { address, instanceName, compression, chunking }: RemoteOptions,
   { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
   signal: AbortSignal,
 ): Promise<Remote> {
@@ -50,12 +52,14 @@ export async function connectRemote(
   });
   try {
     const capabilities = await fetchCapabilities(channel, instanceName, signal);
+    const patient = withRetries(channel, patientRetries(clock));
     const limits = blobLimitsOf(capabilities);
     const codecs = transferCodecsOf(capabilities, compression);
-    const patient = withRetries(channel, patientRetries(clock));
+    const uploadChunking = uploadChunkingOf(capabilities, chunking);
+    const remote = { channel: patient, instanceName, limits, codecs, uploadChunking };
     return {
       capabilities,
-      blobs: remoteBlobStore({ channel: patient, instanceName, limits, codecs }, newId),
+      blobs: remoteBlobStore(remote, newId),
       actions: new RemoteActionCache(patient, instanceName),
       execution: new RemoteExecution(patient, instanceName),
       ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),

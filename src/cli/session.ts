@@ -17,6 +17,7 @@ export interface ClientFlags {
   readonly instanceName: string | undefined;
   readonly digestFunction: string | undefined;
   readonly compression: string | undefined;
+  readonly chunking: string | undefined;
   readonly verbose: boolean;
 }
 
@@ -30,6 +31,10 @@ export const clientFlags = (yargs: Argv) =>
       type: 'string',
       describe: 'How blobs travel: "off" (the default), or "zstd" where it helps',
     })
+    .option('chunking', {
+      type: 'string',
+      describe: 'Whether only new parts of large blobs are sent: "off" (the default) or "uploads"',
+    })
     .option('config', {
       type: 'string',
       describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
@@ -41,6 +46,7 @@ export interface Settings {
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
   readonly compression: ClientConfig['compression'];
+  readonly chunking: ClientConfig['chunking'];
 }
 
 /** From flags, environment and configuration file; no server is asked. */
@@ -59,11 +65,12 @@ export function settingsOf(
       ...given('instance_name', '--instance-name', flags.instanceName),
       ...given('digest_function', '--digest-function', flags.digestFunction),
       ...given('compression', '--compression', flags.compression),
+      ...given('chunking', '--chunking', flags.chunking),
     ],
   });
-  const { remote: address, instanceName, compression } = config;
+  const { remote: address, instanceName, compression, chunking } = config;
   const digestFunction = digestFunctionOf(config.digestFunction);
-  return { address, instanceName, compression, digestFunction };
+  return { address, instanceName, compression, chunking, digestFunction };
 }
 
 /** A client's view of one instance of the server, until it is disposed of. */

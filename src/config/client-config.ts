@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import type { Address } from './address.ts';
-import { type Compression, compressionKey } from './compression.ts';
 import { address, anyText, section, text } from './keys.ts';
 import { readConfig, type Sources } from './read-config.ts';
+import { type Chunking, chunkingKey, type Compression, compressionKey } from './transfers.ts';
 
 /** What the client commands are told. */
 export interface ClientConfig {
@@ -11,6 +11,7 @@ export interface ClientConfig {
   /** The name of a digest function. */
   readonly digestFunction: string;
   readonly compression: Compression;
+  readonly chunking: Chunking;
 }
 
 export const clientSchema = section({
@@ -24,6 +25,7 @@ export const clientSchema = section({
     'SHA256',
   ),
   compression: compressionKey,
+  chunking: chunkingKey,
 });
 
 /** Fails with a ConfigError that names every problem. */
@@ -34,5 +36,6 @@ export function readClientConfig(sources: Sources): ClientConfig {
     instanceName: values.instance_name,
     digestFunction: values.digest_function,
     compression: values.compression,
+    chunking: values.chunking,
   };
 }

@@ -1,11 +1,11 @@
 import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
-import { type Compression, compressionKey } from './compression.ts';
 import { address, choice, count, duration, list, properties, section, size, text } from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
+import { type Chunking, chunkingKey, type Compression, compressionKey } from './transfers.ts';
 
 /** What `expbuild worker` is told. The folder is absolute. */
 export interface WorkerConfig {
@@ -14,6 +14,7 @@ export interface WorkerConfig {
   readonly server: Address;
   readonly cas: Address;
   readonly compression: Compression;
+  readonly chunking: Chunking;
   readonly slots: number;
   readonly rootPath: string;
   readonly cacheMaxSizeBytes: number;
@@ -65,6 +66,7 @@ export const workerSchema = section({
   ),
   cas_url: v.optional(address('The server that holds the blobs; without it, that of server_url.')),
   compression: compressionKey,
+  chunking: chunkingKey,
   slots: v.optional(
     count('How many actions run at once; without it, as many as there are cores.', 1, 10_000),
   ),
@@ -102,6 +104,7 @@ export function readWorkerConfig(
     server: values.server_url,
     cas: values.cas_url ?? values.server_url,
     compression: values.compression,
+    chunking: values.chunking,
     slots: values.slots ?? surroundings.cores,
     rootPath: path.resolve(surroundings.workingFolder, rootPath),
     cacheMaxSizeBytes: values.cache_max_size,

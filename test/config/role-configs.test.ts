@@ -125,6 +125,7 @@ test('a client speaks to this machine unless told otherwise', () => {
     instanceName: 'main',
     digestFunction: 'SHA256',
     compression: 'off',
+    chunking: 'off',
   });
 });
 

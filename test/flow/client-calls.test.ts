@@ -101,6 +101,7 @@ test('CMP-12: what our client reads and writes compressed is not compressed agai
       instanceName: 'main',
       limits: { batchSizeBytesMax: 1000, blobSizeBytesMax: Infinity },
       codecs: transferCodecsOf(capabilities, 'zstd'),
+      uploadChunking: undefined,
     },
     () => 'upload-1',
   );

@@ -1,4 +1,4 @@
-import { type Chunks, chunksOf } from '../../base/chunks.ts';
+import { type Chunks, chunksOf, isSeekable } from '../../base/chunks.ts';
 import type { NewId } from '../../base/id.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import { checkReadOffset } from '../../cas/blob-errors.ts';
@@ -12,6 +12,7 @@ import { batchRead } from './batch-read.ts';
 import { batchUpdate, type SmallBlob } from './batch-update.ts';
 import { Batches } from './batches.ts';
 import { findMissing } from './find-missing.ts';
+import { chunkedWrite } from './chunked-write.ts';
 import { digestSizeBytes, type RemoteBlobs } from './remote-blobs.ts';
 import { isTransient, withRetries } from './retries.ts';
 import { streamRead } from './stream-read.ts';
@@ -88,13 +89,24 @@ class RemoteBlobStore implements BlobStore {
   }
 
   async write(digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
-    const { channel, codecs, limits } = this.#blobs;
+    const { limits, uploadChunking } = this.#blobs;
     if (digest.sizeBytes > limits.blobSizeBytesMax) {
       throw new StatusError(
         Code.INVALID_ARGUMENT,
         `blob ${digest} is larger than the ${limits.blobSizeBytesMax} bytes that the server takes`,
       );
     }
+    // It pays for what is large, and the API wants the others whole (CDC-33).
+    if (uploadChunking && digest.sizeBytes > uploadChunking.wholeBytesMax && isSeekable(chunks)) {
+      const write: BlobStore['write'] = (...chunk) => this.#writeWhole(...chunk);
+      const blob = { digest, chunks };
+      if (await chunkedWrite(this.#blobs, uploadChunking, write, blob, signal)) return;
+    }
+    await this.#writeWhole(digest, chunks, signal);
+  }
+
+  async #writeWhole(digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
+    const { channel, codecs } = this.#blobs;
     if (digest.sizeBytes > this.#smallSizeBytesMax) {
       return streamWrite(this.#blobs, digest, chunks, this.#newId(), signal);
     }

@@ -1,3 +1,4 @@
+import type { ChunkingFunction } from '../../chunking/chunking-function.ts';
 import type { Digest } from '../../digest/digest.ts';
 import type { Channel } from './channel.ts';
 import type { BlobLimits, TransferCodecs } from './remote-capabilities.ts';
@@ -8,6 +9,8 @@ export interface RemoteBlobs {
   readonly instanceName: string;
   readonly limits: BlobLimits;
   readonly codecs: TransferCodecs;
+  /** How large blobs are cut when they are written; undefined: not at all. */
+  readonly uploadChunking: ChunkingFunction | undefined;
 }
 
 /** How long a call with a message of some MiB may take: 60 s are enough at 1 Mbit/s. */

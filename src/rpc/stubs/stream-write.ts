@@ -6,6 +6,7 @@ import { type WriteRequest, WriteResponse } from '../../proto/google/bytestream/
 import { writeRequestType } from '../byte-stream-messages.ts';
 import { type Codec, compress, packed } from '../compression.ts';
 import type { Rpc } from './channel.ts';
+import { ofSize } from './of-size.ts';
 import { queryWriteStatus } from './query-write-status.ts';
 import type { RemoteBlobs } from './remote-blobs.ts';
 import { Backoff, isTransient } from './retries.ts';
@@ -119,21 +120,6 @@ async function writeFrom(
       `the server took ${committedSize} bytes of blob ${digest} and said that these were all`,
     );
   }
-}
-
-/** The chunks; fails with INVALID_ARGUMENT unless they end where the blob does. */
-async function* ofSize(digest: Digest, chunks: Chunks, at: number): Chunks {
-  let endsAt = at;
-  for await (const chunk of chunks) {
-    endsAt += chunk.length;
-    if (endsAt > digest.sizeBytes) throw wrongSize(digest, `more than ${digest.sizeBytes}`);
-    yield chunk;
-  }
-  if (endsAt < digest.sizeBytes) throw wrongSize(digest, `only ${endsAt}`);
-}
-
-function wrongSize(digest: Digest, bytes: string): StatusError {
-  return new StatusError(Code.INVALID_ARGUMENT, `the upload of ${digest} has ${bytes} bytes`);
 }
 
 /** The bytes in messages of 1 MiB. */

@@ -18,6 +18,10 @@ import {
   type Digest as DigestMessage,
   FindMissingBlobsRequest,
   FindMissingBlobsResponse,
+  SpliceBlobRequest,
+  SpliceBlobResponse,
+  SplitBlobRequest,
+  SplitBlobResponse,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
   QueryWriteStatusRequest,
@@ -49,6 +53,8 @@ export interface Quirks {
   readonly earlyCommittedSize?: number;
   /** What is said to be committed of a whole compressed upload; the blob's size if it does not say. */
   readonly packedCommittedSize?: (digest: Digest, sentBytes: number) => number;
+  /** Fails a splice, as long as it gives an error. */
+  readonly spliceError?: () => StatusError | undefined;
   /** Fails whole batch calls as long as it gives an error. */
   readonly batchError?: () => StatusError | undefined;
 }
@@ -59,11 +65,9 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
   const store = withEmptyBlob(plain);
   const calls: string[] = [];
   const routes: string[] = [];
-  const encodings = new Set<string>();
   const uploads = new Map<string, Uint8Array>();
   const route = (metadata: Metadata) => {
     routes.push(String(metadata.get('build.bazel.remote.execution.v2.resource-name')[0]));
-    encodings.add(String(metadata.get('grpc-encoding')[0] ?? 'identity'));
   };
   const channel = await fakeServer(t, [
     unary(
@@ -120,6 +124,25 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
         return BatchUpdateBlobsResponse.fromPartial({ responses: await Promise.all(responses) });
       },
     ),
+    unary(
+      `${cas}/SpliceBlob`,
+      SpliceBlobRequest,
+      SpliceBlobResponse,
+      async ({ blobDigest, chunkDigests, digestFunction, chunkingFunction }) => {
+        calls.push(`splice ${chunkDigests.length}, function ${chunkingFunction}`);
+        const error = quirks.spliceError?.();
+        if (error) throw error;
+        const [digest] = digestsOf(blobDigest ? [blobDigest] : [], digestFunction) as [Digest];
+        const chunks = digestsOf(chunkDigests, digestFunction);
+        const contents = chunks.map((chunk) => collect(store.read(chunk, 0, never)));
+        await store.write(digest, chunksOf(Buffer.concat(await Promise.all(contents))), never);
+        return { blobDigest };
+      },
+    ),
+    unary(`${cas}/SplitBlob`, SplitBlobRequest, SplitBlobResponse, () => {
+      calls.push('split');
+      throw new StatusError(Code.UNIMPLEMENTED, 'no');
+    }),
     serverStream(
       '/google.bytestream.ByteStream/Read',
       ReadRequest,
@@ -163,7 +186,7 @@ export async function fakeCas(t: TestContext, quirks: Quirks = {}) {
       },
     ),
   ]);
-  return { channel, plain, calls, routes, uploads, encodings };
+  return { channel, plain, calls, routes, uploads };
 }
 
 interface Writing {

@@ -6,6 +6,10 @@ import { byteStream } from '../../../src/rpc/services/byte-stream.ts';
 import { capabilities } from '../../../src/rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../../../src/rpc/services/content-addressable-storage.ts';
 import {
+  uploadChunkingOf,
+  type WantedChunking,
+} from '../../../src/rpc/stubs/announced-chunking.ts';
+import {
   blobLimitsOf,
   fetchCapabilities,
   transferCodecsOf,
@@ -21,7 +25,11 @@ import { testInstance } from '../../support/test-instance.ts';
 import { connectTo } from './fake-server.ts';
 
 /** The blobs of an instance of our own server, as a client finds them. */
-async function connect(t: TestContext, compression: WantedCompression = 'off') {
+async function connect(
+  t: TestContext,
+  compression: WantedCompression = 'off',
+  chunking: WantedChunking = 'off',
+) {
   const instance = testInstance({ name: 'main' });
   const instances = new Instances([instance]);
   const services = [capabilities, contentAddressableStorage, byteStream];
@@ -34,15 +42,20 @@ async function connect(t: TestContext, compression: WantedCompression = 'off') {
   const limits = blobLimitsOf(announced);
   const codecs = transferCodecsOf(announced, compression);
   let uploads = 0;
-  const blobs = { channel, instanceName: 'main', limits, codecs };
+  const uploadChunking = uploadChunkingOf(announced, chunking);
+  const blobs = { channel, instanceName: 'main', limits, codecs, uploadChunking };
   return remoteBlobStore(blobs, () => `upload-${uploads++}`);
 }
 
 // A small blob is sent once it is whole, so a source that hangs keeps it from being sent.
-for (const compression of ['off', 'zstd'] as const) {
+for (const [compression, chunking] of [
+  ['off', 'off'],
+  ['zstd', 'off'],
+  ['zstd', 'uploads'],
+] as const) {
   blobStoreContract(
-    `RemoteBlobStore at our own server, compression ${compression},`,
-    (t) => connect(t, compression),
+    `RemoteBlobStore at our own server, compression ${compression}, chunking ${chunking},`,
+    (t) => connect(t, compression, chunking),
     { endsEarly: false },
   );
 }

@@ -18,7 +18,8 @@ const plainCodecs: TransferCodecs = { streams: undefined, batches: undefined };
 const MIB = 2 ** 20;
 
 function storeAt(channel: Channel, limits = roomy, codecs = plainCodecs) {
-  return remoteBlobStore({ channel, instanceName: 'main', limits, codecs }, () => 'upload-1');
+  const blobs = { channel, instanceName: 'main', limits, codecs, uploadChunking: undefined };
+  return remoteBlobStore(blobs, () => 'upload-1');
 }
 
 function counted(sizeBytes: number) {

@@ -16,7 +16,7 @@ async function rig(t: TestContext, quirks: Quirks = {}) {
   const { channel, ...cas } = await fakeCas(t, quirks);
   const limits = { batchSizeBytesMax: MIB, blobSizeBytesMax: Infinity };
   const codecs = { streams: undefined, batches: undefined };
-  const blobs = { channel, instanceName: 'main', limits, codecs };
+  const blobs = { channel, instanceName: 'main', limits, codecs, uploadChunking: undefined };
   const write = (chunks = chunksOf(blob.bytes) as AsyncIterable<Uint8Array>) =>
     streamWrite(blobs, blob.digest, chunks, 'upload-1', never);
   return { ...cas, write };

@@ -15,3 +15,19 @@ export const compressionKey = v.optional(
   ),
   'off',
 );
+
+/** Whether large blobs are sent in chunks. */
+export type Chunking = 'off' | 'uploads';
+
+/**
+ * Off by default: the server keeps the chunks beside the blob, and reads all of them for it. Large outputs that
+ * change a little each time win.
+ */
+export const chunkingKey = v.optional(
+  choice(
+    'Whether large blobs are sent in chunks, and of them only those that the server lacks, if it can ' +
+      'put them together.',
+    ['off', 'uploads'],
+  ),
+  'off',
+);
