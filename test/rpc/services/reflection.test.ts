@@ -210,8 +210,11 @@ const curl = async (...args: string[]) =>
 
 test('buf curl lists the services of a server and calls one', { skip }, async (t) => {
   const { server } = await start(t);
-  const listed = await curl('--list-services', `http://${server.address}`);
-  assert.ok(listed.split('\n').includes(`${api}.Execution`), listed);
+  for (const protocol of ['grpc-v1', 'grpc-v1alpha']) {
+    const flags = ['--list-services', '--reflect-protocol', protocol];
+    const listed = await curl(...flags, `http://${server.address}`);
+    assert.ok(listed.split('\n').includes(`${api}.Execution`), listed);
+  }
   const method = `http://${server.address}/${api}.Capabilities/GetCapabilities`;
   const printed = await curl('--data', '{"instanceName": "main"}', method);
   const { cacheCapabilities } = JSON.parse(printed) as {
