@@ -4,6 +4,7 @@ import { withCompleteness } from '../action-cache/completeness.ts';
 import { KnownTrees } from '../action-cache/known-trees.ts';
 import { MemoryActionCache } from '../action-cache/memory-action-cache.ts';
 import { SqliteActionCache } from '../action-cache/sqlite-action-cache.ts';
+import { withRelativeSymlinks } from '../action-cache/with-relative-symlinks.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { makeFolder } from '../base/make-folder.ts';
@@ -70,7 +71,7 @@ export async function openStorage(
 }
 
 function instancesOf(
-  { instanceNames, sharedStorage, casStorage }: ServerConfig,
+  { instanceNames, sharedStorage, casStorage, execution }: ServerConfig,
   blobStorage: BlobStorage,
   results: ActionCacheStorage,
 ): Pick<Storage, 'blobsOf' | 'actionsOf'> {
@@ -82,7 +83,12 @@ function instancesOf(
   const byName = new Map(
     instanceNames.map((name) => {
       const blobs = withMaxBlobSize(blobStorage.namespace(name), blobBytesMax);
-      return [name, { blobs, actions: withCompleteness(results.namespace(name), blobs, options) }];
+      const complete = withCompleteness(results.namespace(name), blobs, options);
+      const actions =
+        execution.absoluteSymlinks === 'allowed'
+          ? complete
+          : withRelativeSymlinks(complete, blobs, defaultTreeLimits);
+      return [name, { blobs, actions }];
     }),
   );
   const get = (name: string) => {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { test } from 'node:test';
+import { Code } from '../../src/base/status.ts';
+import { Tree } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ApiClient } from '../support/api-client.ts';
+import { blobOf } from '../support/blob-of.ts';
+import { inReverse } from '../support/in-reverse.ts';
+import { startTestServer } from '../support/start-expbuild-server.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { type Fleet, startFleet } from '../support/fleet.ts';
 
 const link = ['--', 'sh', '-c', 'echo said; mkdir out; ln -s /etc/passwd out/link'];
@@ -28,6 +35,36 @@ test('RES-21, DIR-14, CAP-13: where absolute symlinks are not allowed, an action
   const given = await cli(['run', '--input', inputOf(fleet), '--', 'true']);
   assert.notEqual(given.exitCode, 0);
   assert.match(given.stderr, /symlink "link" .* has an absolute target, which is not allowed/);
+});
+
+test('CAP-13: a result from when absolute symlinks were allowed is a miss', async (context) => {
+  const t = inReverse(context);
+  const folder = tempDir(t);
+  const target = '/etc/passwd';
+  const tree = Tree.fromPartial({ root: { symlinks: [{ name: 'l', target }] } });
+  const { bytes, digest } = blobOf(Tree.encode(tree).finish());
+  const results = [
+    { outputSymlinks: [{ path: 'l', target }] },
+    { outputDirectories: [{ path: 'd', treeDigest: digest.toMessage() }] },
+    { outputSymlinks: [{ path: 'l', target: '../passwd' }] },
+  ].map((actionResult, index) => ({
+    actionResult,
+    actionDigest: blobOf(`action ${index}`).digest.toMessage(),
+  }));
+
+  const lenient = await startTestServer(t, { folder });
+  const client = new ApiClient(t, lenient.address);
+  await client.put({ bytes, digest });
+  for (const result of results) await client.updateActionResult(result);
+  await lenient.stop();
+
+  const toml = '[execution]\nabsolute_symlinks = "disallowed"';
+  const strict = new ApiClient(t, (await startTestServer(t, { folder, toml })).address);
+  const [asOutput, inFolder, relative] = results.map(({ actionDigest }) => ({ actionDigest }));
+  for (const request of [asOutput, inFolder]) {
+    await assert.rejects(strict.getActionResult(request ?? {}), { code: Code.NOT_FOUND });
+  }
+  assert.ok(await strict.getActionResult(relative ?? {}));
 });
 
 test('RES-21, DIR-14, CAP-13: unless said otherwise they are allowed', async (t) => {
