@@ -13,7 +13,7 @@ import { startFleet } from '../support/fleet.ts';
 
 const script = (text: string) => ({ arguments: ['sh', '-c', text] });
 
-test('BuildStream with a server and its worker', async (t) => {
+test('BuildStream with a server and its worker', { timeout: 60_000 }, async (t) => {
   const { server, worker, at } = await startFleet(t);
   await worker('one', '[platform]\nISA = "x86-64"\nOSFamily = "linux"');
   const buildstream = new ApiClient(t, server.address);

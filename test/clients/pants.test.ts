@@ -30,7 +30,7 @@ const encoded = {
   action: (parts: DeepPartial<Action>) => blobOf(Action.encode(Action.fromPartial(parts)).finish()),
 };
 
-test('Pants with a server and its worker', async (t) => {
+test('Pants with a server and its worker', { timeout: 60_000 }, async (t) => {
   const { server, worker, at } = await startFleet(t);
   await worker('one', '[platform]\npool = "a"');
   const pants = new ApiClient(t, server.address);
