@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
+import { assetClient } from '../support/asset-client.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { ApiClient, responseOf } from '../support/api-client.ts';
 import {
@@ -42,6 +43,7 @@ async function start(context: TestContext) {
   const operations = '/google.longrunning.Operations';
   const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
   return {
+    assets: assetClient(t, address),
     of: (instanceName: string) => new ApiClient(t, address, instanceName),
     tree: (instanceName: string, rootDigest: { hash: string; sizeBytes: number }) =>
       Array.fromAsync(
@@ -154,14 +156,21 @@ test('GEN-05: what one instance has is in no call of another', async (t) => {
   assert.ok(await getOperation(operation));
 });
 
-test('GEN-05: instances that share storage have blobs and results together, and operations apart', async (t) => {
-  const { of, list, split } = await start(t);
+test('GEN-05: instances that share storage have blobs, results and assets together, and operations apart', async (t) => {
+  const { of, list, split, assets } = await start(t);
   const shared = of('team/linux/release');
   const sharer = of(sharing);
   const { bytes, digest } = blobOf('given by either');
   await sharer.write(`uploads/u/blobs/${digest}`, bytes);
   assert.deepEqual(await shared.read(`blobs/${digest}`), bytes);
   assert.ok((await split('team/linux/release', digest.toMessage())).chunkDigests.length > 0);
+
+  const uris = ['urn:of-either'];
+  await assets.pushBlob({ uris, blobDigest: digest.toMessage(), instanceName: sharing });
+  const fetchedFrom = async (instanceName: string) =>
+    (await assets.fetchBlob({ uris, instanceName })).status?.code;
+  assert.equal(await fetchedFrom('team/linux/release'), Code.OK);
+  assert.equal(await fetchedFrom('main'), Code.NOT_FOUND);
 
   const actionDigest = await shared.putAction({ command });
   const first = await sharer.run({ actionDigest });

@@ -16,6 +16,7 @@ import {
   ServerReflectionRequest,
   ServerReflectionResponse,
 } from '../../../src/proto/grpc/reflection/v1/reflection.ts';
+import { serviceNamesOf } from '../../../src/rpc/method.ts';
 import { inReverse } from '../../support/in-reverse.ts';
 import { startTestServer } from '../../support/start-expbuild-server.ts';
 import { tempDir } from '../../support/temp-dir.ts';
@@ -99,9 +100,10 @@ function codeIn(answer: Answer | undefined): number {
 for (const version of ['v1', 'v1alpha']) {
   describe(`server reflection ${version}`, () => {
     it('lists every service, and gives the files that describe each of its methods', async (t) => {
-      const { answer } = await start(t, { version });
+      const { answer, server } = await start(t, { version });
       const services = namesIn(await answer(listServices));
       for (const name of [...always, ...executing]) assert.ok(services.includes(name), name);
+      assert.deepEqual(services, serviceNamesOf(server.services).toSorted());
 
       const files = new Map<string, FileDescriptorProto>();
       for (const name of services) {
