@@ -31,7 +31,10 @@ export const upCommand = {
         type: 'string',
         describe: 'Where to listen; 127.0.0.1:50051 by default',
       })
-      .option('data', { type: 'string', describe: 'Folder of all data; ~/.local/share/expbuild' })
+      .option('data', {
+        type: 'string',
+        describe: 'Folder of all data; ~/.local/share/expbuild (root: /var/lib/expbuild)',
+      })
       .option('slots', slotsFlag)
       .example('$0 up', 'No configuration needed')
       .example('$0 up --address 127.0.0.1:0 --data /tmp/try', 'A free port, and data of its own'),
@@ -58,6 +61,7 @@ export async function up(program: Program, options: UpOptions): Promise<number> 
     address: running.address,
     data,
     slots: worker.slots,
+    isolation: worker.isolation,
   });
   await aborted(leaving);
   running.drain();
@@ -69,15 +73,17 @@ interface Greeting {
   readonly address: string;
   readonly data: string;
   readonly slots: number;
+  readonly isolation: string;
 }
 
-function greet(terminal: Terminal, { address: bound, data, slots }: Greeting): void {
+function greet(terminal: Terminal, { address: bound, data, slots, isolation }: Greeting): void {
   // What means every address of this machine to a server means none to a client.
   const address = bound.replace(/^(?:0\.0\.0\.0|\[::\]):/, '127.0.0.1:');
   const lines = [
     `expbuild is up at grpc://${address}`,
     `  data      ${data}`,
-    `  executor  host: commands run as processes of this user, ${slots} at once`,
+    `  actions   ${slots} at once`,
+    `  executor  ${isolation}`,
     '',
     'For Bazel, in .bazelrc:',
     '',

@@ -11,7 +11,6 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
-import { defaultHostExecutorOptions, HostExecutor } from '../executor/host-executor.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { defaultOutputLimits } from '../tree/collect-outputs.ts';
 import { DirectoryCache } from '../tree/directory-cache.ts';
@@ -19,7 +18,7 @@ import { defaultTreeLimits } from '../tree/walk-directories.ts';
 import { FileCache } from '../worker/file-cache.ts';
 import { defaultWorkOptions, work } from '../worker/work.ts';
 import { SystemError } from './exit-codes.ts';
-import { launcherCommand } from './launcher-command.ts';
+import { startExecutors } from './start-executors.ts';
 
 export interface WorkerDeps {
   readonly clock: Clock;
@@ -37,6 +36,8 @@ export interface WorkerPorts {
 export interface RunningWorker {
   readonly workerId: string;
   readonly slots: number;
+  /** What its commands are kept from, in one line. */
+  readonly isolation: string;
   /** Settles when the worker has ended; it does so by itself only when it cannot go on. */
   readonly ended: Promise<void>;
 }
@@ -61,7 +62,7 @@ export async function startWorker(
   const { rootPath, slots } = config;
   takeFolder(rootPath, closing);
   const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
-  const executors = await startExecutors(config, closing);
+  const { executors, isolation } = await startExecutors(config, surroundings, log, closing);
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
     bytesMax: config.cacheMaxSizeBytes,
     newId,
@@ -73,6 +74,7 @@ export async function startWorker(
       queue,
       blobsOf,
       executors,
+      isolation,
       properties: config.properties.map(({ name, value }) => ({ name, value })),
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),
@@ -100,26 +102,7 @@ export async function startWorker(
     drain.abort();
     return settled;
   });
-  return { workerId, slots, ended };
-}
-
-async function startExecutors(
-  { slots, executor }: WorkerConfig,
-  closing: AsyncDisposableStack,
-): Promise<HostExecutor[]> {
-  const options = {
-    ...defaultHostExecutorOptions,
-    launcherCommand: launcherCommand(),
-    owner: executor.owner,
-    graceMs: executor.killGraceMs,
-  };
-  const starting = Array.from({ length: slots }, async () => {
-    const started = await HostExecutor.start(options);
-    closing.defer(() => started.close());
-    return started;
-  });
-  await Promise.allSettled(starting);
-  return Promise.all(starting);
+  return { workerId, slots, isolation, ended };
 }
 
 /** Other users' commands pass through it to what is theirs, and see nothing else in it. */

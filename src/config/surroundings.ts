@@ -7,6 +7,8 @@ export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly homeFolder: string;
   readonly workingFolder: string;
+  /** The user this process runs as; undefined where users have no numbers. */
+  readonly uid: number | undefined;
   readonly cores: number;
   /** As Node names them: linux, x64. */
   readonly os: string;
@@ -18,16 +20,20 @@ export function currentSurroundings(): Surroundings {
     environment: process.env,
     homeFolder: findHomeFolder(),
     workingFolder: process.cwd(),
+    uid: process.getuid?.(),
     cores: availableParallelism(),
     os: process.platform,
     arch: process.arch,
   };
 }
 
-/** Where this user's data is kept by default: the XDG base directory rules. */
+/**
+ * Where this user's data is kept by default: the XDG base directory rules. Root's home is closed to the
+ * users that its commands run as.
+ */
 export function dataFolder({ environment, homeFolder }: Surroundings): string {
-  const home = environment['XDG_DATA_HOME'] || path.join(homeFolder, '.local', 'share');
-  return path.join(home, 'expbuild');
+  const usual = homeFolder === '/root' ? '/var/lib' : path.join(homeFolder, '.local', 'share');
+  return path.join(environment['XDG_DATA_HOME'] || usual, 'expbuild');
 }
 
 /** Where this user's client configuration is looked for, best first. */

@@ -7,6 +7,18 @@ import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
 import { type Chunking, chunkingKey, type Compression, compressionKey } from './transfers.ts';
 
+/** How commands are run. */
+export interface ExecutorConfig {
+  /** `auto` is `sandbox` where it works, else `host`. */
+  readonly type: 'auto' | 'host' | 'sandbox';
+  readonly environmentNames: readonly string[];
+  /** Undefined: commands run as the worker does. Else each slot has a user of its own. */
+  readonly users: { readonly firstUid: number; readonly gid: number | undefined } | undefined;
+  readonly readonlyPaths: readonly string[];
+  readonly tmpMaxSizeBytes: number;
+  readonly killGraceMs: number;
+}
+
 /** What `expbuild worker` is told. The folder is absolute. */
 export interface WorkerConfig {
   /** Undefined: the worker makes one up once and keeps it in its folder. */
@@ -21,12 +33,7 @@ export interface WorkerConfig {
   readonly drainTimeoutMs: number;
   /** What actions may ask for; a name may occur several times. */
   readonly properties: readonly { readonly name: string; readonly value: string }[];
-  readonly executor: {
-    readonly environmentNames: readonly string[];
-    /** Undefined: commands run as the worker does. */
-    readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-    readonly killGraceMs: number;
-  };
+  readonly executor: ExecutorConfig;
   readonly logging: LoggingConfig;
 }
 
@@ -36,19 +43,39 @@ const ID_MAX = 2 ** 32 - 2;
 const executorSchema = section({
   type: v.optional(
     choice(
-      'How commands are run: "host" starts them as processes of this machine.',
-      ['host'],
-      ['docker', 'sandbox', 'gvisor', 'firecracker', 'kvm', 'vm'],
+      'How commands are run: "sandbox" shuts each in with bubblewrap, "host" starts them as ' +
+        'processes of this machine, and "auto" takes the sandbox where it works and else the host, ' +
+        'with a warning.',
+      ['auto', 'host', 'sandbox'],
+      ['docker', 'gvisor', 'firecracker', 'kvm', 'vm'],
     ),
-    'host',
+    'auto',
   ),
   env_whitelist: v.optional(
     list("The worker's own environment variables that commands get; their action's values win."),
     [],
   ),
-  uid: v.optional(count('The user id that commands run as; only root can choose it.', 0, ID_MAX)),
+  uid: v.optional(
+    count(
+      'The user id that commands of the first slot run as; each other slot has the next one. Only ' +
+        'root can choose it; 0 runs them as root.',
+      0,
+      ID_MAX,
+    ),
+  ),
   gid: v.optional(
     count('The group id that commands run as; without it, the same number as uid.', 0, ID_MAX),
+  ),
+  readonly_paths: v.optional(
+    list(
+      'Files and folders that commands in the sandbox see and cannot change, beside /usr and what ' +
+        'belongs to it.',
+    ),
+    [],
+  ),
+  tmp_max_size: v.optional(
+    size('The size of /tmp in the sandbox, and of /dev/shm; what is in them takes memory.'),
+    '1GiB',
   ),
   kill_grace: v.optional(
     duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
@@ -111,18 +138,29 @@ export function readWorkerConfig(
     drainTimeoutMs: values.drain_timeout,
     properties: propertiesOf(values.platform, surroundings),
     executor: {
+      type: executor.type,
       environmentNames: executor.env_whitelist,
-      owner: ownerOf(executor),
+      users: usersOf(executor, surroundings),
+      readonlyPaths: executor.readonly_paths,
+      tmpMaxSizeBytes: executor.tmp_max_size,
       killGraceMs: executor.kill_grace,
     },
     logging: values.logging,
   };
 }
 
-function ownerOf({ uid, gid }: { uid?: number | undefined; gid?: number | undefined }) {
-  if (uid !== undefined) return { uid, gid: gid ?? uid };
-  if (gid === undefined) return undefined;
-  throw new ConfigError(['key "executor.gid" needs "executor.uid" beside it']);
+/** Above the users of people and services, below those that systemd and subuid give away. */
+const DEFAULT_UID = 64_000;
+
+function usersOf(
+  { uid, gid }: { uid?: number | undefined; gid?: number | undefined },
+  { uid: own }: Surroundings,
+): ExecutorConfig['users'] {
+  const firstUid = uid ?? (own === 0 ? DEFAULT_UID : undefined);
+  if (firstUid === undefined && gid !== undefined) {
+    throw new ConfigError(['key "executor.gid" needs "executor.uid" beside it']);
+  }
+  return firstUid === undefined || firstUid === 0 ? undefined : { firstUid, gid };
 }
 
 /** The words of the API's platform lexicon for what Node calls them. */

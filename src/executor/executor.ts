@@ -1,9 +1,11 @@
-/** One command, ready to run: paths are absolute, the environment is complete. */
+/** One command, ready to run: paths are absolute, the environment is complete but for TMPDIR. */
 export interface Command {
   /** argv[0] as the action names it: absolute, relative to `workingDirectory`, or looked up in PATH. */
   readonly argv: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
+  /** For temporary files, private to the command; TMPDIR names it unless the environment does. */
+  readonly temporary: string;
   /** Holds its output files. What names it in its environment or output is a process of the command. */
   readonly folder: string;
   /** Files in `folder` that take the command's output; made by the executor. */

@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 
@@ -8,12 +8,18 @@ export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /**
  * The file that argv[0] names: absolute, with a slash relative to the working directory, or a bare
  * name looked up in PATH (ACT-09). Fails with INVALID_ARGUMENT when no such file can be executed.
+ * `placeOf` tells where this machine has what the command sees at a path, if it sees anything there.
  */
-export function findExecutable(name: string, searchPath: string, workingDirectory: string): string {
+export function findExecutable(
+  name: string,
+  searchPath: string,
+  workingDirectory: string,
+  placeOf: (seen: string) => string | undefined = (seen) => seen,
+): string {
   const candidates = name.includes('/')
     ? [path.resolve(workingDirectory, name)]
     : searchPath.split(':').map((folder) => path.resolve(workingDirectory, folder, name));
-  const flaws = candidates.map(flawOf);
+  const flaws = candidates.map((file) => flawOf(file, placeOf(file)));
   const found = candidates[flaws.indexOf(undefined)];
   if (found !== undefined && name !== '') return found;
   const flaw = flaws.find((other) => other !== notFound) ?? notFound;
@@ -26,14 +32,17 @@ export function findExecutable(name: string, searchPath: string, workingDirector
 
 const notFound = 'there is no such file';
 
-function flawOf(file: string): string | undefined {
+function flawOf(file: string, place: string | undefined): string | undefined {
+  if (place === undefined) {
+    return existsSync(file) ? `${file} is not visible in the sandbox` : notFound;
+  }
   try {
-    if (statSync(file).isDirectory()) return `${file} is a directory`;
+    if (statSync(place).isDirectory()) return `${file} is a directory`;
   } catch {
     return notFound;
   }
   try {
-    accessSync(file, constants.X_OK);
+    accessSync(place, constants.X_OK);
     return undefined;
   } catch {
     return `${file} is not executable`;

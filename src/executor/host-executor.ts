@@ -6,12 +6,15 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
 import { sessionsWritingTo, signalCommand } from './processes.ts';
+import type { Sandbox } from './sandbox.ts';
 
 export interface HostExecutorOptions {
   /** The program and arguments that call `runLauncher()`. */
   readonly launcherCommand: readonly [string, ...string[]];
   /** Whom the commands run as; undefined for the worker's own user. Needs the rights of root. */
   readonly owner: Owner | undefined;
+  /** What commands are shut in; undefined for nothing. */
+  readonly sandbox: Sandbox | undefined;
   /** How long a command may take to end after SIGTERM. */
   readonly graceMs: number;
   /** For standard output and standard error each. */
@@ -20,6 +23,7 @@ export interface HostExecutorOptions {
 
 export const defaultHostExecutorOptions = {
   owner: undefined,
+  sandbox: undefined,
   // Enough to remove temporary files and print a last line.
   graceMs: 2_000,
   // Test logs reach tens of megabytes; beyond this it is a loop.
@@ -34,7 +38,10 @@ interface Launcher {
   readonly reports: AsyncIterator<LauncherReport, void>;
 }
 
-/** Runs commands as processes of this machine, by a launcher of its own: one command at a time. */
+/**
+ * Runs commands as processes of this machine, in a sandbox if it is given one, by a launcher of its own:
+ * one command at a time.
+ */
 export class HostExecutor implements Executor {
   readonly owner: Owner | undefined;
   readonly protectsInputs: boolean;
@@ -54,12 +61,13 @@ export class HostExecutor implements Executor {
     return executor;
   }
 
-  async run(command: Command, _inputRoot: string, signal: AbortSignal): Promise<Outcome> {
+  async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
     const launcher = this.#launcher ?? (await this.#startLauncher());
     const { owner, graceMs, outputBytesMax } = this.#options;
-    const environment = Object.entries(command.environment);
-    const request = { ...command, environment, owner, graceMs, outputBytesMax };
+    const sandbox = this.#options.sandbox?.launchOf(command, inputRoot);
+    const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
+    const request = { ...command, environment, sandbox, owner, graceMs, outputBytesMax };
     const cancel = () => writeMessage(launcher.process.stdin, { kind: 'cancel' });
     writeMessage(launcher.process.stdin, { kind: 'run', request });
     signal.addEventListener('abort', cancel);
@@ -132,7 +140,9 @@ async function outcomeFrom(
     if (done === true) {
       // It may have gone after the command started and before it said so.
       const sessions = session === undefined ? sessionsWritingTo(stdoutPath) : [session];
-      for (const one of sessions) signalCommand({ session: one, folder }, 'SIGKILL');
+      for (const one of sessions) {
+        signalCommand({ session: one, folder, sandboxed: false }, 'SIGKILL');
+      }
       throw new StatusError(Code.INTERNAL, 'the launcher of commands ended while one was running');
     }
     if (report.kind === 'ended') return report.outcome;

@@ -2,6 +2,15 @@ import type { Readable, Writable } from 'node:stream';
 import type { Code } from '../base/status.ts';
 import type { Outcome } from './executor.ts';
 
+/** A program that shuts a command in, and what it needs. */
+export interface SandboxedLaunch {
+  readonly file: string;
+  /** The command among them. */
+  readonly args: readonly string[];
+  /** What it is given as its descriptor 3. */
+  readonly filterPath: string;
+}
+
 /** What a launcher needs to run one command. */
 export interface LaunchRequest {
   readonly argv: readonly [string, ...string[]];
@@ -15,6 +24,8 @@ export interface LaunchRequest {
   readonly graceMs: number;
   /** For standard output and standard error each. */
   readonly outputBytesMax: number;
+  /** Undefined: the command is started as it is. */
+  readonly sandbox: SandboxedLaunch | undefined;
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
 }
 

@@ -32,8 +32,7 @@ export async function runLauncher(): Promise<void> {
       continue;
     }
     stop = new AbortController();
-    const { folder } = order.request;
-    running = report(order.request, stop.signal, (session) => (marks = { session, folder }));
+    running = report(order.request, stop.signal, (started) => (marks = started));
     void running.then(() => (marks = undefined));
   }
   stop.abort();
@@ -44,12 +43,12 @@ export async function runLauncher(): Promise<void> {
 async function report(
   request: LaunchRequest,
   signal: AbortSignal,
-  onStarted: (session: number) => void,
+  onStarted: (marks: CommandMarks) => void,
 ): Promise<void> {
   try {
-    const end = await runCommand(request, signal, (session) => {
-      onStarted(session);
-      writeMessage(process.stdout, { kind: 'started', session });
+    const end = await runCommand(request, signal, (marks) => {
+      onStarted(marks);
+      writeMessage(process.stdout, { kind: 'started', session: marks.session });
     });
     writeMessage(process.stdout, end);
   } catch (error) {

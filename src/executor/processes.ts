@@ -15,15 +15,24 @@ export function childrenCpuTime(): { readonly userTimeMs: number; readonly syste
 /** The largest peak resident set among a process and its descendants; undefined when all are gone. */
 export function peakResidentBytes(root: number): number | undefined {
   let peak: number | undefined;
-  const processes = [root];
-  for (const id of processes) {
+  for (const id of [root, ...descendantsOf(root)]) {
     const status = readProc(`${id}/status`);
     const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(status)?.[1];
     if (kilobytes !== undefined) peak = Math.max(peak ?? 0, Number(kilobytes) * 1024);
-    const children = readProc(`${id}/task/${id}/children`).split(' ').filter(Boolean);
-    processes.push(...children.map(Number));
   }
   return peak;
+}
+
+function descendantsOf(root: number): number[] {
+  const found = childrenOf(root);
+  for (const id of found) found.push(...childrenOf(id));
+  return found;
+}
+
+function childrenOf(id: number): number[] {
+  const threads = namesIn(`${id}/task`);
+  const lists = threads.map((thread) => readProc(`${id}/task/${thread}/children`));
+  return lists.flatMap((list) => list.split(' ').filter(Boolean).map(Number));
 }
 
 /** By what the processes of a command are known. */
@@ -32,6 +41,8 @@ export interface CommandMarks {
   readonly session: number;
   /** Its own folder, which its environment and its output files tell of. */
   readonly folder: string;
+  /** Its first process is that of a sandbox, and it and all the others are in that. */
+  readonly sandboxed: boolean;
 }
 
 /**
@@ -41,10 +52,12 @@ export interface CommandMarks {
  * `ageMs` is how long ago the command began, if that is known.
  */
 export function signalCommand(
-  { session, folder }: CommandMarks,
+  marks: CommandMarks,
   signal: NodeJS.Signals,
   ageMs = Number.POSITIVE_INFINITY,
 ): boolean {
+  if (marks.sandboxed) return signalSandbox(marks.session, signal);
+  const { session, folder } = marks;
   // At once, before it is looked at what else there is.
   signalGroup(session, signal);
   const groups = new Set<number>();
@@ -60,6 +73,37 @@ export function signalCommand(
   }
   for (const group of groups) if (group !== session) signalGroup(group, signal);
   return isAnyLeft;
+}
+
+/**
+ * The first child of a sandbox is the first process of its namespace: all others end when it does, and
+ * only then does the sandbox. It takes no signal but SIGKILL.
+ */
+function signalSandbox(sandbox: number, signal: NodeJS.Signals): boolean {
+  const inits = childrenOf(sandbox);
+  const commands = inits.flatMap(descendantsOf);
+  if (signal !== 'SIGKILL' && commands.length > 0) {
+    for (const id of commands) signalAny(id, signal);
+  } else if (inits.length > 0) {
+    for (const id of inits) signalAny(id, 'SIGKILL');
+  } else {
+    signalAny(sandbox, 'SIGKILL');
+  }
+  return true;
+}
+
+/**
+ * Ends what is left of a sandbox whose own process was killed; false when nothing is. It is known by
+ * its mounts.
+ */
+export function killSandboxed(folder: string): boolean {
+  const mount = `${folder.replaceAll(' ', String.raw`\040`)}/root `;
+  const left = allProcesses().filter((id) => {
+    const state = statOf(id)?.[0];
+    return state !== 'Z' && state !== 'X' && readProc(`${id}/mountinfo`).includes(mount);
+  });
+  for (const id of left) signalAny(Number(id), 'SIGKILL');
+  return left.length > 0;
 }
 
 /** Its environment when it was started, or its output, is of the folder. */
@@ -102,7 +146,15 @@ export function sessionsWritingTo(file: string): number[] {
 }
 
 function allProcesses(): string[] {
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return namesIn('').filter((name) => /^\d+$/.test(name));
+}
+
+function namesIn(name: string): string[] {
+  try {
+    return readdirSync(`/proc/${name}`);
+  } catch {
+    return [];
+  }
 }
 
 /** The fields of /proc/<id>/stat from the state on; the name before it may hold anything. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fchownSync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
@@ -9,6 +9,7 @@ import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
 import {
   childrenCpuTime,
   type CommandMarks,
+  killSandboxed,
   peakResidentBytes,
   signalCommand,
 } from './processes.ts';
@@ -31,7 +32,7 @@ type Cause = 'timed-out' | 'cancelled' | 'output-limit';
 export async function runCommand(
   request: LaunchRequest,
   signal: AbortSignal,
-  onStarted: (session: number) => void,
+  onStarted: (marks: CommandMarks) => void,
 ): Promise<LauncherReport> {
   const outputs: number[] = [];
   try {
@@ -40,7 +41,7 @@ export async function runCommand(
     const before = childrenCpuTime();
     const child = await start(request, outputs);
     const running = new Running(request, child, outputs);
-    onStarted(running.marks.session);
+    onStarted(running.marks);
     const ended = await running.ended(signal);
     if (ended.kind === 'cancelled') return ended;
     const after = childrenCpuTime();
@@ -72,7 +73,8 @@ class Running {
   constructor(request: LaunchRequest, child: ChildProcess, outputs: readonly number[]) {
     this.#request = request;
     this.#outputs = outputs;
-    this.marks = { session: child.pid ?? 0, folder: request.folder };
+    const { folder, sandbox } = request;
+    this.marks = { session: child.pid ?? 0, folder, sandboxed: sandbox !== undefined };
     this.#exit = once(child, 'exit');
   }
 
@@ -86,7 +88,8 @@ class Running {
     this.wallTimeMs = this.#ageMs;
     this.#over.abort();
     signal.removeEventListener('abort', cancel);
-    await this.#endAll();
+    // A sandbox that ends by itself has ended with all that was in it.
+    if (!this.marks.sandboxed || killedBy !== null) await this.#endAll();
     const message = this.#trimOutputs();
     if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
     if (message !== undefined) return { kind: 'output-limit', message } as const;
@@ -131,11 +134,7 @@ class Running {
    */
   async #endAll(): Promise<void> {
     const endAt = performance.now() + killWaitMs;
-    for (
-      let ms = 1;
-      signalCommand(this.marks, 'SIGKILL', this.#ageMs);
-      ms = Math.min(2 * ms, 100)
-    ) {
+    for (let ms = 1; this.#isAnyLeft(); ms = Math.min(2 * ms, 100)) {
       if (performance.now() > endAt) {
         throw new StatusError(
           Code.INTERNAL,
@@ -145,6 +144,13 @@ class Running {
       // oxlint-disable-next-line no-await-in-loop -- each look waits for the last
       await passed(ms, new AbortController().signal);
     }
+  }
+
+  /** Ends what is left once the first process has ended; false when nothing is. */
+  #isAnyLeft(): boolean {
+    const { marks } = this;
+    if (marks.sandboxed) return killSandboxed(marks.folder);
+    return signalCommand(marks, 'SIGKILL', this.#ageMs);
   }
 
   /** Cuts each output to the limit; says which was beyond it. */
@@ -160,27 +166,54 @@ class Running {
 }
 
 async function start(request: LaunchRequest, outputs: readonly number[]): Promise<ChildProcess> {
-  const { argv, owner, workingDirectory } = request;
+  const { argv, owner, sandbox } = request;
   refuseNul([...argv, ...request.environment.flat()]);
+  if (!sandbox) return spawned(directly(request), [...outputs], owner);
+  const filter = openSync(sandbox.filterPath, 'r');
+  try {
+    const { file, args } = sandbox;
+    return await spawned(
+      { file, args, options: { cwd: '/', env: {} } },
+      [...outputs, filter],
+      owner,
+    );
+  } finally {
+    closeSync(filter);
+  }
+}
+
+interface Program {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly options: SpawnOptions;
+}
+
+function directly({ argv, environment, workingDirectory }: LaunchRequest): Program {
   if (statSync(workingDirectory, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
       `${workingDirectory} is not a directory to run in`,
     );
   }
-  const environment = new Map(request.environment);
-  const searchPath = environment.get('PATH') ?? defaultPath;
-  const file = findExecutable(argv[0], searchPath, workingDirectory);
+  const variables = new Map(environment);
+  const searchPath = variables.get('PATH') ?? defaultPath;
+  const env = Object.fromEntries(variables.set('PATH', searchPath));
+  return {
+    file: findExecutable(argv[0], searchPath, workingDirectory),
+    args: argv.slice(1),
+    options: { argv0: argv[0], cwd: workingDirectory, env },
+  };
+}
+
+async function spawned(
+  { file, args, options }: Program,
+  descriptors: readonly number[],
+  owner: LaunchRequest['owner'],
+): Promise<ChildProcess> {
   for (let retries = 0; ; retries++) {
     try {
-      const child = spawn(file, argv.slice(1), {
-        argv0: argv[0],
-        cwd: workingDirectory,
-        env: Object.fromEntries(environment.set('PATH', searchPath)),
-        stdio: ['ignore', outputs[0], outputs[1]],
-        detached: true,
-        ...owner,
-      });
+      const stdio = ['ignore' as const, ...descriptors];
+      const child = spawn(file, args, { ...options, stdio, detached: true, ...owner });
       // oxlint-disable-next-line no-await-in-loop -- returned when it works
       await once(child, 'spawn');
       return child;

@@ -111,13 +111,14 @@ function runCommand(
   { variables }: ActionEnvironment,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const environment = new Map(Object.entries({ ...variables, TMPDIR: temporary }));
+  const environment = new Map(Object.entries(variables));
   for (const { name, value } of command.environmentVariables) environment.set(name, value);
   return executor.run(
     {
       argv,
       environment: Object.fromEntries(environment),
       workingDirectory,
+      temporary,
       folder,
       ...outputFilesIn(folder),
       timeoutMs,

@@ -16,6 +16,8 @@ export interface WorkOptions extends SlotOptions {
   /** What actions may ask for. */
   readonly properties: readonly Platform_Property[];
   readonly softwareVersion: string;
+  /** What commands are kept from, in one line. */
+  readonly isolation: string;
   readonly random: Random;
   /** How long running actions may take to end once the worker shall stop. */
   readonly drainTimeoutMs: number;
@@ -76,6 +78,7 @@ class Worker {
       bootId: options.newId(),
       protocolVersion: workerProtocolVersion,
       softwareVersion: options.softwareVersion,
+      isolation: options.isolation,
       properties: [...options.properties],
       slots: options.executors.length,
     };

@@ -13,6 +13,7 @@ const surroundings: Surroundings = {
   environment: {},
   homeFolder: '/home/me',
   workingFolder: '/here',
+  uid: 1000,
   cores: 4,
   os: 'linux',
   arch: 'x64',
@@ -110,13 +111,22 @@ test('a worker takes blobs from its server, and as many actions as cores, unless
   assert.equal(config.slots, 4);
 });
 
-const ownerOf = (toml: string) => readWorkerConfig(sources(toml), surroundings).executor.owner;
+const usersOf = (toml: string, uid = 1000) =>
+  readWorkerConfig(sources(toml), { ...surroundings, uid }).executor.users;
 
-test('commands run as the worker does unless a user is given', () => {
-  assert.equal(ownerOf(''), undefined);
-  assert.deepEqual(ownerOf('[executor]\nuid = 64000'), { uid: 64_000, gid: 64_000 });
-  assert.deepEqual(ownerOf('[executor]\nuid = 1\ngid = 2'), { uid: 1, gid: 2 });
-  assert.throws(() => ownerOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
+test('commands run as the worker does unless it is root, or users are given', () => {
+  assert.equal(usersOf(''), undefined);
+  assert.deepEqual(usersOf('', 0), { firstUid: 64_000, gid: undefined });
+  assert.equal(usersOf('[executor]\nuid = 0', 0), undefined);
+  assert.deepEqual(usersOf('[executor]\nuid = 70_000'), { firstUid: 70_000, gid: undefined });
+  assert.deepEqual(usersOf('[executor]\nuid = 1\ngid = 2'), { firstUid: 1, gid: 2 });
+  assert.deepEqual(usersOf('[executor]\ngid = 2', 0), { firstUid: 64_000, gid: 2 });
+  assert.throws(() => usersOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
+});
+
+test("root's data is where the users that its commands run as can get to", () => {
+  const root = { ...surroundings, homeFolder: '/root' };
+  assert.equal(readWorkerConfig(sources(''), root).rootPath, '/var/lib/expbuild/worker');
 });
 
 test('a client speaks to this machine unless told otherwise', () => {

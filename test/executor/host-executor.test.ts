@@ -3,76 +3,15 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
+import { describe, it } from 'node:test';
 import { Code } from '../../src/base/status.ts';
-import type { Command } from '../../src/executor/executor.ts';
-import type { HostExecutor, HostExecutorOptions } from '../../src/executor/host-executor.ts';
-import { launcherCommand, startHostExecutor } from '../support/host-executor.ts';
-import { never } from '../support/never.ts';
+import { executorBench, isAlive, lineOf, untilDead } from '../support/executor-bench.ts';
+import { launcherCommand } from '../support/host-executor.ts';
 import { tempDir } from '../support/temp-dir.ts';
-
-interface Bench {
-  readonly executor: HostExecutor;
-  readonly folder: string;
-  readonly run: (
-    argv: readonly [string, ...string[]],
-    changes?: Partial<Command>,
-    signal?: AbortSignal,
-  ) => ReturnType<HostExecutor['run']>;
-  readonly stdout: () => string;
-  readonly stderr: () => string;
-}
-
-async function bench(t: TestContext, options: Partial<HostExecutorOptions> = {}): Promise<Bench> {
-  const folder = tempDir(t);
-  const executor = await startHostExecutor(t, options);
-  let runs = 0;
-  const output = (name: string) => path.join(folder, `${name}.${runs}`);
-  return {
-    executor,
-    folder,
-    run: (argv, changes = {}, signal = never) => {
-      runs++;
-      const command: Command = {
-        argv,
-        environment: {},
-        workingDirectory: folder,
-        folder,
-        stdoutPath: output('stdout'),
-        stderrPath: output('stderr'),
-        timeoutMs: 30_000,
-        ...changes,
-      };
-      return executor.run(command, folder, signal);
-    },
-    stdout: () => readFileSync(output('stdout'), 'utf8'),
-    stderr: () => readFileSync(output('stderr'), 'utf8'),
-  };
-}
-
-/** Waits until a file holds a line; the processes under test have no other way to speak. */
-async function lineOf(file: string): Promise<string> {
-  for (;;) {
-    if (existsSync(file) && readFileSync(file, 'utf8').endsWith('\n')) {
-      return readFileSync(file, 'utf8').trim();
-    }
-    // oxlint-disable-next-line no-await-in-loop -- polls
-    await wait(5);
-  }
-}
-
-const isAlive = (id: string) =>
-  existsSync(`/proc/${id}`) && !/^\S+ \(.*\) [ZX]/.test(readFileSync(`/proc/${id}/stat`, 'utf8'));
-
-async function untilDead(id: string): Promise<void> {
-  // oxlint-disable-next-line no-await-in-loop -- polls
-  while (isAlive(id)) await wait(5);
-}
 
 describe('a host executor', { timeout: 60_000 }, () => {
   it('runs a command, with its outputs apart and its exit code', async (t) => {
-    const { run, stdout, stderr } = await bench(t);
+    const { run, stdout, stderr } = await executorBench(t);
     const outcome = await run(['sh', '-c', 'printf out; printf err >&2; exit 3']);
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
     assert.equal(stdout(), 'out');
@@ -81,15 +20,19 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('ACT-10, ACT-13: gives it its own environment and a PATH, and nothing else', async (t) => {
-    const { run, stdout } = await bench(t);
+    const { run, stdout } = await executorBench(t);
     await run(['env'], { environment: { B: 'b c', A: '' } });
     assert.deepEqual(stdout().trim().split('\n').toSorted(), [
       'A=',
       'B=b c',
       'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      'TMPDIR=/its/own',
     ]);
-    await run(['/usr/bin/env'], { environment: { PATH: '/nowhere' } });
-    assert.equal(stdout(), 'PATH=/nowhere\n');
+    await run(['/usr/bin/env'], { environment: { PATH: '/nowhere', TMPDIR: '/elsewhere' } });
+    assert.deepEqual(stdout().trim().split('\n').toSorted(), [
+      'PATH=/nowhere',
+      'TMPDIR=/elsewhere',
+    ]);
   });
 
   it('WRK-08, WRK-21, WRK-23: passes bytes as they are, no input, 022 and three descriptors', async (t) => {
@@ -100,7 +43,11 @@ describe('a host executor', { timeout: 60_000 }, () => {
       'exec 77</dev/null 9</dev/null; exec "$0" "$@"',
     ] as const;
     if (!existsSync(bash[0])) return t.skip('needs bash to leave descriptors open');
-    const { run, stdout, folder } = await bench(t, {
+    const {
+      run,
+      stdout,
+      inputRoot: folder,
+    } = await executorBench(t, {
       launcherCommand: [...bash, ...launcherCommand],
     });
     await run(['cat']);
@@ -122,7 +69,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('ACT-09: finds a program by absolute path, from the working directory, and in PATH', async (t) => {
-    const { run, stdout, folder } = await bench(t);
+    const { run, stdout, inputRoot: folder } = await executorBench(t);
     writeFileSync(path.join(folder, 'tool'), '#!/bin/sh\necho "tool $1"\n', { mode: 0o755 });
     await run([path.join(folder, 'tool'), '1']);
     assert.equal(stdout(), 'tool 1\n');
@@ -142,7 +89,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     ['a name with NUL', 'a\0b', /holds a NUL/],
   ] as const) {
     it(`ACT-11: refuses ${what}`, async (t) => {
-      const { run, folder } = await bench(t);
+      const { run, inputRoot: folder } = await executorBench(t);
       writeFileSync(path.join(folder, 'script'), '#!/no/such/shell\n', { mode: 0o755 });
       await assert.rejects(run([argv0]), { code: Code.INVALID_ARGUMENT, message: why });
       assert.equal((await run(['true'])).kind, 'exited');
@@ -150,7 +97,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   }
 
   it('HI-13, HI-16, HI-17, N8: refuses arguments that are too large, and a working directory that is not there', async (t) => {
-    const { run } = await bench(t);
+    const { run } = await executorBench(t);
     const large = run(['true', 'x'.repeat(200_000)]);
     await assert.rejects(large, { code: Code.INVALID_ARGUMENT, message: /too large/ });
     const lost = run(['true'], { workingDirectory: '/no/such/place' });
@@ -158,13 +105,13 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('RES-23: tells a signal that ended the command', async (t) => {
-    const { run } = await bench(t);
+    const { run } = await executorBench(t);
     const outcome = await run(['sh', '-c', 'kill -9 $$']);
     assert.equal(outcome.kind === 'killed' && outcome.signal, 'SIGKILL');
   });
 
   it('WRK-07: ends a command that takes too long, its children too, and keeps its output', async (t) => {
-    const { run, stdout } = await bench(t, { graceMs: 50 });
+    const { run, stdout } = await executorBench(t, { graceMs: 50 });
     const script = 'echo begun; trap "" TERM; sleep 100 & echo $!; wait; sleep 100';
     const outcome = await run(['sh', '-c', script], { timeoutMs: 200 });
     assert.equal(outcome.kind, 'timed-out');
@@ -174,20 +121,20 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('N1: a timeout of 60 days does not fire at once', async (t) => {
-    const { run } = await bench(t);
+    const { run } = await executorBench(t);
     const outcome = await run(['sleep', '0.05'], { timeoutMs: 60 * 24 * 3600 * 1000 });
     assert.equal(outcome.kind, 'exited');
   });
 
   it('WRK-10, RES-34: ends what the command left running, without waiting for it', async (t) => {
-    const { run, stdout } = await bench(t);
+    const { run, stdout } = await executorBench(t);
     const outcome = await run(['sh', '-c', 'sleep 1000 & echo $!']);
     assert.equal(outcome.kind, 'exited');
     assert.ok(!isAlive(stdout().trim()));
   });
 
   it('WRK-10: ends what made a process group of its own, as timeout does', async (t) => {
-    const { run, stdout } = await bench(t, { graceMs: 50 });
+    const { run, stdout } = await executorBench(t, { graceMs: 50 });
     const left = await run(['sh', '-c', 'timeout 1000 sleep 1000 & echo $!']);
     assert.equal(left.kind, 'exited');
     assert.ok(!isAlive(stdout().trim()));
@@ -199,7 +146,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('OPS-06, WRK-10: ends what left the session of the command', async (t) => {
-    const { run, folder, stdout } = await bench(t, { graceMs: 50 });
+    const { run, inputRoot: folder, stdout } = await executorBench(t, { graceMs: 50 });
     const environment = { TMPDIR: `${folder}/tmp` };
     const quiet = '>/dev/null 2>&1 </dev/null';
     const away = `setsid sh -c 'echo $$ > id; cd /; exec sleep 1000' ${quiet} & `;
@@ -216,7 +163,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('fails with CANCELLED once the cancelled command is gone', async (t) => {
-    const { run, folder } = await bench(t);
+    const { run, inputRoot: folder } = await executorBench(t);
     const stop = new AbortController();
     const running = run(['sh', '-c', 'echo $$ > id; exec sleep 1000'], {}, stop.signal);
     const id = await lineOf(path.join(folder, 'id'));
@@ -227,7 +174,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('WRK-09: stops a command that writes more than it may, and cuts what it wrote', async (t) => {
-    const { run, stderr } = await bench(t, { outputBytesMax: 1_000 });
+    const { run, stderr } = await executorBench(t, { outputBytesMax: 1_000 });
     const endless = await run(['sh', '-c', 'yes >&2']);
     assert.match(endless.kind === 'output-limit' ? endless.message : '', /standard error .* 1000/);
     assert.equal(stderr().length, 1_000);
@@ -237,7 +184,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('measures CPU time and memory of the command and its children', async (t) => {
-    const { run } = await bench(t);
+    const { run } = await executorBench(t);
     const script =
       'x=$(head -c 30000000 /dev/zero | tr "\\0" a); i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done';
     const { usage } = await run(['sh', '-c', script]);
@@ -248,7 +195,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('N5: starts programs that were written a moment before', async (t) => {
-    const { run, folder } = await bench(t);
+    const { run, inputRoot: folder } = await executorBench(t);
     const sleep = readFileSync('/bin/true');
     for (let round = 0; round < 20; round++) {
       const file = path.join(folder, `tool-${round}`);
@@ -259,7 +206,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   });
 
   it('ends the command when its launcher is killed, and goes on with another', async (t) => {
-    const { run, folder } = await bench(t);
+    const { run, inputRoot: folder } = await executorBench(t);
     const running = run(['sh', '-c', 'echo $PPID > launcher; echo $$ > id; exec sleep 1000']);
     const id = await lineOf(path.join(folder, 'id'));
     process.kill(Number(await lineOf(path.join(folder, 'launcher'))), 'SIGKILL');
@@ -276,7 +223,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
       const executor = await HostExecutor.start({ ...defaultHostExecutorOptions, launcherCommand: ${JSON.stringify([node, launcher])} });
       await executor.run({ argv: ['sh', '-c', 'echo $PPID > launcher; echo $$ > id; trap "" TERM; while :; do sleep 1; done'], environment: {},
         workingDirectory: ${JSON.stringify(folder)}, folder: ${JSON.stringify(folder)}, stdoutPath: ${JSON.stringify(`${folder}/1`)}, stderrPath: ${JSON.stringify(`${folder}/2`)},
-        timeoutMs: 100000 }, '', new AbortController().signal);`;
+        temporary: '/tmp', timeoutMs: 100000 }, '', new AbortController().signal);`;
     const worker = spawn(node, ['--input-type=module', '-e', script], { stdio: 'inherit' });
     const exited = once(worker, 'exit');
     const id = await lineOf(path.join(folder, 'id'));
@@ -290,7 +237,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   it('WRK-03: runs commands as another user, who cannot touch the files of the worker', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to run commands as another user');
     const owner = { uid: 64_001, gid: 64_001 };
-    const { executor, run, stdout, stderr, folder } = await bench(t, { owner });
+    const { executor, run, stdout, stderr, inputRoot: folder } = await executorBench(t, { owner });
     assert.ok(executor.protectsInputs);
     const input = path.join(folder, 'input');
     writeFileSync(input, 'x', { mode: 0o444 });

@@ -50,6 +50,7 @@ function bench(t: TestContext) {
       log: silentLog,
       properties: [],
       softwareVersion: '0',
+      isolation: 'none',
       random: () => 0,
       drainTimeoutMs,
     };

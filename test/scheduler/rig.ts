@@ -202,7 +202,14 @@ export class RigWorker {
     const listed = Object.entries(properties).flatMap(([name, values]) =>
       [values].flat().map((value) => ({ name, value })),
     );
-    const hello = { workerId: this.id, bootId, slots, properties: listed, softwareVersion: '' };
+    const hello = {
+      workerId: this.id,
+      bootId,
+      slots,
+      properties: listed,
+      softwareVersion: '',
+      isolation: '',
+    };
     this.desired = undefined;
     this.#sequence = 0;
     const session = this.#rig.scheduler.connect(

@@ -6,6 +6,7 @@ export function testSurroundings(folder: string): Surroundings {
     environment: {},
     homeFolder: folder,
     workingFolder: folder,
+    uid: process.getuid?.(),
     cores: 1,
     os: 'linux',
     arch: 'x64',

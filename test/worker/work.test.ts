@@ -47,6 +47,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
     log,
     properties: [{ name: 'OSFamily', value: 'linux' }],
     softwareVersion: '1.2.3',
+    isolation: 'none',
     random: () => 0.5,
     ...changes,
   };
@@ -89,6 +90,7 @@ describe('a worker', { timeout: 60_000 }, () => {
     assert.equal(hello?.workerId, 'worker-1');
     assert.equal(hello?.protocolVersion, 1);
     assert.equal(hello?.softwareVersion, '1.2.3');
+    assert.equal(hello?.isolation, 'none');
     assert.equal(hello?.slots, 2);
     assert.deepEqual(
       hello?.properties.map(({ name }) => name),

@@ -36,6 +36,8 @@ export interface Hello {
   properties: Platform_Property[];
   /** How many actions the worker runs at once; at least 1. */
   slots: number;
+  /** How its commands are isolated, as a test at its start proved; for people. Empty: not told. */
+  isolation: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -163,6 +165,7 @@ function createBaseHello(): Hello {
     softwareVersion: "",
     properties: [],
     slots: 0,
+    isolation: "",
     _unknownFields: {},
   };
 }
@@ -186,6 +189,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.slots !== 0) {
       writer.uint32(48).uint32(message.slots);
+    }
+    if (message.isolation !== "") {
+      writer.uint32(58).string(message.isolation);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -259,6 +265,14 @@ export const Hello: MessageFns<Hello> = {
             message.slots = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.isolation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -290,6 +304,7 @@ export const Hello: MessageFns<Hello> = {
     message.softwareVersion = object.softwareVersion ?? "";
     message.properties = object.properties?.map((e) => Platform_Property.fromPartial(e)) || [];
     message.slots = object.slots ?? 0;
+    message.isolation = object.isolation ?? "";
     return message;
   },
 };

@@ -1,0 +1,48 @@
+import { Code, StatusError } from '../base/status.ts';
+import type { Executor } from './executor.ts';
+import { type Facts, findFacts } from './self-test.ts';
+
+/** Something a level of isolation promises, in the words that people read. */
+export interface Promised {
+  readonly what: string;
+  readonly holds: (facts: Facts) => boolean;
+}
+
+/** Those of the test itself: its shell, and what that starts. */
+const processesMax = 10;
+
+export const sandboxPromises: readonly Promised[] = [
+  { what: 'not root', holds: ({ uid }) => uid > 0 },
+  { what: 'no capabilities', holds: ({ capabilities }) => capabilities === 0n },
+  { what: 'no new privileges', holds: ({ noNewPrivileges }) => noNewPrivileges },
+  { what: 'filtered system calls', holds: ({ seccomp }) => seccomp },
+  { what: 'no network', holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo' },
+  { what: 'read-only root', holds: ({ rootWritable }) => !rootWritable },
+  { what: 'private /tmp', holds: ({ mountPoints }) => mountPoints.includes('/tmp') },
+  { what: 'own processes only', holds: ({ processesSeen }) => processesSeen <= processesMax },
+  { what: 'no new namespaces', holds: ({ newUserNamespace }) => !newUserNamespace },
+  { what: 'no inherited files', holds: ({ descriptors }) => descriptors.every(isStandard) },
+];
+
+function isStandard(descriptor: string): boolean {
+  return ['0', '1', '2'].includes(descriptor);
+}
+
+/**
+ * Runs a command in an executor that looks for each promise to be kept (DK-15). Fails with
+ * FAILED_PRECONDITION, naming those that are not. `folder` must not exist; the caller removes it.
+ */
+export async function provePromises(
+  promises: readonly Promised[],
+  executor: Executor,
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const facts = await findFacts(executor, folder, signal);
+  const broken = promises.filter(({ holds }) => !holds(facts)).map(({ what }) => what);
+  if (broken.length === 0) return;
+  throw new StatusError(
+    Code.FAILED_PRECONDITION,
+    `a first command was run without: ${broken.join(', ')}`,
+  );
+}

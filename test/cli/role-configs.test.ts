@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { newId } from '../../src/base/id.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { remotePorts } from '../../src/cli/remote-ports.ts';
+import { startExecutors } from '../../src/cli/start-executors.ts';
+import { startWorker } from '../../src/cli/worker.ts';
+import { readWorkerConfig } from '../../src/config/worker-config.ts';
+import { sandboxSkip } from '../support/sandbox.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { testSurroundings } from '../support/test-surroundings.ts';
+
+const examples = new URL('../../configs/worker/', import.meta.url);
+const searchPath = { PATH: '/usr/local/bin:/usr/bin:/bin' };
+
+describe('the example configurations of workers', { timeout: 60_000 }, () => {
+  for (const [name, skip, isolation] of [
+    ['sandbox.toml', sandboxSkip, /^sandbox: bubblewrap .*no network, read-only root/],
+    ['host.toml', false, /^host: /],
+  ] as const) {
+    it(`${name} starts a worker as it says`, { skip }, async (t) => {
+      const folder = tempDir(t);
+      const surroundings = { ...testSurroundings(folder), environment: searchPath };
+      const text = readFileSync(new URL(name, examples), 'utf8');
+      const config = readWorkerConfig(
+        { file: { path: name, text }, environment: {}, flags: [] },
+        surroundings,
+      );
+      const deps = { clock: systemClock, newId, log: silentLog, surroundings };
+      await using closing = new AsyncDisposableStack();
+      const worker = await startWorker(config, remotePorts(config, deps, closing), deps, closing);
+      assert.match(worker.isolation, isolation);
+    });
+  }
+});
+
+const start = async (folder: string, toml: string, closing: AsyncDisposableStack) => {
+  const surroundings = { ...testSurroundings(folder), environment: { PATH: '/nowhere' } };
+  const file = { path: 'worker.toml', text: toml };
+  const config = readWorkerConfig({ file, environment: {}, flags: [] }, surroundings, folder);
+  const warnings: unknown[] = [];
+  const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
+  return { ...(await startExecutors(config, surroundings, log, closing)), warnings };
+};
+
+describe('a worker without bubblewrap', () => {
+  it('DK-16: does not start when it shall have a sandbox, and says what to do', async (t) => {
+    await using closing = new AsyncDisposableStack();
+    await assert.rejects(start(tempDir(t), '[executor]\ntype = "sandbox"', closing), {
+      name: 'SystemError',
+      message: /bubblewrap is not installed.*executor.type = "host"/,
+    });
+  });
+
+  it('DK-16: runs commands on the host with a warning when it may choose', async (t) => {
+    await using closing = new AsyncDisposableStack();
+    const { isolation, warnings } = await start(tempDir(t), '', closing);
+    assert.match(isolation, /^host: /);
+    assert.deepEqual(warnings, ['commands run without a sandbox']);
+  });
+
+  it('refuses a folder that users of commands cannot get to', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('needs root to have users for commands');
+    await using closing = new AsyncDisposableStack();
+    const closed = path.join(tempDir(t), 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    await assert.rejects(start(closed, '', closing), {
+      message: /user 64000, who cannot get to .*closed\/worker: .*closed is closed to others/,
+    });
+    return undefined;
+  });
+});
