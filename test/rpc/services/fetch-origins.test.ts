@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { Code } from '../../../src/base/status.ts';
 import { FetchBlobResponse } from '../../../src/proto/build/bazel/remote/asset/v1/remote_asset.ts';
 import { allowed, saying, startAssetServer } from '../../support/asset-server.ts';
+import { certificateSkip, selfSigned } from '../../support/certificate.ts';
 import { httpOrigin } from '../../support/http-origin.ts';
 
 for (const [status, code] of [
@@ -191,4 +192,25 @@ test('a fetch that is under way does not keep the server from stopping', async (
   const gone = new Promise<void>((resolve) => request?.once('close', resolve));
   await server.stop();
   await gone;
+});
+
+test(
+  'over HTTPS, the certificate must be one that is trusted',
+  { skip: certificateSkip() },
+  async (t) => {
+    const certificate = selfSigned(t);
+    const origin = await httpOrigin(t, saying('hello'), certificate);
+    const strict = await startAssetServer(t);
+    const refused = await strict.fetchBlob({ uris: [origin.url] });
+    assert.equal(refused.status?.code, Code.UNAVAILABLE);
+    assert.match(refused.status?.message ?? '', /certificate/);
+    const toml = `${allowed}\nca_file = ${JSON.stringify(certificate.file)}`;
+    const { fetchBlob } = await startAssetServer(t, { toml });
+    assert.equal((await fetchBlob({ uris: [origin.url] })).status?.code, Code.OK);
+  },
+);
+
+test('a file of certificates that is not there is a problem of the configuration', async (t) => {
+  const started = startAssetServer(t, { toml: 'ca_file = "/nowhere/ca.pem"' });
+  await assert.rejects(started, { name: 'ConfigError', message: /remote_asset\.ca_file/ });
 });
