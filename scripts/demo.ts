@@ -34,6 +34,8 @@ root_path = "${root}/cas"
 root_path = "${root}/action-cache"
 [scheduler]
 root_path = "${root}/scheduler"
+[logs]
+root_path = "${root}/logs"
 `,
   );
   const worker = file(

@@ -20,9 +20,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   scheduler: ['base', 'digest', 'proto', 'sqlite'],
   // tree: an action's inputs are walked before it is queued, so that all missing ones are told at once.
   execution: ['base', 'digest', 'proto', 'cas', 'action-cache', 'tree', 'scheduler'],
+  logs: ['base'],
   executor: ['base'],
-  worker: ['base', 'digest', 'proto', 'cas', 'tree', 'executor', 'scheduler'],
-  client: ['base', 'digest', 'proto', 'cas', 'action-cache', 'tree', 'execution'],
+  worker: ['base', 'digest', 'proto', 'cas', 'tree', 'logs', 'executor', 'scheduler'],
+  client: ['base', 'digest', 'proto', 'cas', 'action-cache', 'tree', 'logs', 'execution'],
   rpc: [
     'base',
     'digest',
@@ -31,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'chunking',
     'action-cache',
     'tree',
+    'logs',
     'scheduler',
     'execution',
     'asset',
@@ -47,6 +49,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'chunking',
     'action-cache',
     'tree',
+    'logs',
     'scheduler',
     'execution',
     'executor',

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Permits } from '../base/permits.ts';
 import { Code, StatusError } from '../base/status.ts';
-import { orAborted } from '../cas/until-aborted.ts';
+import { orAborted } from '../base/until-aborted.ts';
 import { OriginFailure } from './origin-failure.ts';
 
 export interface OriginFetchesOptions {

@@ -12,7 +12,7 @@ import type { ConcurrentUploads } from './concurrent-uploads.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { Pins } from './pins.ts';
 import { storedBlob, type StoredBlob } from './stored-blob.ts';
-import { untilAborted } from './until-aborted.ts';
+import { untilAborted } from '../base/until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
 
 /** What the blob stores of all instances on one disk share. */

@@ -5,7 +5,7 @@ import { blobNotFound, checkReadOffset } from './blob-errors.ts';
 import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
 import type { BlobStore } from './blob-store.ts';
 import { ConcurrentUploads } from './concurrent-uploads.ts';
-import { untilAborted } from './until-aborted.ts';
+import { untilAborted } from '../base/until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
 import { withEmptyBlob } from './with-empty-blob.ts';
 

@@ -1,7 +1,7 @@
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { BlobStore } from './blob-store.ts';
-import { orAborted } from './until-aborted.ts';
+import { orAborted } from '../base/until-aborted.ts';
 import { UploadChannel } from './upload-channel.ts';
 
 /** One upload's hold of the store, which outlives the client's streams. */

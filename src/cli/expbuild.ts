@@ -12,6 +12,7 @@ import { execute, executeCommand } from './execute.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf, UsageError } from './exit-codes.ts';
 import { findMissing, findMissingCommand } from './find-missing.ts';
 import { getActionResult, getActionResultCommand } from './get-action-result.ts';
+import { logs, logsCommand } from './logs.ts';
 import { printable } from '../base/printable.ts';
 import { ping, pingCommand } from './ping.ts';
 import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
@@ -53,6 +54,7 @@ function commandsOf(program: Program, end: (exitCode: number) => void): AnyComma
     command(conformanceCommand, (options) => conformance(program, options), end),
     command(prepareActionCommand, (options) => prepareActionRun(program, options), end),
     command(executeCommand, (options) => execute(program, options), end),
+    command(logsCommand, (options) => logs(program, options), end),
     command(findMissingCommand, (options) => findMissing(program, options), end),
     command(getActionResultCommand, (options) => getActionResult(program, options), end),
   ];

@@ -6,11 +6,9 @@ import {
   type RunOptions,
   type RunOutcome,
 } from '../client/run-action.ts';
-import type { DigestFunction } from '../digest/digest-function.ts';
-import { Digest } from '../digest/digest.ts';
+import type { ShownOutput } from '../client/shown-output.ts';
 import {
   type ActionResult,
-  type Digest as DigestMessage,
   ExecutionStage_Value,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Program } from './command.ts';
@@ -19,6 +17,7 @@ import { UnfinishedError } from './exit-codes.ts';
 import { printable } from '../base/printable.ts';
 import { counted, formatDuration, Progress } from './progress.ts';
 import type { Session } from './session.ts';
+import { shownOutput } from './show-output.ts';
 
 export interface FinishOptions {
   /** Where outputs go. */
@@ -46,13 +45,20 @@ export async function finishAction(
   const { terminal, clock, newId, leaving } = program;
   const startedAt = clock.now();
   const progress = new Progress('uploading', terminal, clock);
-  const events = eventsFor(program, progress, verbose);
-  const outcome = await runAction(session.remote, run, events, leaving)
-    .catch((thrown: unknown) => {
+  // With --json, standard output is for the JSON object alone; it names the blobs.
+  const shown = json ? undefined : shownOutput(program, session);
+  const events = eventsFor(program, progress, verbose, shown);
+  let outcome: RunOutcome;
+  try {
+    outcome = await runAction(session.remote, run, events, leaving).catch((thrown: unknown) => {
       throw refusedToRun(run, thrown);
-    })
-    .finally(() => progress.end());
-  if (outcome.result) await showStreams(program, session, run.action.function, outcome, json);
+    });
+    const isCutShort = outcome.kind === 'unfinished';
+    await shown?.finish(outcome.result, isCutShort, run.action.function, leaving);
+  } finally {
+    progress.end();
+    await shown?.stop();
+  }
   if (outcome.kind === 'unfinished') {
     throw new UnfinishedError(`action ${run.action} did not finish: ${outcome.error.message}`, {
       cause: outcome.error,
@@ -81,20 +87,27 @@ export async function finishAction(
   const files = downloaded.files > 0 ? `, ${counted(downloaded.files, 'output file')}` : '';
   terminal.note(terminal.style('dim', `exit code ${result.exitCode}, ${how}${files}, in ${took}`));
   if (json) {
-    const shown = { action: `${run.action}`, isCached, ...describeResult(result) };
-    terminal.out(JSON.stringify(shown));
+    const described = { action: `${run.action}`, isCached, ...describeResult(result) };
+    terminal.out(JSON.stringify(described));
   }
   return result.exitCode;
 }
 
-function eventsFor({ terminal }: Program, progress: Progress, isVerbose: boolean): RunEvents {
+function eventsFor(
+  { terminal }: Program,
+  progress: Progress,
+  isVerbose: boolean,
+  shown: ShownOutput | undefined,
+): RunEvents {
   let lastStage = 0;
   return {
     uploading: ({ sentBlobs, blobs, sentBytes, bytes }) =>
       progress.show({ done: sentBlobs, all: blobs, doneBytes: sentBytes, allBytes: bytes }),
     uploadingAgain: (blobs) =>
       terminal.note(`the server has lost ${counted(blobs, 'input')}: uploading again`),
-    stage: (stage, operationName) => {
+    state: (metadata, operationName) => {
+      shown?.follow(metadata);
+      const { stage } = metadata;
       const name = stageNames.get(stage);
       if (stage === lastStage || name === undefined) return;
       lastStage = stage;
@@ -115,35 +128,6 @@ function refusedToRun({ action }: RunOptions, thrown: unknown): unknown {
   const { code, message } = StatusError.from(thrown);
   if (!refusals.includes(code)) return thrown;
   return new UnfinishedError(`action ${action} cannot run: ${message}`, { cause: thrown });
-}
-
-/** With --json, standard output is for the JSON object alone; it names the blobs. */
-async function showStreams(
-  { terminal, leaving }: Program,
-  { remote }: Session,
-  digestFunction: DigestFunction,
-  { result }: RunOutcome,
-  json: boolean,
-): Promise<void> {
-  if (!result || json) return;
-  const show = async (
-    raw: Uint8Array,
-    message: DigestMessage | undefined,
-    name: string,
-    write: (bytes: Uint8Array) => Promise<void>,
-  ) => {
-    if (raw.length > 0 || !message) return write(raw);
-    const digest = Digest.fromMessage(digestFunction, message, name);
-    try {
-      for await (const chunk of remote.blobs.read(digest, 0, leaving)) await write(chunk);
-    } catch (thrown) {
-      throw StatusError.during(`fetching the action's ${name}`, thrown);
-    }
-  };
-  await show(result.stdoutRaw, result.stdoutDigest, 'stdout', (bytes) => terminal.write(bytes));
-  await show(result.stderrRaw, result.stderrDigest, 'stderr', (bytes) =>
-    terminal.writeBeside(bytes),
-  );
 }
 
 const workerOf = ({ executionMetadata }: ActionResult) =>

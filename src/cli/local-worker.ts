@@ -8,14 +8,15 @@ import { type RunningWorker, startWorker } from './worker.ts';
 /** A worker inside of its server's process. */
 export async function startLocalWorker(
   config: WorkerConfig,
-  { workQueue, blobsOf }: RunningServer,
+  { workQueue, blobsOf, logs }: RunningServer,
   { surroundings, clock, newId }: Pick<Program, 'surroundings' | 'clock' | 'newId'>,
   log: Log,
   closing: AsyncDisposableStack,
 ): Promise<RunningWorker> {
-  if (!workQueue) throw new Error('a server without execution has no work');
+  if (!workQueue || !logs) throw new Error('a server without execution has no work');
   const deps = { clock, newId, log, surroundings };
-  const running = await startWorker(config, { queue: workQueue, blobsOf }, deps, closing);
+  const ports = { queue: workQueue, blobsOf, logs };
+  const running = await startWorker(config, ports, deps, closing);
   running.ended.catch((thrown: unknown) =>
     log.error('the worker cannot go on', { error: StatusError.from(thrown).message }),
   );

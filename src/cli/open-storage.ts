@@ -128,6 +128,7 @@ function otherFolders(config: ServerConfig): Set<string> {
   if (isInMemory(config)) return folders;
   folders.add(config.schedulerRootPath);
   if (config.remoteAsset.enabled) folders.add(config.remoteAsset.rootPath);
+  if (config.logs.rootPath !== undefined) folders.add(config.logs.rootPath);
   folders.delete(config.casStorage.rootPath);
   return folders;
 }

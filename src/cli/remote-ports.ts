@@ -12,6 +12,7 @@ import {
   fetchCapabilities,
   transferCodecsOf,
 } from '../rpc/stubs/remote-capabilities.ts';
+import { RemoteLogStreams } from '../rpc/stubs/remote-log-streams.ts';
 import { remoteWorkQueue } from '../rpc/stubs/remote-work-queue.ts';
 import { patientRetries } from './patient-retries.ts';
 import type { WorkerPorts } from './worker.ts';
@@ -41,7 +42,7 @@ export function remotePorts(
     stores.set(instanceName, known);
     return known;
   };
-  return { queue: remoteWorkQueue(server), blobsOf };
+  return { queue: remoteWorkQueue(server), blobsOf, logs: new RemoteLogStreams(server) };
 }
 
 /** The blobs of an instance, once the server has said how they may be moved. */

@@ -5,6 +5,7 @@ import { random } from '../base/random.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { type Address, formatAddress } from '../config/address.ts';
 import type { Execution } from '../execution/execution.ts';
+import type { LogStreams } from '../logs/log-streams.ts';
 import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { uploadChunkingOf, type WantedChunking } from '../rpc/stubs/announced-chunking.ts';
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
@@ -17,6 +18,7 @@ import {
   type WantedCompression,
 } from '../rpc/stubs/remote-capabilities.ts';
 import { RemoteExecution } from '../rpc/stubs/remote-execution.ts';
+import { RemoteLogStreams } from '../rpc/stubs/remote-log-streams.ts';
 import { defaultRetryOptions, type RetryPolicy } from '../rpc/stubs/retries.ts';
 import { patientRetries } from './patient-retries.ts';
 
@@ -26,6 +28,7 @@ export interface Remote extends Disposable {
   readonly blobs: BlobStore;
   readonly actions: ActionCache;
   readonly execution: Execution;
+  readonly logs: LogStreams;
   /** Resolves when the server has answered a call that asks nobody else. */
   ping(signal: AbortSignal): Promise<void>;
 }
@@ -62,6 +65,7 @@ export async function connectRemote(
       blobs: remoteBlobStore(remote, newId),
       actions: new RemoteActionCache(patient, instanceName),
       execution: new RemoteExecution(patient, instanceName),
+      logs: new RemoteLogStreams(channel),
       ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),
       [Symbol.dispose]: () => channel.close(),
     };

@@ -18,6 +18,8 @@ import { checkInstanceName } from '../digest/instance-name.ts';
 import { commitResult } from '../execution/commit-result.ts';
 import { defaultExecutionOptions } from '../execution/execution-options.ts';
 import { LocalExecution } from '../execution/local-execution.ts';
+import { defaultLocalLogStreamsOptions, LocalLogStreams } from '../logs/local-log-streams.ts';
+import type { LogStreams } from '../logs/log-streams.ts';
 import { type Listener, listen } from '../rpc/grpc-server.ts';
 import { Instances } from '../rpc/instances.ts';
 import { defaultServerLimits, instanceLimitsFor } from '../rpc/limits.ts';
@@ -27,6 +29,7 @@ import { byteStream } from '../rpc/services/byte-stream.ts';
 import { capabilities } from '../rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../rpc/services/content-addressable-storage.ts';
 import { execution as executionService } from '../rpc/services/execution.ts';
+import { logStream } from '../rpc/services/log-stream.ts';
 import { health } from '../rpc/services/health.ts';
 import { operations } from '../rpc/services/operations.ts';
 import { reflection } from '../rpc/services/reflection.ts';
@@ -52,6 +55,8 @@ export interface RunningServer {
   readonly blobsOf: (instanceName: string) => BlobStore;
   /** Absent where there is only a cache. */
   readonly workQueue: WorkQueue | undefined;
+  /** The same. */
+  readonly logs: LogStreams | undefined;
   /** Tells whoever asks for its health that the server will be gone; it serves on until it is closed. */
   drain(): void;
 }
@@ -74,6 +79,7 @@ export async function startServer(
   const scheduler =
     config.execution.backend === 'none' ? undefined : openScheduler(config, storage, deps);
   if (scheduler) closing.defer(() => scheduler.close());
+  const logs = scheduler && (await openLogs(config, deps, closing));
   const { blobsOf, actionsOf } = storage;
   const options = { ...defaultExecutionOptions, ...config.execution };
   const execution =
@@ -96,12 +102,13 @@ export async function startServer(
   const services: Service[] = [
     capabilities(instances),
     contentAddressableStorage(instances),
-    byteStream(instances),
+    byteStream(instances, logs),
     actionCache(instances, clock),
     assetServices(config, instances, deps, closing),
   ];
   const executing = [executionService(instances), operations(instances, clock)];
   if (scheduler) services.push(...executing);
+  if (logs) services.push(logStream(instances, logs));
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
   const draining = new AbortController();
   // A cache answers the calls of Execution, but only to say that it runs nothing.
@@ -127,6 +134,7 @@ export async function startServer(
     services: all,
     blobsOf,
     workQueue: scheduler,
+    logs,
     drain: () => draining.abort(),
   };
 }
@@ -146,6 +154,17 @@ function openUploads(
   });
   closing.defer(() => uploads.close());
   return uploads;
+}
+
+async function openLogs(
+  { logs: { rootPath: folder, maxSizeBytes: bytesMax, retentionMs } }: ServerConfig,
+  { clock, newId }: ServerDeps,
+  closing: AsyncDisposableStack,
+): Promise<LocalLogStreams> {
+  const options = { ...defaultLocalLogStreamsOptions, folder, bytesMax, retentionMs, clock, newId };
+  const logs = await LocalLogStreams.open(options);
+  closing.defer(() => logs.close());
+  return logs;
 }
 
 function openScheduler(

@@ -11,6 +11,7 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
+import type { LogStreams } from '../logs/log-streams.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { defaultOutputLimits } from '../tree/collect-outputs.ts';
 import { DirectoryCache } from '../tree/directory-cache.ts';
@@ -31,6 +32,7 @@ export interface WorkerDeps {
 export interface WorkerPorts {
   readonly queue: WorkQueue;
   readonly blobsOf: (instanceName: string) => BlobStore;
+  readonly logs: LogStreams;
 }
 
 export interface RunningWorker {
@@ -55,7 +57,7 @@ const directoryCacheMaxSizeBytes = 64 * 2 ** 20;
  */
 export async function startWorker(
   config: WorkerConfig,
-  { queue, blobsOf }: WorkerPorts,
+  { queue, blobsOf, logs }: WorkerPorts,
   { clock, newId, log, surroundings }: WorkerDeps,
   closing: AsyncDisposableStack,
 ): Promise<RunningWorker> {
@@ -93,6 +95,7 @@ export async function startWorker(
       fetchTimeoutMs: transferTimeoutMs,
       uploadTimeoutMs: transferTimeoutMs,
       clock,
+      logs,
     },
     drain.signal,
     new AbortController().signal,

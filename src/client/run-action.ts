@@ -4,6 +4,7 @@ import type { Digest } from '../digest/digest.ts';
 import type { Execution } from '../execution/execution.ts';
 import type {
   ActionResult,
+  ExecuteOperationMetadata,
   ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type BlobSource, uploadMissing, type UploadProgress } from '../tree/upload-files.ts';
@@ -27,8 +28,8 @@ export interface RunPorts {
 /** What happened, as it happens. Each may be called any number of times. */
 export interface RunEvents {
   uploading(progress: UploadProgress): void;
-  /** The operation's state; `stage` is a number of ExecutionStage. */
-  stage(stage: number, operationName: string): void;
+  /** The operation's state. */
+  state(metadata: ExecuteOperationMetadata, operationName: string): void;
   /** The server lost inputs that were uploaded before, and gets them again. */
   uploadingAgain(blobs: number): void;
 }
@@ -87,7 +88,7 @@ async function executeOnce(
     const states = execution.execute({ ...request, ...hints, requestMetadata: undefined }, signal);
     for await (const state of states) {
       name = state.name;
-      events.stage(state.metadata.stage, name);
+      events.state(state.metadata, name);
       if (state.response) return state.response;
     }
   } catch (thrown) {

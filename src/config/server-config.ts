@@ -2,6 +2,7 @@ import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
 import { address, choice, count, duration, list, section, size, text, texts } from './keys.ts';
+import { type LogsConfig, logsConfig, logsSchema } from './logs-config.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import {
@@ -40,6 +41,7 @@ export interface ServerConfig {
   readonly digestFunctions: readonly string[];
   readonly schedulerRootPath: string;
   readonly remoteAsset: RemoteAssetConfig;
+  readonly logs: LogsConfig;
   readonly logging: LoggingConfig;
 }
 
@@ -161,6 +163,7 @@ export const serverSchema = section({
   digest: v.optional(digestSchema, {}),
   scheduler: v.optional(schedulerSchema, {}),
   remote_asset: v.optional(remoteAssetSchema, {}),
+  logs: v.optional(logsSchema, {}),
   logging: v.optional(loggingSchema, {}),
 });
 
@@ -173,6 +176,8 @@ export function readServerConfig(
   const values = readConfig(serverSchema, sources);
   const folder = (own: string | undefined, name: string) =>
     path.resolve(surroundings.workingFolder, own ?? path.join(data, name));
+  const hasLogFiles =
+    values.cas_storage.type === 'filesystem' && values.execution.backend !== 'none';
   return {
     address: values.address,
     instanceNames: values.instance_names,
@@ -199,6 +204,7 @@ export function readServerConfig(
     digestFunctions: values.digest.functions,
     schedulerRootPath: folder(values.scheduler.root_path, 'scheduler'),
     remoteAsset: remoteAssetConfig(values.remote_asset, folder),
+    logs: logsConfig(values.logs, hasLogFiles ? folder(values.logs.root_path, 'logs') : undefined),
     logging: values.logging,
   };
 }

@@ -57,14 +57,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   });
   const connections = openSessions(server, limits);
   const lasting = new Set<OpenCall>();
-  const open: Open = (method, grpcCall) => {
-    const call = new OpenCall(method, grpcCall, options);
-    if (call.lasting) {
+  const open: Open = (method, grpcCall) =>
+    new OpenCall(method, grpcCall, options, (call) => {
       lasting.add(call);
       grpcCall.once('cancelled', () => lasting.delete(call));
-    }
-    return call;
-  };
+    });
   for (const method of options.services.flat()) register(server, method, open);
   const port = await bind(server, options.address);
   return {

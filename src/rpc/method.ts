@@ -19,6 +19,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Bound to the request id, the method, the invocation and the action. */
   readonly log: Log;
+  /** From now on the call is a lasting one, as `MethodOptions` has it. */
+  last(): void;
   /** Fields for all that is logged of this call from now on. */
   label(fields: LogFields): void;
   /** The request id: it names the call in the log, on the worker too, and in error texts. */

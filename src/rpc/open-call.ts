@@ -24,12 +24,15 @@ export interface OpenCallOptions {
   readonly clock: Clock;
 }
 
+/** A call that has turned out to be a lasting one. */
+export type OnLasting = (call: OpenCall) => void;
+
 const nameOf = new Map<number, string>(Object.entries(Code).map(([name, code]) => [code, name]));
 
 /** A call from its arrival to its one line in the log. */
 export class OpenCall implements Call {
   readonly id: string;
-  readonly lasting: boolean;
+  readonly #onLasting: OnLasting;
   readonly #path: string;
   readonly #metadata: Metadata;
   readonly #options: OpenCallOptions;
@@ -39,9 +42,9 @@ export class OpenCall implements Call {
   #log: Log | undefined;
   #requestMetadata: { readonly parsed: RequestMetadata | undefined } | undefined;
 
-  constructor(method: Method, grpcCall: GrpcCall, options: OpenCallOptions) {
+  constructor(method: Method, grpcCall: GrpcCall, options: OpenCallOptions, onLasting: OnLasting) {
     this.id = options.newId();
-    this.lasting = method.lasting ?? false;
+    this.#onLasting = onLasting;
     this.#path = method.path;
     this.#metadata = grpcCall.metadata;
     this.#options = options;
@@ -56,6 +59,7 @@ export class OpenCall implements Call {
           : new StatusError(Code.CANCELLED, 'the client cancelled the call or went away'),
       );
     });
+    if (method.lasting) this.last();
   }
 
   get signal(): AbortSignal {
@@ -69,6 +73,10 @@ export class OpenCall implements Call {
       ...requestMetadataFields(this.requestMetadata),
     });
     return this.#log;
+  }
+
+  last(): void {
+    this.#onLasting(this);
   }
 
   label(fields: LogFields): void {

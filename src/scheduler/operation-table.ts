@@ -2,7 +2,7 @@ import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
-import type { Done, Operation, Run } from './run.ts';
+import { type Done, type Operation, type Run, streamsOf } from './run.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 
@@ -124,6 +124,7 @@ export class OperationTable {
       ...named,
       run,
       done: undefined,
+      streams: undefined,
       isDeleted: false,
       watchers: 0,
       deadline: undefined,
@@ -137,6 +138,7 @@ export class OperationTable {
   /** Done since then: what is past its time already is forgotten at the next deadline. */
   #retain(operation: Operation, done: Done): void {
     const { time, deadlines, limits } = this.#options;
+    operation.streams = operation.run && streamsOf(operation.run);
     operation.run?.operations.delete(operation);
     operation.run = undefined;
     operation.done = done;

@@ -21,6 +21,8 @@ export interface Operation {
   /** Undefined once it is done. */
   run: Run | undefined;
   done: Done | undefined;
+  /** Of the lease that it ended with. A restart forgets them, as it does the streams. */
+  streams: StreamNames | undefined;
   /** Nobody can ask for it any more; it lasts until its run has ended. */
   isDeleted: boolean;
   watchers: number;
@@ -75,6 +77,12 @@ export type Place =
     }
   | { readonly kind: 'ended' };
 
+/** Where output of a command can be read while it runs (EXE-63); empty where it cannot. */
+export interface StreamNames {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /** A lease, as the scheduler keeps it. */
 export interface GivenLease {
   readonly id: string;
@@ -85,6 +93,8 @@ export interface GivenLease {
   /** Undefined until the worker has confirmed it. */
   phase: HeldLease_Phase | undefined;
   metadata: ExecutedActionMetadata | undefined;
+  /** Undefined until the worker tells them. */
+  streams: StreamNames | undefined;
   /** The worker may have heard of it. */
   isSent: boolean;
   /** The first DesiredState of the present session that lists it. */
@@ -109,8 +119,10 @@ export function comesBefore(priorityPointMs: number): (a: Run, b: Run) => boolea
   };
 }
 
-/** What its clients may know of an operation (EXE-61, EXE-62). */
-export function stateOf({ name, instanceName, action, run, done }: Operation): OperationState {
+/** What its clients may know of an operation (EXE-61 to EXE-63). */
+export function stateOf(operation: Operation): OperationState {
+  const { name, instanceName, action, run, done } = operation;
+  const streams = done ? operation.streams : run && streamsOf(run);
   return {
     name,
     instanceName,
@@ -118,14 +130,19 @@ export function stateOf({ name, instanceName, action, run, done }: Operation): O
       stage: done ? ExecutionStage_Value.COMPLETED : stageOf(run),
       actionDigest: action.toMessage(),
       digestFunction: action.function.value,
-      stdoutStreamName: '',
-      stderrStreamName: '',
+      stdoutStreamName: streams?.stdout ?? '',
+      stderrStreamName: streams?.stderr ?? '',
       partialExecutionMetadata: done
         ? done.response.result?.executionMetadata
         : partialMetadataOf(run),
     },
     response: done?.response,
   };
+}
+
+/** The streams of the lease that a run has now. */
+export function streamsOf({ place }: Run): StreamNames | undefined {
+  return 'lease' in place ? place.lease.streams : undefined;
 }
 
 /** EXECUTING from the moment a worker works on it, not from when it was promised one (EXE-29). */

@@ -94,6 +94,7 @@ export class Runs {
       bootId: worker.bootId,
       phase: undefined,
       metadata: undefined,
+      streams: undefined,
       isSent: false,
       offeredIn: undefined,
       offer: undefined,

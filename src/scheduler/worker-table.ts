@@ -124,6 +124,7 @@ export class WorkerTable {
       bootId,
       phase: undefined,
       metadata: undefined,
+      streams: undefined,
       isSent: true,
       offeredIn: undefined,
       offer: undefined,

@@ -148,11 +148,11 @@ export class Worker {
         lease.isSent = true;
         const known = lease.phase ?? -1;
         // What is older, of a stream that was given up and arrived late, is no news.
-        if (held.phase >= known) lease.metadata = held.metadata;
-        if (held.phase > known) {
-          lease.phase = held.phase;
-          changed.push(lease);
-        }
+        const isNews = held.phase >= known;
+        if (isNews) lease.metadata = held.metadata;
+        const hasStreams = isNews && takeStreams(lease, held);
+        if (held.phase > known) lease.phase = held.phase;
+        if (held.phase > known || hasStreams) changed.push(lease);
         if (held.phase === HeldLease_Phase.PHASE_DONE) done.push({ lease, held });
       } else if (hasSeen(session, lease.offeredIn) || state.draining) {
         missing.push(lease);
@@ -173,6 +173,16 @@ export class Worker {
       this.#leaving.set(id, leaving);
     }
   }
+}
+
+/** Whether the worker tells other streams than before. */
+function takeStreams(lease: GivenLease, held: HeldLease): boolean {
+  const { stdoutStreamName: stdout, stderrStreamName: stderr } = held;
+  if (stdout === (lease.streams?.stdout ?? '') && stderr === (lease.streams?.stderr ?? '')) {
+    return false;
+  }
+  lease.streams = { stdout, stderr };
+  return true;
 }
 
 function hasSeen(session: Session, sequence: number | undefined): boolean {

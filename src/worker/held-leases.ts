@@ -9,7 +9,7 @@ import { Digest } from '../digest/digest.ts';
 import type { Executor } from '../executor/executor.ts';
 import { HeldLease, HeldLease_Phase, type Lease } from '../proto/expbuild/worker/v1/worker.ts';
 import { removeFolder } from './remove-folder.ts';
-import { type ActionEnvironment, runAction } from './run-action.ts';
+import { type ActionEnvironment, type ActionEvents, runAction } from './run-action.ts';
 
 export interface SlotOptions {
   /** One for each slot. */
@@ -116,6 +116,7 @@ export class HeldLeases {
     const { lease, stop } = held;
     try {
       const leased = {
+        instanceName: lease.instanceName,
         action: actionOf(lease),
         timeoutMs: (lease.timeout?.seconds ?? 0) * 1_000 + (lease.timeout?.nanos ?? 0) / 1e6,
         queuedAt: lease.queuedAt,
@@ -123,11 +124,15 @@ export class HeldLeases {
         executor,
         folder,
       };
-      const onPhase = (phase: HeldLease_Phase, metadata: HeldLease['metadata']) => {
-        this.#change(held, { phase, metadata });
-        if (phase === HeldLease_Phase.PHASE_RUNNING) this.#logStart(held);
+      const events: ActionEvents = {
+        phase: (phase, metadata) => {
+          this.#change(held, { phase, metadata });
+          if (phase === HeldLease_Phase.PHASE_RUNNING) this.#logStart(held);
+        },
+        streams: ({ stdout: stdoutStreamName, stderr: stderrStreamName }) =>
+          this.#change(held, { stdoutStreamName, stderrStreamName }),
       };
-      const response = await runAction(leased, this.#environment, onPhase, stop.signal);
+      const response = await runAction(leased, this.#environment, events, stop.signal);
       stop.signal.throwIfAborted();
       const metadata = response.result?.executionMetadata ?? held.state.metadata;
       this.#change(held, { phase: HeldLease_Phase.PHASE_DONE, metadata, response });

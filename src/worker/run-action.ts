@@ -5,6 +5,7 @@ import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { Executor, Outcome } from '../executor/executor.ts';
+import type { LogStreams } from '../logs/log-streams.ts';
 import {
   ActionResult,
   type ExecutedActionMetadata,
@@ -20,6 +21,7 @@ import type { InputFiles } from '../tree/input-files.ts';
 import { type BlobSource, uploadMissing } from '../tree/upload-files.ts';
 import type { TreeLimits } from '../tree/walk-directories.ts';
 import { ActionTimes } from './action-times.ts';
+import { LiveOutput, type OutputStreamNames } from './live-output.ts';
 import { type PreparedAction, prepareAction } from './prepare-action.ts';
 import { resourceUsageOf } from './resource-usage.ts';
 
@@ -35,10 +37,13 @@ export interface ActionEnvironment {
   readonly fetchTimeoutMs: number;
   readonly uploadTimeoutMs: number;
   readonly clock: Clock;
+  /** Where output goes while commands run; undefined where nobody takes it. */
+  readonly logs?: LogStreams | undefined;
 }
 
 /** An action that is to run here. */
 export interface LeasedAction {
+  readonly instanceName: string;
   readonly action: Digest;
   readonly timeoutMs: number;
   readonly queuedAt: Timestamp | undefined;
@@ -48,7 +53,12 @@ export interface LeasedAction {
   readonly folder: string;
 }
 
-type OnPhase = (phase: HeldLease_Phase, metadata: ExecutedActionMetadata) => void;
+export interface ActionEvents {
+  /** Each part of the action as it begins (WRK-14). */
+  phase(phase: HeldLease_Phase, metadata: ExecutedActionMetadata): void;
+  /** The command's output can be read under these names. */
+  streams(names: OutputStreamNames): void;
+}
 
 /** A command that takes longer than it may: Siso runs it for ever at any other text (EXE-50). */
 const timeoutMessage = 'execution timeout exceeded';
@@ -58,33 +68,51 @@ const endedExitCode = 128 + constants.signals.SIGTERM;
 /**
  * Runs one action: fetches its inputs, runs its command, uploads its outputs. What the command or the
  * action is to blame for is a response; what went wrong on this machine is thrown, and another attempt
- * may succeed (WRK-18). `onPhase` hears of each part as it begins (WRK-14).
+ * may succeed (WRK-18).
  */
 export async function runAction(
   leased: LeasedAction,
   environment: ActionEnvironment,
-  onPhase: OnPhase,
+  events: ActionEvents,
   signal: AbortSignal,
 ): Promise<ExecuteResponse> {
   const times = new ActionTimes(environment.clock, environment.workerId, leased.queuedAt);
+  let lastOutput: Promise<void> | undefined;
   try {
     times.mark('inputFetchStartTimestamp');
-    onPhase(HeldLease_Phase.PHASE_FETCHING, times.metadata);
+    events.phase(HeldLease_Phase.PHASE_FETCHING, times.metadata);
     const prepared = await fetchInputs(leased, environment, signal);
     times.mark('inputFetchCompletedTimestamp');
     times.mark('executionStartTimestamp');
-    onPhase(HeldLease_Phase.PHASE_RUNNING, times.metadata);
-    const outcome = await runCommand(leased, prepared, environment, signal);
+    events.phase(HeldLease_Phase.PHASE_RUNNING, times.metadata);
+    const live = liveOutputOf(leased, environment, events);
+    const running = runCommand(leased, prepared, environment, signal);
+    // The rest of the output goes out while files are uploaded.
+    const outcome = await running.finally(() => {
+      lastOutput = live?.end();
+    });
     times.mark('executionCompletedTimestamp');
     times.mark('outputUploadStartTimestamp');
-    onPhase(HeldLease_Phase.PHASE_UPLOADING, times.metadata);
+    events.phase(HeldLease_Phase.PHASE_UPLOADING, times.metadata);
     const response = await uploadResult(leased, prepared, outcome, environment, signal);
     times.mark('outputUploadCompletedTimestamp');
     return withMetadata(response, times, outcome);
   } catch (error) {
     signal.throwIfAborted();
     return ExecuteResponse.fromPartial(blamed(error));
+  } finally {
+    await lastOutput;
   }
+}
+
+function liveOutputOf(
+  { instanceName, folder }: LeasedAction,
+  { logs, clock }: ActionEnvironment,
+  events: ActionEvents,
+): LiveOutput | undefined {
+  if (!logs) return undefined;
+  const onStreams = (names: OutputStreamNames) => events.streams(names);
+  return new LiveOutput({ logs, instanceName, clock, onStreams, ...outputFilesIn(folder) });
 }
 
 /** How an action ends that is itself to blame for an error; throws it again if it is not. */

@@ -27,7 +27,7 @@ const options = {
   skipCacheLookup: false,
   priority: 0,
 };
-const quiet: RunEvents = { uploading: () => {}, stage: () => {}, uploadingAgain: () => {} };
+const quiet: RunEvents = { uploading: () => {}, state: () => {}, uploadingAgain: () => {} };
 const finished = ExecuteResponse.fromPartial({ result: { exitCode: 3 }, cachedResult: true });
 const state = (response?: ExecuteResponse) => ({
   name: 'op-1',
@@ -69,7 +69,10 @@ test('what the server lacks is uploaded before the action runs', async () => {
     assert.equal(blobs.blobs.size, 2);
     return finished;
   });
-  const events = { ...quiet, stage: (stage: number) => void stages.push(stage) };
+  const events = {
+    ...quiet,
+    state: ({ stage }: ExecuteOperationMetadata) => void stages.push(stage),
+  };
   const outcome = await runAction({ blobs, execution }, options, events, never);
   assert.ok(outcome.kind === 'finished');
   assert.equal(outcome.result.exitCode, 3);

@@ -32,6 +32,8 @@ root_path = "${root}/cas"
 root_path = "${root}/action-cache"
 [scheduler]
 root_path = "${root}/scheduler"
+[logs]
+root_path = "${root}/logs"
 `,
   );
   const startServer = () => startRole(t, ['server', '--config', serverConfig], /serving/);

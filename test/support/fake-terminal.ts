@@ -7,6 +7,8 @@ export class FakeTerminal implements Terminal {
   stdout = '';
   /** What stands beside it. */
   stderr = '';
+  /** What was written to standard output as bytes. */
+  readonly written: Buffer[] = [];
   readonly progressLines: string[] = [];
 
   #waiting: (() => void)[] = [];
@@ -37,11 +39,14 @@ export class FakeTerminal implements Terminal {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
+    this.written.push(Buffer.from(bytes));
     this.stdout += Buffer.from(bytes).toString();
+    this.#wake();
   }
 
   async writeBeside(bytes: Uint8Array): Promise<void> {
     this.stderr += Buffer.from(bytes).toString();
+    this.#wake();
   }
 
   progress(line: string): void {

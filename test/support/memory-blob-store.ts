@@ -1,7 +1,7 @@
 import { type Chunks, chunksOf, collect } from '../../src/base/chunks.ts';
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { BlobStore } from '../../src/cas/blob-store.ts';
-import { untilAborted } from '../../src/cas/until-aborted.ts';
+import { untilAborted } from '../../src/base/until-aborted.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { never } from './never.ts';
 

@@ -50,6 +50,7 @@ async function bench(t: TestContext, setup: Setup = {}) {
   const run = (action: Digest, changes: Partial<LeasedAction> = {}, signal = never) =>
     runAction(
       {
+        instanceName: 'main',
         action,
         timeoutMs: 30_000,
         queuedAt: { seconds: 1_000, nanos: 5 },
@@ -59,7 +60,7 @@ async function bench(t: TestContext, setup: Setup = {}) {
         ...changes,
       },
       environment,
-      (phase) => phases.push(phase),
+      { phase: (phase) => phases.push(phase), streams: () => {} },
       signal,
     );
   const runScript = async (script: string, parts: ActionParts = {}, changes = {}) =>

@@ -1,11 +1,11 @@
 import type { Chunks } from '../../base/chunks.ts';
 import { Code, StatusError } from '../../base/status.ts';
-import type { WriteRequest, WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
+import type { WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
 import { type Codec, decompress } from '../compression.ts';
 import { checkBlobSize } from '../limits.ts';
 import type { Call } from '../method.ts';
 import type { NamedBlob } from '../named-blob.ts';
-import { WriteRequests } from './write-requests.ts';
+import type { WriteRequests } from './write-requests.ts';
 
 /**
  * Clients that want the blob's size in answer to a whole compressed upload; the others want the bytes
@@ -15,12 +15,10 @@ const toolsThatWantTheBlobSize: ReadonlySet<string> = new Set(['siso']);
 
 /** Takes one upload. A blob that is there already is answered at once, whatever was sent (BS-39). */
 export async function writeBlob(
-  messages: AsyncIterable<WriteRequest>,
-  resolve: (resourceName: string) => NamedBlob,
+  requests: WriteRequests,
+  blob: NamedBlob,
   call: Call,
 ): Promise<WriteResponse> {
-  const requests = await WriteRequests.open(messages);
-  const blob = resolve(requests.resourceName);
   const { instance, digest, codec } = blob;
   checkBlobSize(digest, instance.limits);
   const [missing] = await instance.blobs.findMissing([digest], call.signal);

@@ -1,7 +1,7 @@
 import { type Chunks, type SeekableChunks, seekable } from '../../base/chunks.ts';
 import { concurrently } from '../../base/concurrently.ts';
 import type { BlobStore } from '../../cas/blob-store.ts';
-import { untilAborted } from '../../cas/until-aborted.ts';
+import { untilAborted } from '../../base/until-aborted.ts';
 import type { ChunkingFunction } from '../../chunking/chunking-function.ts';
 import { cutChunks } from '../../chunking/cut-chunks.ts';
 import { Digest } from '../../digest/digest.ts';

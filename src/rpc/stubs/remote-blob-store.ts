@@ -3,7 +3,7 @@ import type { NewId } from '../../base/id.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import { checkReadOffset } from '../../cas/blob-errors.ts';
 import type { BlobStore } from '../../cas/blob-store.ts';
-import { untilAborted } from '../../cas/until-aborted.ts';
+import { untilAborted } from '../../base/until-aborted.ts';
 import { UploadCheck } from '../../cas/upload-check.ts';
 import { withEmptyBlob } from '../../cas/with-empty-blob.ts';
 import type { Digest } from '../../digest/digest.ts';

@@ -75,7 +75,15 @@ export interface HeldLease {
    * Set instead of `response` when the worker could not run the action for a reason of its own, such
    * as a full disk. Another attempt may succeed.
    */
-  failure: Status | undefined;
+  failure:
+    | Status
+    | undefined;
+  /**
+   * Where the output of the command can be read while it runs, as ExecuteOperationMetadata has it; empty
+   * while there are no such streams.
+   */
+  stdoutStreamName: string;
+  stderrStreamName: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -436,6 +444,8 @@ function createBaseHeldLease(): HeldLease {
     metadata: undefined,
     response: undefined,
     failure: undefined,
+    stdoutStreamName: "",
+    stderrStreamName: "",
     _unknownFields: {},
   };
 }
@@ -459,6 +469,12 @@ export const HeldLease: MessageFns<HeldLease> = {
     }
     if (message.failure !== undefined) {
       Status.encode(message.failure, writer.uint32(50).fork()).join();
+    }
+    if (message.stdoutStreamName !== "") {
+      writer.uint32(58).string(message.stdoutStreamName);
+    }
+    if (message.stderrStreamName !== "") {
+      writer.uint32(66).string(message.stderrStreamName);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -532,6 +548,22 @@ export const HeldLease: MessageFns<HeldLease> = {
             message.failure = Status.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.stdoutStreamName = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.stderrStreamName = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -569,6 +601,8 @@ export const HeldLease: MessageFns<HeldLease> = {
     message.failure = (object.failure !== undefined && object.failure !== null)
       ? Status.fromPartial(object.failure)
       : undefined;
+    message.stdoutStreamName = object.stdoutStreamName ?? "";
+    message.stderrStreamName = object.stderrStreamName ?? "";
     return message;
   },
 };

@@ -1,4 +1,4 @@
-import type { Chunks } from '../base/chunks.ts';
+import type { Chunks } from './chunks.ts';
 
 /**
  * What `promise` comes to, unless one of the signals aborts first: then it fails with that one's

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Chunks } from '../../src/base/chunks.ts';
-import { orAborted, untilAborted } from '../../src/cas/until-aborted.ts';
+import { orAborted, untilAborted } from '../../src/base/until-aborted.ts';
 import { never } from '../support/never.ts';
 import { hanging, piecesOf } from '../support/sources.ts';
 
