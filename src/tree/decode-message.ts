@@ -12,17 +12,36 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * The message that `bytes` encode. Fails with INVALID_ARGUMENT, naming `what`, when they are no
  * encoding of one to the last byte, or hold a text that is not UTF-8. Generated code alone takes more:
- * it stops at a stray group end and repairs text.
+ * it stops at a stray group end and repairs text. More than `headsMax` tags and lengths are refused, too:
+ * two bytes of an empty message become an object of more than a hundred.
  */
-export function decodeMessage<T>(type: Decodable<T>, bytes: Uint8Array, what: string): T {
+export function decodeMessage<T>(
+  type: Decodable<T>,
+  bytes: Uint8Array,
+  what: string,
+  headsMax = Number.POSITIVE_INFINITY,
+): T {
   try {
     const reader = new BinaryReader(bytes, (text) => utf8.decode(text));
+    // What has no more bytes than that has no more heads.
+    if (bytes.length > headsMax) limitHeads(reader, headsMax);
     const message = type.decode(reader);
     if (reader.pos === reader.len) return message;
     throw new RangeError(`the message ends at byte ${reader.pos} of ${reader.len}`);
   } catch (error) {
     throw StatusError.during(`${what} cannot be decoded`, asInvalid(error));
   }
+}
+
+/** Generated code reads every tag and every length by `uint32`. */
+function limitHeads(reader: BinaryReader, headsMax: number): void {
+  const readHead = reader.uint32.bind(reader);
+  let left = headsMax;
+  reader.uint32 = () => {
+    if (left === 0) throw new RangeError(`it has more than ${headsMax} tags and lengths`);
+    left -= 1;
+    return readHead();
+  };
 }
 
 function asInvalid(thrown: unknown): StatusError {

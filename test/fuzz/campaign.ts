@@ -108,7 +108,7 @@ export class Campaign {
     const find = (what: string) => this.#find(what, method.path, request);
     if (late && !method.lasting) find(`no answer after ${request.patienceMs} ms`);
     if (cancelled || (code !== undefined && contract.has(code))) return;
-    // It may end a connection on which it saw a thousand invalid frames.
+    // It ends a connection on which too many calls were cancelled in a short time (CVE-2023-44487).
     if (code === undefined && this.#connection?.broken !== undefined) return;
     const isOwnDeadline = request.headers?.['grpc-timeout'] !== undefined;
     if (code === Code.DEADLINE_EXCEEDED && isOwnDeadline) return;
@@ -163,7 +163,9 @@ export class Campaign {
   /** A good call that must succeed; the bytes of its response. */
   async #send(path: string, bytes: Buffer): Promise<Buffer> {
     const request = { path, pieces: [framed(bytes)], patienceMs: PATIENCE_MS };
-    const { code, message, responses } = await (await this.#connected()).call(request);
+    const connection = await this.#connected();
+    const { code, message, responses } = await connection.call(request);
+    if (connection.broken !== undefined) return this.#send(path, bytes);
     if (code !== Code.OK) throw new Error(`${path} failed with ${code}: ${message}`);
     return responses[0] ?? Buffer.of();
   }

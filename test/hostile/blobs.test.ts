@@ -88,6 +88,13 @@ test('an upload', async (t) => {
   });
 });
 
+test('CI-16: a batch of 100,001 blobs, whose answer no client takes, is INVALID_ARGUMENT', async (t) => {
+  const { client } = await startHostile(t);
+  const request = { digest: digest.toMessage(), data: bytes.subarray(0, 1) };
+  const requests = Array.from({ length: 100_001 }, () => request);
+  await assert.rejects(client.batchUpdate({ requests }), invalid);
+});
+
 /** A digest that cannot be, in every request that has one; each refuses it. */
 async function assertRefused(client: ApiClient, bad: { hash: string; sizeBytes: number }) {
   const calls: Readonly<Record<string, Promise<unknown>>> = {

@@ -13,7 +13,7 @@ import {
 import { Status } from '../../proto/google/rpc/status.ts';
 import { decompress, supportedCodecs } from '../compression.ts';
 import type { Instance } from '../instances.ts';
-import { checkBlobSize } from '../limits.ts';
+import { checkBlobSize, RESPONSE_BYTES_MAX } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
 import { BatchStatuses, entryBytes } from './batch-statuses.ts';
 
@@ -41,7 +41,14 @@ export async function batchUpdateBlobs(
   }
   const hashes = requests.map(({ digest }) => digest?.hash ?? '');
   const batchFunction = batchDigestFunction(instance.digestFunctions, digestFunction, hashes);
-  const statuses = new BatchStatuses(entryBytes(hashes));
+  const answerBytes = entryBytes(hashes);
+  if (answerBytes > RESPONSE_BYTES_MAX) {
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `the batch has ${requests.length} blobs, whose statuses do not fit in a message; send fewer at once`,
+    );
+  }
+  const statuses = new BatchStatuses(answerBytes);
   const responses: BatchUpdateBlobsResponse_Response[] = requests.map(({ digest }) => ({
     digest,
     status: Status.fromPartial({}),
