@@ -144,7 +144,7 @@ function inputs() {
   return { source, root, command, action };
 }
 
-test('upload, execute, and hit the cache', async (t) => {
+test('AC-10, EXE-31, EXE-38, EXE-57, CMP-09: what was uploaded is executed, and the cache is hit with its output inlined', async (t) => {
   const { rig, ...client } = await start(t);
   const { source, root, command, action } = inputs();
   const all = [source, root, command, action];
