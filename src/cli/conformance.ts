@@ -114,13 +114,12 @@ function summaryOf({
   notApplicable,
   notRun,
 }: ReturnType<typeof countsOf>): string {
-  return [
-    `${held + brokenMust + brokenOther} rules: ${held} kept`,
-    `${brokenMust} that the server must keep broken`,
-    `${brokenOther} that it should or may keep broken`,
-    `${notApplicable} not applicable`,
-    ...(notRun > 0 ? [`${notRun} not tested`] : []),
-  ].join(', ');
+  const tested = held + brokenMust + brokenOther;
+  return (
+    `${tested} rules tested: ${held} kept, ${brokenMust} broken that a server must keep, ` +
+    `${brokenOther} broken that it should or may keep; ${notApplicable} not applicable` +
+    (notRun > 0 ? `, ${notRun} not tested` : '')
+  );
 }
 
 function propertyOf(text: string): { name: string; value: string } {

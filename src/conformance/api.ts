@@ -149,7 +149,7 @@ export class Api {
 }
 
 /** Values that are at hand, as a stream. */
-async function* each<T>(values: Iterable<T>): AsyncGenerator<T> {
+export async function* each<T>(values: Iterable<T>): AsyncGenerator<T> {
   yield* values;
 }
 

@@ -5,6 +5,22 @@ import type { Need } from './probe.ts';
 export const aCache: Need = ({ capabilities }) =>
   capabilities.cacheCapabilities ? undefined : 'no cache_capabilities are announced';
 
+/** The right to write to the action cache. */
+export const cacheUpdates: Need = ({ cache }) =>
+  cache.actionCacheUpdateCapabilities?.updateEnabled
+    ? undefined
+    : 'action cache updates are not enabled';
+
+/** A compressor for ByteStream; any when none is named. */
+export const compression =
+  (compressor?: Compressor): Need =>
+  ({ compressors }) => {
+    if (compressor === undefined ? compressors.length > 0 : compressors.includes(compressor)) {
+      return undefined;
+    }
+    return `${compressor ?? 'no compressor'} is ${compressor === undefined ? '' : 'not '}announced`;
+  };
+
 /** A compressor for BatchUpdateBlobs. */
 export const batchCompression =
   (compressor: Compressor): Need =>
@@ -12,6 +28,12 @@ export const batchCompression =
     batchCompressors.includes(compressor)
       ? undefined
       : `${compressor} is not announced for batches`;
+
+export const splitting: Need = ({ cache }) =>
+  cache.splitBlobSupport ? undefined : 'split_blob_support is false';
+
+export const splicing: Need = ({ cache }) =>
+  cache.spliceBlobSupport ? undefined : 'splice_blob_support is false';
 
 /** Execution, of which only what runs nothing is asked. */
 export const execution: Need = ({ execution: announced }) =>

@@ -93,6 +93,9 @@ function outcomeOfError(thrown: unknown): Outcome {
   if (thrown instanceof Failure) {
     return { kind: 'fail', expected: thrown.expected, seen: thrown.seen };
   }
-  if (!(thrown instanceof StatusError)) throw thrown;
+  if (!(thrown instanceof StatusError)) {
+    // What a probe made of an answer that no server gave so far.
+    return { kind: 'fail', expected: 'an answer that can be understood', seen: String(thrown) };
+  }
   return { kind: 'fail', expected: 'a call that succeeds', seen: textOf(thrown) };
 }

@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import { Code, StatusError } from '../../src/base/status.ts';
 import type { MessageFns } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { Instances } from '../../src/rpc/instances.ts';
 import type { Call, Method, Service } from '../../src/rpc/method.ts';
@@ -19,7 +20,11 @@ import { testInstance } from '../support/test-instance.ts';
 export type Flaw = (method: Method) => Method;
 
 /** A real server with one flaw; its address. It executes nothing: no worker comes. */
-export async function startWrongServer(t: TestContext, flaw: Flaw): Promise<string> {
+export async function startWrongServer(
+  t: TestContext,
+  flaw: Flaw,
+  more: readonly Method[] = [],
+): Promise<string> {
   const rig = new ExecutionRig(t);
   const { blobs, actions, execution: port, scheduler } = rig;
   const instance = testInstance({ blobs, actions, execution: port, operations: scheduler });
@@ -33,7 +38,7 @@ export async function startWrongServer(t: TestContext, flaw: Flaw): Promise<stri
     operations(instances, new FakeClock()),
     health([], never),
   ].flat();
-  const { listener } = await startServer(t, [services.map(flaw)]);
+  const { listener } = await startServer(t, [[...services.map(flaw), ...more]]);
   return listener.address;
 }
 
@@ -47,13 +52,54 @@ export function asked<Q>(name: string, type: MessageFns<Q>, change: (request: Q)
   return wrapping(name, (bytes) => type.encode(change(type.decode(bytes))).finish(), same);
 }
 
+/** Ends each call of a method with `code`, or of every method but GetCapabilities. */
+export function refusing(code: Code, name?: string): Flaw {
+  const refuse = () => {
+    throw new StatusError(code, 'refused by a flaw');
+  };
+  return (method) => {
+    if (name === undefined ? method.path.endsWith('/GetCapabilities') : !isCalled(method, name)) {
+      return method;
+    }
+    return wrapping(method.path.slice(1), refuse, refuse)(method);
+  };
+}
+
+/** Turns every error of a real server into one of the server's own. */
+export const takingTheBlame: Flaw = (method) => {
+  if (method.kind === 'unary') {
+    const handle = (bytes: Uint8Array, call: Call) => method.handle(bytes, call).catch(blamed);
+    return { ...method, handle };
+  }
+  if (method.kind === 'client-stream') {
+    const handle = (all: AsyncIterable<Uint8Array>, call: Call) =>
+      method.handle(all, call).catch(blamed);
+    return { ...method, handle };
+  }
+  if (method.kind === 'bidi') return method;
+  const handle = async function* (bytes: Uint8Array, call: Call) {
+    try {
+      yield* method.handle(bytes, call);
+    } catch {
+      blamed();
+    }
+  };
+  return { ...method, handle };
+};
+
+function blamed(): never {
+  throw new StatusError(Code.INTERNAL, 'something is wrong');
+}
+
+const isCalled = ({ path }: Method, name: string) => path.endsWith(`/${name}`);
+
 type Change = (bytes: Uint8Array) => Uint8Array;
 
 const same: Change = (bytes) => bytes;
 
 function wrapping(name: string, onRequest: Change, onResponse: Change): Flaw {
   return (method): Method => {
-    if (!method.path.endsWith(`/${name}`)) return method;
+    if (!isCalled(method, name)) return method;
     if (method.kind === 'unary') {
       const handle = async (bytes: Uint8Array, call: Call) =>
         onResponse(await method.handle(onRequest(bytes), call));
@@ -65,8 +111,9 @@ function wrapping(name: string, onRequest: Change, onResponse: Change): Flaw {
       return { ...method, handle };
     }
     if (method.kind === 'server-stream') {
-      const handle = (bytes: Uint8Array, call: Call) =>
-        changedEach(method.handle(onRequest(bytes), call), onResponse);
+      const handle = async function* (bytes: Uint8Array, call: Call) {
+        yield* changedEach(method.handle(onRequest(bytes), call), onResponse);
+      };
       return { ...method, handle };
     }
     return method;

@@ -1,25 +1,63 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { Code } from '../../src/base/status.ts';
 import {
+  ActionResult,
+  BatchUpdateBlobsRequest,
   BatchUpdateBlobsResponse,
   FindMissingBlobsRequest,
   FindMissingBlobsResponse,
+  GetTreeResponse,
   ServerCapabilities,
+  SplitBlobResponse,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ReadRequest, WriteResponse } from '../../src/proto/google/bytestream/bytestream.ts';
+import { Operation } from '../../src/proto/google/longrunning/operations.ts';
+import { Empty } from '../../src/proto/google/protobuf/empty.ts';
+import { type Call, type Method, unary } from '../../src/rpc/method.ts';
+import { blobOf } from '../support/blob-of.ts';
+import { never } from '../support/never.ts';
 import { runCli } from '../support/run-cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { answering, asked, type Flaw, startWrongServer } from './wrong-server.ts';
+import {
+  answering,
+  asked,
+  type Flaw,
+  refusing,
+  startWrongServer,
+  takingTheBlame,
+} from './wrong-server.ts';
 
 interface Case {
   /** What the server does wrong. */
   readonly does: string;
   /** The rule it breaks; in lower case, since this shows nothing of our own server. */
   readonly breaks: string;
-  readonly flaw: Flaw;
-  readonly argv?: readonly string[];
+  readonly flaw?: Flaw;
+  readonly more?: readonly Method[];
 }
 
+const sound: Flaw = (method) => method;
+
 const cases: readonly Case[] = [
+  {
+    does: 'takes its time to say what it can do',
+    breaks: 'cap-03',
+    flaw: (method) => {
+      if (method.kind !== 'unary' || !method.path.endsWith('/GetCapabilities')) return method;
+      const handle = async (bytes: Uint8Array, call: Call) => {
+        await systemClock.sleep(1100, never);
+        return method.handle(bytes, call);
+      };
+      return { ...method, handle };
+    },
+  },
+  {
+    does: 'has an answer to methods that nobody knows',
+    breaks: 'gen-10',
+    more: [unary('/no.such.Service/Call', Empty, Empty, async (request) => request)],
+  },
   {
     does: 'announces a digest function twice',
     breaks: 'cap-08',
@@ -60,13 +98,88 @@ const cases: readonly Case[] = [
       return request;
     }),
   },
+  {
+    does: 'takes every instance name for one',
+    breaks: 'gen-02',
+    flaw: asked('FindMissingBlobs', FindMissingBlobsRequest, (request) => ({
+      ...request,
+      instanceName: '',
+    })),
+  },
+  {
+    does: 'stores what it gets under the digest that fits',
+    breaks: 'dig-20',
+    flaw: asked('BatchUpdateBlobs', BatchUpdateBlobsRequest, (request) => {
+      for (const one of request.requests) one.digest = blobOf(one.data).digest.toMessage();
+      return request;
+    }),
+  },
+  {
+    does: 'gives no page tokens',
+    breaks: 'cas-44',
+    flaw: answering('GetTree', GetTreeResponse, (page) => ({ ...page, nextPageToken: '' })),
+  },
+  {
+    does: 'does not know the limit of a read',
+    breaks: 'bs-13',
+    flaw: asked('Read', ReadRequest, (request) => ({ ...request, readLimit: 0 })),
+  },
+  {
+    does: 'reads packed blobs from their beginning, as Buildbarn does',
+    breaks: 'bs-14',
+    flaw: asked('Read', ReadRequest, (request) => ({ ...request, readOffset: 0 })),
+  },
+  {
+    does: 'commits -1 bytes always, as Buildfarm does',
+    breaks: 'bs-37',
+    flaw: answering('Write', WriteResponse, () => WriteResponse.create({ committedSize: -1 })),
+  },
+  {
+    does: 'does not know uploads that never came',
+    breaks: 'bs-62',
+    flaw: refusing(Code.NOT_FOUND, 'QueryWriteStatus'),
+  },
+  {
+    does: 'gives chunks in a wrong order',
+    breaks: 'cdc-02',
+    flaw: answering('SplitBlob', SplitBlobResponse, (answer) => ({
+      ...answer,
+      chunkDigests: answer.chunkDigests.toReversed(),
+    })),
+  },
+  {
+    does: 'calls mistakes of the client its own',
+    breaks: 'err-02',
+    flaw: takingTheBlame,
+  },
+  {
+    does: 'leaves out the metadata of a stored result',
+    breaks: 'ac-20',
+    flaw: answering('GetActionResult', ActionResult, (result) => ({
+      ...result,
+      executionMetadata: undefined,
+    })),
+  },
+  {
+    does: 'reports an execution whose inputs are missing as done, without a response',
+    breaks: 'exe-13',
+    flaw: answering('Execute', Operation, (operation) => ({ ...operation, result: undefined })),
+  },
+  {
+    does: 'takes every operation for cancelled',
+    breaks: 'ops-04',
+    flaw: (method) =>
+      method.kind === 'unary' && method.path.endsWith('/CancelOperation')
+        ? { ...method, handle: async () => new Uint8Array() }
+        : method,
+  },
 ];
 
-for (const { does, breaks, flaw, argv = [] } of cases) {
+for (const { does, breaks, flaw = sound, more } of cases) {
   test(`a server that ${does} does not pass the probes of ${breaks}`, async (t) => {
-    const address = await startWrongServer(t, flaw);
+    const address = await startWrongServer(t, flaw, more);
     const command = ['conformance', address, '--instance-name', '', '--only', breaks, '--json'];
-    const { exitCode, stdout, stderr } = await runCli([...command, ...argv], {
+    const { exitCode, stdout, stderr } = await runCli(command, {
       folder: tempDir(t),
     });
     assert.ok(exitCode === 76 || stdout.includes('"brokenOther": 1'), `${exitCode} ${stderr}`);

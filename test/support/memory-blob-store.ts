@@ -1,6 +1,7 @@
-import { type Chunks, chunksOf, collect } from '../../src/base/chunks.ts';
+import { type Chunks, chunksOf } from '../../src/base/chunks.ts';
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { BlobStore } from '../../src/cas/blob-store.ts';
+import { UploadCheck } from '../../src/cas/upload-check.ts';
 import { untilAborted } from '../../src/base/until-aborted.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { never } from './never.ts';
@@ -28,10 +29,14 @@ export class PlainBlobStore implements BlobStore {
   }
 
   async write(digest: Digest, chunks: Chunks, signal = never): Promise<void> {
-    const bytes = await collect(untilAborted(chunks, signal));
-    if (!Digest.ofBytes(digest.function, bytes).equals(digest)) {
-      throw new StatusError(Code.INVALID_ARGUMENT, `the bytes are not those of ${digest}`);
+    const check = new UploadCheck(digest);
+    const parts: Uint8Array[] = [];
+    for await (const chunk of untilAborted(chunks, signal)) {
+      check.update(chunk);
+      parts.push(chunk);
     }
+    check.finish();
+    const bytes = Buffer.concat(parts);
     if (digest.sizeBytes > 0) this.blobs.set(digest.key, bytes);
   }
 

@@ -1,0 +1,68 @@
+import { Code } from '../base/status.ts';
+import { unknownOperation } from './execution-probes.ts';
+import { expectRefusal } from './expect.ts';
+import { execution } from './needs.ts';
+import type { Area } from './probe.ts';
+import { rpcs } from './rpcs.ts';
+
+export const operationsProbes: Area = {
+  name: 'operations',
+  needs: [execution],
+  probes: [
+    {
+      ids: ['OPS-01'],
+      title: 'GetOperation of an unknown operation is NOT_FOUND',
+      run: async (api) => {
+        const call = api.one(rpcs.getOperation, { name: unknownOperation(api) });
+        await expectRefusal(call, Code.NOT_FOUND, 'GetOperation');
+      },
+    },
+    {
+      ids: ['OPS-04'],
+      title: 'CancelOperation of an unknown operation is NOT_FOUND',
+      run: async (api) => {
+        const call = api.one(rpcs.cancelOperation, { name: unknownOperation(api) });
+        await expectRefusal(call, Code.NOT_FOUND, 'CancelOperation');
+      },
+    },
+    {
+      ids: ['OPS-07'],
+      title: 'DeleteOperation of an unknown operation is NOT_FOUND, or not offered',
+      run: async (api) => {
+        const call = api.one(rpcs.deleteOperation, { name: unknownOperation(api) });
+        const codes = [Code.NOT_FOUND, Code.UNIMPLEMENTED];
+        await expectRefusal(call, codes, 'DeleteOperation');
+      },
+    },
+    {
+      ids: ['OPS-08'],
+      title: 'WaitOperation of an unknown operation is NOT_FOUND, or not offered',
+      run: async (api) => {
+        const call = api.one(rpcs.waitOperation, { name: unknownOperation(api) });
+        const codes = [Code.NOT_FOUND, Code.UNIMPLEMENTED];
+        await expectRefusal(call, codes, 'WaitOperation');
+      },
+    },
+    {
+      ids: ['OPS-02'],
+      title: 'ListOperations refuses a page token that nobody gave, or is not offered',
+      run: async (api) => {
+        const { instanceName } = api.tested;
+        const name = instanceName === '' ? 'operations' : `${instanceName}/operations`;
+        const call = api.one(rpcs.listOperations, { name, pageToken: 'no such token' });
+        const codes = [Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED];
+        await expectRefusal(call, codes, 'the page token "no such token"');
+      },
+    },
+    {
+      ids: ['OPS-03'],
+      title: 'return_partial_success is refused',
+      run: async (api) => {
+        const { instanceName } = api.tested;
+        const name = instanceName === '' ? 'operations' : `${instanceName}/operations`;
+        const call = api.one(rpcs.listOperations, { name, returnPartialSuccess: true });
+        await expectRefusal(call, Code.UNIMPLEMENTED, 'return_partial_success');
+      },
+    },
+  ],
+};
