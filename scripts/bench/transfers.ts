@@ -1,10 +1,10 @@
-// Times our own client's uploads and downloads as they are against compressed ones, in turns, on loopback.
+// Times our own client's uploads and downloads as they are against compressed and chunked ones, on loopback.
 //
 //   npm run build && node scripts/bench/transfers.ts [--rounds 5]
 //
 // Prints for each kind of blob the rate of both, the bytes on the wire, and the speed of the line below which
-// compression pays: there the bytes that it saves take as long as the packing.
-import { open, mkdtemp, rm } from 'node:fs/promises';
+// the other way pays: there the bytes that it saves take as long as its work.
+import { chmod, mkdtemp, open, rm } from 'node:fs/promises';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,9 @@ const MiB = 2 ** 20;
 const never = new AbortController().signal;
 
 /** Each call gives blobs that the server has not seen. */
-const kinds: Readonly<Record<string, () => Promise<readonly Buffer[]>>> = {
+type Make = () => Promise<readonly Buffer[]>;
+
+const kinds: Readonly<Record<string, Make>> = {
   'a program of 64 MiB': async () => [Buffer.concat([randomBytes(16), await program(64 * MiB)])],
   'noise of 64 MiB': async () => [randomBytes(64 * MiB)],
   '1000 pieces of a program, 16 KiB each': async () => {
@@ -34,6 +36,16 @@ const kinds: Readonly<Record<string, () => Promise<readonly Buffer[]>>> = {
       Buffer.concat([randomBytes(16), bytes.subarray(n * 16_384, (n + 1) * 16_384 - 16)]),
     );
   },
+};
+
+/** Blobs of which the server has seen most. */
+const versions: Readonly<Record<string, Make>> = {
+  '64 MiB, of which 64 KiB changed': async () => {
+    const bytes = await program(64 * MiB);
+    randomBytes(64 * 1024).copy(bytes, 20 * MiB);
+    return [bytes];
+  },
+  '64 MiB, all new': async () => [randomBytes(64 * MiB)],
 };
 
 /** The beginning of a large executable: this Node. */
@@ -83,9 +95,15 @@ async function countingProxy(port: number): Promise<{ server: Server; up: number
   return counts;
 }
 
-const remoteAt = (port: number, compression: 'off' | 'zstd') =>
+/** How our client is configured, against its defaults. */
+interface Manner {
+  readonly compression: 'off' | 'zstd';
+  readonly chunking: 'off' | 'uploads';
+}
+
+const remoteAt = (port: number, manner: Manner) =>
   connectRemote(
-    { address: { host: '127.0.0.1', port }, instanceName: 'main', compression, chunking: 'off' },
+    { address: { host: '127.0.0.1', port }, instanceName: 'main', ...manner },
     { clock: systemClock, newId },
     never,
   );
@@ -100,6 +118,8 @@ function breakEven(savedBytes: number, addedSeconds: number): string {
 }
 
 const folder = await mkdtemp(path.join(tmpdir(), `expbuild-bench-${randomUUID()}`));
+// Root's worker runs commands as another user, who must get there.
+await chmod(folder, 0o711);
 const port = await freePort();
 const server = await startRole(
   [expbuild, 'up', '--address', `127.0.0.1:${port}`, '--data', folder],
@@ -108,40 +128,51 @@ const server = await startRole(
 );
 const proxy = await countingProxy(port);
 const proxyPort = (proxy.server.address() as AddressInfo).port;
-try {
-  console.log('| blobs | way | plain MB/s | zstd MB/s | zstd bytes | zstd pays at Mbit/s |');
+
+interface Measured {
+  readonly taken: readonly Taken[];
+  readonly wire: { readonly up: number; readonly down: number };
+  readonly sizeBytes: number;
+}
+
+async function measure(make: Make, manner: Manner): Promise<Measured> {
+  using direct = await remoteAt(port, manner);
+  using counted = await remoteAt(proxyPort, manner);
+  await roundTrip(direct, await make());
+  Object.assign(proxy, { up: 0, down: 0 });
+  const contents = await make();
+  await roundTrip(counted, contents);
+  const wire = { up: proxy.up, down: proxy.down };
+  const taken: Taken[] = [];
+  for (let round = 0; round < rounds; round++) taken.push(await roundTrip(direct, await make()));
+  return { taken, wire, sizeBytes: contents.reduce((sum, { length }) => sum + length, 0) };
+}
+
+async function compare(blobs: Readonly<Record<string, Make>>, manner: Manner): Promise<void> {
+  const name = manner.compression === 'off' ? 'chunks' : manner.compression;
+  console.log(`| blobs | way | plain MB/s | ${name} MB/s | bytes | ${name} pay at Mbit/s |`);
   console.log('| --- | --- | --- | --- | --- | --- |');
-  for (const [kind, make] of Object.entries(kinds)) {
-    const taken: Record<'off' | 'zstd', Taken[]> = { off: [], zstd: [] };
-    const wire: Record<'off' | 'zstd', { up: number; down: number }> = {
-      off: { up: 0, down: 0 },
-      zstd: { up: 0, down: 0 },
-    };
-    let sizeBytes = 0;
-    for (const compression of ['off', 'zstd'] as const) {
-      using direct = await remoteAt(port, compression);
-      using counted = await remoteAt(proxyPort, compression);
-      Object.assign(proxy, { up: 0, down: 0 });
-      const contents = await make();
-      sizeBytes = contents.reduce((sum, { length }) => sum + length, 0);
-      await roundTrip(counted, contents);
-      wire[compression] = { up: proxy.up, down: proxy.down };
-      for (let round = 0; round < rounds; round++) {
-        taken[compression].push(await roundTrip(direct, await make()));
-      }
-    }
+  for (const [kind, make] of Object.entries(blobs)) {
+    const plain = await measure(make, { compression: 'off', chunking: 'off' });
+    const other = await measure(make, manner);
     for (const [way, key] of [
       ['up', 'upSeconds'],
       ['down', 'downSeconds'],
     ] as const) {
-      const plain = median(taken.off.map((t) => t[key]));
-      const packed = median(taken.zstd.map((t) => t[key]));
-      const rate = (seconds: number) => (sizeBytes / seconds / 1e6).toFixed(0);
-      const share = ((100 * wire.zstd[way]) / wire.off[way]).toFixed(0);
-      const pays = breakEven(wire.off[way] - wire.zstd[way], packed - plain);
-      console.log(`| ${kind} | ${way} | ${rate(plain)} | ${rate(packed)} | ${share} % | ${pays} |`);
+      if (way === 'down' && manner.chunking !== 'off') continue;
+      const [before, after] = [plain, other].map(({ taken }) => median(taken.map((t) => t[key])));
+      const rate = (seconds = Number.NaN) => (plain.sizeBytes / seconds / 1e6).toFixed(0);
+      const share = ((100 * other.wire[way]) / plain.wire[way]).toFixed(0);
+      const pays = breakEven(plain.wire[way] - other.wire[way], (after ?? 0) - (before ?? 0));
+      console.log(`| ${kind} | ${way} | ${rate(before)} | ${rate(after)} | ${share} % | ${pays} |`);
     }
   }
+}
+
+try {
+  await compare(kinds, { compression: 'zstd', chunking: 'off' });
+  console.log();
+  await compare(versions, { compression: 'off', chunking: 'uploads' });
 } finally {
   proxy.server.close();
   await stopRole(server);

@@ -1,12 +1,10 @@
 import { Code, StatusError } from '../../base/status.ts';
-import { chunksOf } from '../../base/chunks.ts';
 import { Digest } from '../../digest/digest.ts';
 import {
   BatchReadBlobsRequest,
   BatchReadBlobsResponse,
   Compressor_Value,
 } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { decompress } from '../compression.ts';
 import type { Rpc } from './channel.ts';
 import { BLOB_CALL_DEADLINE_MS, byFunction, type RemoteBlobs } from './remote-blobs.ts';
 import { errorOfMessage } from './status-of-call.ts';
@@ -34,11 +32,8 @@ export async function batchRead(
     for (const { digest: message, data, status, compressor } of responses) {
       const digest = different.get(`${message?.hash}/${message?.sizeBytes ?? 0}`);
       if (!digest) continue;
-      const unpacked = async () => verified(digest, await unpack(blobs, digest, data, compressor));
-      answers.set(
-        digest.key,
-        errorOfMessage(status) ?? (await unpacked().catch((thrown) => StatusError.from(thrown))),
-      );
+      const answer = errorOfMessage(status) ?? verified(blobs, digest, data, compressor);
+      answers.set(digest.key, answer);
     }
   }
   return digests.map(
@@ -63,29 +58,42 @@ function ask(
 }
 
 /** The bytes as they were before the server packed them; DATA_LOSS when that cannot be told. */
-async function unpack(
+function unpack(
   { codecs }: RemoteBlobs,
   digest: Digest,
   data: Uint8Array,
   compressor: Compressor_Value,
-): Promise<Uint8Array> {
+): Uint8Array {
   if (compressor === Compressor_Value.IDENTITY) return data;
   if (compressor !== codecs.streams?.value) {
     throw new StatusError(Code.INTERNAL, `BatchReadBlobs compressed blob ${digest} unasked`);
   }
-  const parts: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const part of decompress(codecs.streams, chunksOf(data), Code.DATA_LOSS)) {
-    sizeBytes += part.length;
-    if (sizeBytes > digest.sizeBytes) throw tooLong(digest);
-    parts.push(part);
+  try {
+    return codecs.streams.decompressNow(data, digest.sizeBytes);
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    if (code === 'ERR_BUFFER_TOO_LARGE') throw tooLong(digest);
+    throw new StatusError(
+      Code.DATA_LOSS,
+      `the server sent no whole ${codecs.streams.name} stream for blob ${digest}: ${message}`,
+      { cause: thrown },
+    );
   }
-  return Buffer.concat(parts);
 }
 
-function verified(digest: Digest, data: Uint8Array): Answer {
-  const actual = Digest.ofBytes(digest.function, data);
-  return actual.equals(digest) ? data : corrupt(digest, actual);
+function verified(
+  blobs: RemoteBlobs,
+  digest: Digest,
+  data: Uint8Array,
+  compressor: Compressor_Value,
+): Answer {
+  try {
+    const bytes = unpack(blobs, digest, data, compressor);
+    const actual = Digest.ofBytes(digest.function, bytes);
+    return actual.equals(digest) ? bytes : corrupt(digest, actual);
+  } catch (thrown) {
+    return StatusError.from(thrown);
+  }
 }
 
 /** The error for a download that is not the blob that was asked for. */
