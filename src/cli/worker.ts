@@ -78,6 +78,7 @@ export async function startWorker(
       executors,
       isolation,
       properties: config.properties.map(({ name, value }) => ({ name, value })),
+      capacities: config.capacities,
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),
       drainTimeoutMs: config.drainTimeoutMs,

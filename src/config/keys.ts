@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { type Address, parseAddress } from './address.ts';
-import { parseDuration, parseSize } from './units.ts';
+import { parseAmount, parseDuration, parseSize } from './units.ts';
 
 // Each key is made with one sentence that says what it means. The examples under configs/ repeat it.
 
@@ -126,6 +126,24 @@ export function texts(sentence: string) {
       v.union([v.string(), only], expected),
       'must be a table of names and texts',
     ),
+    v.description(sentence),
+  );
+}
+
+/** A table whose names the operator makes up: each has a number or a size. */
+export function amounts(sentence: string) {
+  const expected = 'must be a number above 0, such as 4, or a size, such as "16GiB"';
+  const amount = v.pipe(
+    v.union([v.number(), v.string(), v.pipe(v.array(v.string()), v.length(1))], expected),
+    v.rawTransform<number | string | string[], number>(({ dataset, addIssue, NEVER }) => {
+      const value = parseAmount([dataset.value].flat()[0] ?? '');
+      if (value !== undefined) return value;
+      addIssue({ message: expected });
+      return NEVER;
+    }),
+  );
+  return v.pipe(
+    v.record(v.string(), amount, 'must be a table of names and amounts'),
     v.description(sentence),
   );
 }

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import { findHomeFolder } from '../base/home-folder.ts';
 
@@ -10,6 +10,7 @@ export interface Surroundings {
   /** The user this process runs as; undefined where users have no numbers. */
   readonly uid: number | undefined;
   readonly cores: number;
+  readonly memoryBytes: number;
   /** As Node names them: linux, x64. */
   readonly os: string;
   readonly arch: string;
@@ -22,6 +23,8 @@ export function currentSurroundings(): Surroundings {
     workingFolder: process.cwd(),
     uid: process.getuid?.(),
     cores: availableParallelism(),
+    // What a control group allows, where one does; without a limit it says more than there is.
+    memoryBytes: Math.min(totalmem(), process.constrainedMemory() || totalmem()),
     os: process.platform,
     arch: process.arch,
   };

@@ -29,6 +29,12 @@ export function parseDuration(text: string): number | undefined {
   return parseQuantity(text, durationUnits);
 }
 
+/** A number, or bytes in a text with a unit; undefined when it is neither, or not above 0. */
+export function parseAmount(written: string | number): number | undefined {
+  const amount = parseSize(String(written)) ?? Number(written);
+  return amount > 0 && amount < Infinity ? amount : undefined;
+}
+
 /** Whole units only come out: half a byte and half a millisecond are no amounts. */
 function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {
   const [, digits, unit] = /^(\d+(?:\.\d+)?) ?([A-Za-z]+)$/.exec(text) ?? [];

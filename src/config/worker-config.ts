@@ -1,7 +1,18 @@
 import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
-import { address, choice, count, duration, list, properties, section, size, text } from './keys.ts';
+import {
+  address,
+  amounts,
+  choice,
+  count,
+  duration,
+  list,
+  properties,
+  section,
+  size,
+  text,
+} from './keys.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
@@ -33,6 +44,8 @@ export interface WorkerConfig {
   readonly drainTimeoutMs: number;
   /** What actions may ask for; a name may occur several times. */
   readonly properties: readonly { readonly name: string; readonly value: string }[];
+  /** What running actions share, by name: an action's property of that name takes of it. */
+  readonly capacities: ReadonlyMap<string, number>;
   readonly executor: ExecutorConfig;
   readonly logging: LoggingConfig;
 }
@@ -113,6 +126,13 @@ export const workerSchema = section({
     ),
     {},
   ),
+  capacity: v.optional(
+    amounts(
+      'What actions that run at one time share: an action takes as much of it as its platform property of ' +
+        "that name says. cpu and memory are this machine's unless set.",
+    ),
+    {},
+  ),
   executor: v.optional(executorSchema, {}),
   logging: v.optional(loggingSchema, {}),
 });
@@ -137,6 +157,7 @@ export function readWorkerConfig(
     cacheMaxSizeBytes: values.cache_max_size,
     drainTimeoutMs: values.drain_timeout,
     properties: propertiesOf(values.platform, surroundings),
+    capacities: capacitiesOf(values.capacity, values.platform, surroundings),
     executor: {
       type: executor.type,
       environmentNames: executor.env_whitelist,
@@ -147,6 +168,21 @@ export function readWorkerConfig(
     },
     logging: values.logging,
   };
+}
+
+/** A name that `platform` gives values to is matched by them. */
+function capacitiesOf(
+  configured: Readonly<Record<string, number>>,
+  platform: Readonly<Record<string, unknown>>,
+  { cores, memoryBytes }: Surroundings,
+): ReadonlyMap<string, number> {
+  const both = Object.keys(configured).find((name) => Object.hasOwn(platform, name));
+  if (both !== undefined) {
+    throw new ConfigError([`"platform.${both}" and "capacity.${both}" exclude each other`]);
+  }
+  const capacities = new Map(Object.entries({ cpu: cores, memory: memoryBytes, ...configured }));
+  for (const name of Object.keys(platform)) capacities.delete(name);
+  return capacities;
 }
 
 /** Above the users of people and services, below those that systemd and subuid give away. */

@@ -5,6 +5,7 @@ import { Permits } from '../base/permits.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
   type Action,
+  type Command,
   ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest, Operations, OperationState } from '../scheduler/operations.ts';
@@ -105,7 +106,7 @@ export class LocalExecution implements Execution {
       return { request, response: failedResponse(missingBlobs(all)) };
     }
     await this.#inputs.requireDirectory(inputRoot, command.workingDirectory, blobs, signal);
-    return { request: { ...request, properties } };
+    return { request: { ...request, properties, affinityKey: affinityKeyOf(command) } };
   }
 
   /** The operation's end if its result is in the action cache and the client takes it (EXE-31, EXE-57). */
@@ -119,6 +120,11 @@ export class LocalExecution implements Execution {
     // fromPartial would drop the fields of the result that are unknown here (AC-25).
     return result && { ...ExecuteResponse.fromPartial({ cachedResult: true }), result };
   }
+}
+
+/** A command whose first output has the same path is most often the same step of an earlier build. */
+function affinityKeyOf(command: Command): string | undefined {
+  return [...command.outputPaths, ...command.outputFiles, ...command.outputDirectories][0];
 }
 
 /** The properties are those of the action; the command's are looked at where the action has none (ACT-03). */

@@ -18,6 +18,8 @@ export interface ActionRequest {
   readonly priority: number;
   readonly properties: readonly Platform_Property[];
   readonly requestMetadata: RequestMetadata | undefined;
+  /** Equal for actions that have most of their inputs in common, if known. A restart forgets it. */
+  readonly affinityKey?: string | undefined;
   /** For logs: which call asked. A restart forgets it. */
   readonly requestId?: string | undefined;
 }

@@ -12,6 +12,10 @@ export class PlatformQueue {
   readonly #isBefore: (a: Run, b: Run) => boolean;
   readonly #lines = new Map<Invocation, Heap<Run>>();
   readonly #entries = new Map<Run, HeapEntry<Run>>();
+  /** Since when its first run has found no room. */
+  #blockedAt: number | undefined;
+  /** The worker that is kept free for it. */
+  #reserved: Worker | undefined;
   /** A worker that could run them was here while they waited. */
   wasMatched = false;
   /** Set while no worker can run them. */
@@ -52,20 +56,42 @@ export class PlatformQueue {
   }
 
   /**
-   * Of the workers with free slots the freest that may run it. A worker where the run has failed
+   * Of the workers with free slots one that has room for the run and may run it: the freest of those that
+   * ran its kind before and so have most of its inputs, else the freest. A worker where the run has failed
    * serves only if there is no other, busy ones included.
    */
   findWorker(run: Run, freeSlots: ReadonlyMap<Worker, number>): Worker | undefined {
     const isAvoidable =
       run.avoided.size > 0 && [...this.workers].some(({ id }) => !run.avoided.has(id));
-    let freest: Worker | undefined;
-    let most = 0;
+    let best: { worker: Worker; free: number; isKnown: boolean } | undefined;
     for (const [worker, free] of freeSlots) {
-      if (free <= most || !this.workers.has(worker)) continue;
-      if (isAvoidable && run.avoided.has(worker.id)) continue;
-      freest = worker;
-      most = free;
+      if (!this.workers.has(worker) || (isAvoidable && run.avoided.has(worker.id))) continue;
+      if (worker.reservedFor !== undefined && worker.reservedFor !== this) continue;
+      const isKnown = worker.hasRun(run.request.affinityKey);
+      const isBetter = !best || (isKnown === best.isKnown ? free > best.free : isKnown);
+      if (isBetter && worker.hasRoomFor(run.requirements)) best = { worker, free, isKnown };
     }
-    return freest;
+    return best?.worker;
+  }
+
+  /**
+   * Its first run found workers with a free slot and none with room. Whoever takes much of a worker would
+   * wait for ever while small ones take what gets free: after `reserveAfterMs` one worker is kept for it.
+   */
+  blocked(now: number, reserveAfterMs: number): void {
+    this.#blockedAt ??= now;
+    if (this.#reserved || now < this.#blockedAt + reserveAfterMs) return;
+    for (const worker of this.workers) {
+      if (worker.reservedFor) continue;
+      if (!this.#reserved || worker.busySlots < this.#reserved.busySlots) this.#reserved = worker;
+    }
+    if (this.#reserved) this.#reserved.reservedFor = this;
+  }
+
+  /** One of its runs has got a worker, or none waits any more. */
+  unblocked(): void {
+    this.#blockedAt = undefined;
+    if (this.#reserved) this.#reserved.reservedFor = undefined;
+    this.#reserved = undefined;
   }
 }

@@ -1,25 +1,39 @@
 import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { Capacity } from '../proto/expbuild/worker/v1/worker.ts';
+import { amountText, parseAmount } from './amounts.ts';
 
-/** What a worker offers: for each property name, the values it takes. */
-export type Offered = ReadonlyMap<string, ReadonlySet<string>>;
+/** What a worker offers. */
+export interface Offered {
+  /** For each property name, the values it takes. */
+  readonly values: ReadonlyMap<string, ReadonlySet<string>>;
+  /** What its actions share: for each name, how much there is in all. */
+  readonly capacities: ReadonlyMap<string, number>;
+}
 
 /** What an action asks of its worker. Equal requirements have equal keys. */
 export interface Requirements {
   readonly key: string;
   readonly properties: readonly Platform_Property[];
+  /** Those of the properties that are amounts, where a worker has that to share out. */
+  readonly amounts: ReadonlyMap<string, number>;
 }
 
 /** Values of one property that a message names; more would hide what matters. */
 const namedValuesMax = 20;
 
-export function offeredBy(properties: readonly Platform_Property[]): Offered {
-  const offered = new Map<string, Set<string>>();
+export const nothingOffered: Offered = { values: new Map(), capacities: new Map() };
+
+export function offeredBy(
+  properties: readonly Platform_Property[],
+  capacities: readonly Capacity[] = [],
+): Offered {
+  const values = new Map<string, Set<string>>();
   for (const { name, value } of properties) {
-    const values = offered.get(name);
-    if (values) values.add(value);
-    else offered.set(name, new Set([value]));
+    const known = values.get(name);
+    if (known) known.add(value);
+    else values.set(name, new Set([value]));
   }
-  return offered;
+  return { values, capacities: new Map(capacities.map(({ name, amount }) => [name, amount])) };
 }
 
 /** Without the ignored ones, in one order, each once: however an action lists them. */
@@ -28,32 +42,51 @@ export function requirementsOf(
   ignored: ReadonlySet<string>,
 ): Requirements {
   const byKey = new Map<string, Platform_Property>();
+  const amounts = new Map<string, number>();
   for (const property of properties) {
     if (ignored.has(property.name)) continue;
     byKey.set(JSON.stringify([property.name, property.value]), property);
+    const amount = parseAmount(property.value);
+    if (amount !== undefined) amounts.set(property.name, amount);
   }
   const keys = [...byKey.keys()].toSorted();
   return {
     key: keys.join(),
     properties: keys.flatMap((key) => byKey.get(key) ?? []),
+    amounts,
   };
 }
 
-/** Every property is among the worker's, exactly, upper and lower case included (ACT-06). */
+/**
+ * Every property is among the worker's, exactly, upper and lower case included (ACT-06); of what the
+ * worker shares out it has as much.
+ */
 export function matches({ properties }: Requirements, offered: Offered): boolean {
-  return properties.every(({ name, value }) => offered.get(name)?.has(value));
+  return properties.every((property) => isMet(property, offered));
+}
+
+/** What the action takes of what the worker shares out. */
+export function takenOf(
+  { amounts }: Requirements,
+  { capacities }: Offered,
+): ReadonlyMap<string, number> {
+  if (amounts.size === 0) return amounts;
+  return new Map([...amounts].filter(([name]) => capacities.has(name)));
 }
 
 /** Whether it asks for a property that none of the workers has in any value: a mistake, most likely. */
 export function hasUnknownName({ properties }: Requirements, workers: readonly Offered[]): boolean {
-  return properties.some(({ name }) => !workers.some((offered) => offered.has(name)));
+  return properties.some(
+    ({ name }) =>
+      !workers.some(({ values, capacities }) => values.has(name) || capacities.has(name)),
+  );
 }
 
 /** Which property no worker has, and what they have instead (SC-24). */
 export function explainUnmatched(requirements: Requirements, workers: readonly Offered[]): string {
   if (workers.length === 0) return 'no worker is connected';
   const unmet = requirements.properties.filter(
-    ({ name, value }) => !workers.some((offered) => offered.get(name)?.has(value)),
+    (property) => !workers.some((offered) => isMet(property, offered)),
   );
   if (unmet.length === 0) {
     const all = requirements.properties.map(({ name, value }) => `${name}=${value}`);
@@ -62,8 +95,21 @@ export function explainUnmatched(requirements: Requirements, workers: readonly O
   return unmet.map((property) => explainUnmet(property, workers)).join('; ');
 }
 
+function isMet({ name, value }: Platform_Property, { values, capacities }: Offered): boolean {
+  const capacity = capacities.get(name);
+  if (capacity === undefined) return values.get(name)?.has(value) ?? false;
+  const amount = parseAmount(value);
+  return amount !== undefined && amount <= capacity;
+}
+
 function explainUnmet({ name, value }: Platform_Property, workers: readonly Offered[]): string {
-  const values = [...new Set(workers.flatMap((offered) => [...(offered.get(name) ?? [])]))];
+  const capacities = workers.flatMap((offered) => offered.capacities.get(name) ?? []);
+  if (capacities.length > 0) {
+    if (parseAmount(value) === undefined) return `${name}=${value} is no amount`;
+    const most = amountText(Math.max(...capacities));
+    return `no worker has ${name}=${value}; the largest has ${name}=${most}`;
+  }
+  const values = [...new Set(workers.flatMap((offered) => [...(offered.values.get(name) ?? [])]))];
   if (values.length === 0) return `no worker has ${name}=${value}; no worker has any ${name}`;
   const named = values.slice(0, namedValuesMax).map((offer) => `${name}=${offer}`);
   const more = values.length > named.length ? `, and ${values.length - named.length} more` : '';

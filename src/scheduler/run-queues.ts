@@ -1,3 +1,4 @@
+import { amountText } from './amounts.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Invocations } from './invocations.ts';
 import { explainUnmatched, matches, type Offered } from './platform.ts';
@@ -52,6 +53,7 @@ export class RunQueues {
     queue.remove(run);
     this.#size -= before - queue.size;
     if (queue.size > 0) return;
+    queue.unblocked();
     queue.unmatched?.cancel();
     this.#queues.delete(run.requirements.key);
   }
@@ -89,6 +91,7 @@ export class RunQueues {
     while (freeSlots.size > 0) {
       const next = this.#findNext(freeSlots, aside);
       if (!next) break;
+      this.#queues.get(next.run.requirements.key)?.unblocked();
       this.remove(next.run);
       this.#options.invocations.serve(next.run.invocation, this.#options.time.now);
       give(next.run, next.worker);
@@ -106,7 +109,18 @@ export class RunQueues {
     if (!queue || queue.workers.size === 0) {
       return explainUnmatched(run.requirements, this.offers());
     }
-    return `all slots of the ${queue.workers.size} workers that can run it are taken`;
+    const workers = [...queue.workers];
+    const { requirements } = queue;
+    const count =
+      workers.length === 1
+        ? 'the one worker that can run it is'
+        : `the ${workers.length} workers that can run it are`;
+    const needs = [...requirements.amounts].map(
+      ([name, amount]) => `${name}=${amountText(amount)}`,
+    );
+    const isShort = workers.some((worker) => worker.freeSlots > 0);
+    if (isShort && needs.length > 0) return `${count} busy: none has ${needs.join(' and ')} left`;
+    return `${count} busy`;
   }
 
   #findNext(freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
@@ -134,10 +148,20 @@ export class RunQueues {
       if (!run) return undefined;
       const worker = queue.findWorker(run, freeSlots);
       if (worker) return { run, worker };
-      if (run.avoided.size === 0 || aside.length >= setAsideMax) return undefined;
+      if (run.avoided.size === 0 || aside.length >= setAsideMax) {
+        this.#notePossibleBlock(queue, freeSlots);
+        return undefined;
+      }
       aside.push(run);
       this.remove(run);
     }
+  }
+
+  #notePossibleBlock(queue: PlatformQueue, freeSlots: ReadonlyMap<Worker, number>): void {
+    const { time, limits } = this.#options;
+    if (queue.requirements.amounts.size === 0) return;
+    if (![...queue.workers].some((worker) => freeSlots.has(worker))) return;
+    queue.blocked(time.now, limits.reserveAfterMs);
   }
 
   #open(run: Run): PlatformQueue {
@@ -154,6 +178,7 @@ export class RunQueues {
       queue.wasMatched = true;
     } else {
       queue.workers.delete(worker);
+      if (worker.reservedFor === queue) queue.unblocked();
     }
     this.#watchUnmatched(queue);
   }

@@ -31,6 +31,8 @@ export interface SchedulerOptions {
   readonly refusalsMax: number;
   /** What a point of priority is worth in waiting: a run that waited so long longer is as urgent. */
   readonly priorityPointMs: number;
+  /** A run that takes more of a worker than any has left gets one kept for it after so long. */
+  readonly reserveAfterMs: number;
   /** A worker that failed or refused gets nothing for so long, doubled for each time in a row. */
   readonly restMs: number;
   readonly restMsMax: number;
@@ -81,6 +83,8 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   refusalsMax: 10,
   // A build of priority 10 is overtaken by urgent ones for ten minutes, then goes with them.
   priorityPointMs: 60_000,
+  // Long enough for most actions that are in its way to end by themselves.
+  reserveAfterMs: 10_000,
   restMs: 1_000,
   restMsMax: 60_000,
   commitAttemptsMax: 5,

@@ -8,6 +8,7 @@ import { workerProtocolVersion } from './work-queue.ts';
 const slotsMax = 4_096;
 const idCharsMax = 256;
 const propertiesMax = 1_000;
+const capacitiesMax = 100;
 
 /** Fails with INVALID_ARGUMENT or FAILED_PRECONDITION when such a worker cannot be served. */
 export function checkHello(hello: Hello | undefined): asserts hello is Hello {
@@ -37,6 +38,7 @@ export function checkHello(hello: Hello | undefined): asserts hello is Hello {
       `worker ${hello.workerId} has ${hello.properties.length} properties; the limit is ${propertiesMax}`,
     );
   }
+  checkCapacities(hello);
 }
 
 export interface DesiredStateOptions {
@@ -44,6 +46,23 @@ export interface DesiredStateOptions {
   readonly leases: Iterable<GivenLease>;
   readonly heartbeatMs: number;
   readonly lostAfterMs: number;
+}
+
+/** Each name once, and amounts that can be counted. */
+function checkCapacities({ workerId, capacities }: Hello): void {
+  if (capacities.length > capacitiesMax) {
+    throw refusal(
+      `worker ${workerId} has ${capacities.length} capacities; the limit is ${capacitiesMax}`,
+    );
+  }
+  const names = new Set<string>();
+  for (const { name, amount } of capacities) {
+    if (names.has(name)) throw refusal(`worker ${workerId} has two capacities named ${name}`);
+    names.add(name);
+    if (!(amount > 0 && amount < Infinity)) {
+      throw refusal(`worker ${workerId} has ${amount} of ${name}; it must have more than 0`);
+    }
+  }
 }
 
 /** What the scheduler wants of a worker, as a message. */

@@ -99,7 +99,7 @@ export class WorkerTable {
 
   give(run: Run, worker: Worker): void {
     const lease = this.#options.runs.lease(run, worker);
-    worker.leases.set(lease.id, lease);
+    worker.give(lease);
     if (worker.session) this.#changed.add(worker.session);
   }
 

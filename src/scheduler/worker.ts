@@ -1,3 +1,4 @@
+import { LruCache } from '../base/lru-cache.ts';
 import {
   type HeldLease,
   HeldLease_Phase,
@@ -5,8 +6,11 @@ import {
   type WorkerState,
 } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Deadline } from './deadlines.ts';
-import { type Offered, offeredBy } from './platform.ts';
+import { nothingOffered, type Offered, offeredBy, type Requirements, takenOf } from './platform.ts';
 import type { GivenLease } from './run.ts';
+
+/** About as many actions as a file cache of some GiB has inputs of. */
+const kindsMax = 10_000;
 
 /** One stream of a worker, and how far each side has come. */
 export interface Session {
@@ -33,6 +37,8 @@ export interface Report {
 
 /** A lease that the worker shall no longer have and may still work on. */
 interface Leaving {
+  /** Undefined when it is none of this scheduler's. */
+  readonly lease: GivenLease | undefined;
   /** The first DesiredState of the session without it; undefined until that is sent. */
   goneFrom: number | undefined;
   isActive: boolean;
@@ -45,7 +51,7 @@ export class Worker {
   /** What the scheduler wants it to have. */
   readonly leases = new Map<string, GivenLease>();
   readonly #leaving = new Map<string, Leaving>();
-  offered: Offered = new Map();
+  offered: Offered = nothingOffered;
   slots = 0;
   isDraining = false;
   /** When it last said something, in the scheduler's own time. */
@@ -57,6 +63,10 @@ export class Worker {
   /** Set while it gets nothing because it failed or refused. */
   rest: Deadline | undefined;
   troublesInARow = 0;
+  /** The queue whose runs it is kept for; those of others do not get it. */
+  reservedFor: object | undefined;
+  /** The kinds of actions that it ran last, whose inputs it may still have. */
+  readonly #kinds = new LruCache<true>(kindsMax);
 
   constructor(id: string, bootId: string) {
     this.id = id;
@@ -91,13 +101,35 @@ export class Worker {
     return Math.min(this.slots - this.busySlots, 2 * this.slots - listed);
   }
 
+  /** It ran such an action not long ago. */
+  hasRun(affinityKey: string | undefined): boolean {
+    return affinityKey !== undefined && this.#kinds.find(affinityKey) !== undefined;
+  }
+
+  give(lease: GivenLease): void {
+    this.leases.set(lease.id, lease);
+    const { affinityKey } = lease.run.request;
+    if (affinityKey !== undefined) this.#kinds.set(affinityKey, true, 1);
+  }
+
+  /** It has enough left of what its actions share. */
+  hasRoomFor(requirements: Requirements): boolean {
+    const wanted = takenOf(requirements, this.offered);
+    if (wanted.size === 0) return true;
+    const taken = this.#taken();
+    return [...wanted].every(
+      ([name, amount]) =>
+        (taken.get(name) ?? 0) + amount <= (this.offered.capacities.get(name) ?? 0),
+    );
+  }
+
   /**
    * Starts a session; the one before it ends, and what was sent on it can arrive no more. So what the
    * first state of this one does not list, the worker does not have and has not heard of.
    */
   attach(hello: Hello): Session {
     this.detach();
-    this.offered = offeredBy(hello.properties);
+    this.offered = offeredBy(hello.properties, hello.capacities);
     this.slots = hello.slots;
     this.session = { worker: this, received: 0, sent: 0, sentAt: 0, seen: 0, hasEnded: false };
     for (const lease of this.leases.values()) {
@@ -118,7 +150,7 @@ export class Worker {
     lease.offer?.cancel();
     if (!this.leases.delete(lease.id) || !lease.isSent) return;
     const isActive = lease.phase !== HeldLease_Phase.PHASE_DONE;
-    this.#leaving.set(lease.id, { goneFrom: undefined, isActive });
+    this.#leaving.set(lease.id, { lease, goneFrom: undefined, isActive });
   }
 
   /** Numbers what it now wants of the worker, which is told next. */
@@ -162,13 +194,29 @@ export class Worker {
     return { changed, done, missing };
   }
 
+  /** Of what its actions share: what those have that may still be at work. */
+  #taken(): Map<string, number> {
+    const taken = new Map<string, number>();
+    const take = ({ run }: GivenLease) => {
+      for (const [name, amount] of takenOf(run.requirements, this.offered)) {
+        taken.set(name, (taken.get(name) ?? 0) + amount);
+      }
+    };
+    for (const lease of this.leases.values()) {
+      if (lease.phase !== HeldLease_Phase.PHASE_DONE) take(lease);
+    }
+    for (const { lease, isActive } of this.#leaving.values()) if (lease && isActive) take(lease);
+    return taken;
+  }
+
   #forgetGone(session: Session, heldById: ReadonlyMap<string, HeldLease>): void {
     for (const [id, { goneFrom }] of this.#leaving) {
       if (!heldById.has(id) && hasSeen(session, goneFrom)) this.#leaving.delete(id);
     }
     for (const [id, { phase }] of heldById) {
       if (this.leases.has(id)) continue;
-      const leaving = this.#leaving.get(id) ?? { goneFrom: 0, isActive: true };
+      const unknown = { lease: undefined, goneFrom: 0, isActive: true };
+      const leaving = this.#leaving.get(id) ?? unknown;
       leaving.isActive = phase !== HeldLease_Phase.PHASE_DONE;
       this.#leaving.set(id, leaving);
     }

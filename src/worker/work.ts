@@ -15,6 +15,8 @@ export interface WorkOptions extends SlotOptions {
   readonly queue: WorkQueue;
   /** What actions may ask for. */
   readonly properties: readonly Platform_Property[];
+  /** What the running actions share, by name. */
+  readonly capacities: ReadonlyMap<string, number>;
   readonly softwareVersion: string;
   /** What commands are kept from, in one line. */
   readonly isolation: string;
@@ -81,6 +83,7 @@ class Worker {
       isolation: options.isolation,
       properties: [...options.properties],
       slots: options.executors.length,
+      capacities: [...options.capacities].map(([name, amount]) => ({ name, amount })),
     };
   }
 

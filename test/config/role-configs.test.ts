@@ -14,6 +14,7 @@ const surroundings: Surroundings = {
   homeFolder: '/home/me',
   workingFolder: '/here',
   uid: 1000,
+  memoryBytes: 2 ** 30,
   cores: 4,
   os: 'linux',
   arch: 'x64',

@@ -48,6 +48,7 @@ function bench(t: TestContext) {
       folder: path.join(folder, 'actions'),
       newId,
       log: silentLog,
+      capacities: new Map(),
       properties: [],
       softwareVersion: '0',
       isolation: 'none',

@@ -175,6 +175,7 @@ export interface RigWorkerOptions {
   readonly slots?: number;
   readonly bootId?: string;
   readonly properties?: Readonly<Record<string, string | readonly string[]>>;
+  readonly capacities?: Readonly<Record<string, number>>;
 }
 
 /** A worker that does what a test says. */
@@ -198,7 +199,7 @@ export class RigWorker {
   }
 
   connect(): void {
-    const { slots = 1, bootId = 'boot-1', properties = {} } = this.#options;
+    const { slots = 1, bootId = 'boot-1', properties = {}, capacities = {} } = this.#options;
     const listed = Object.entries(properties).flatMap(([name, values]) =>
       [values].flat().map((value) => ({ name, value })),
     );
@@ -209,6 +210,7 @@ export class RigWorker {
       properties: listed,
       softwareVersion: '',
       isolation: '',
+      capacities: Object.entries(capacities).map(([name, amount]) => ({ name, amount })),
     };
     this.desired = undefined;
     this.#sequence = 0;

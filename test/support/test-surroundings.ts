@@ -8,6 +8,7 @@ export function testSurroundings(folder: string): Surroundings {
     workingFolder: folder,
     uid: process.getuid?.(),
     cores: 1,
+    memoryBytes: 2 ** 30,
     os: 'linux',
     arch: 'x64',
   };

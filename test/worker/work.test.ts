@@ -45,6 +45,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
     folder,
     newId,
     log,
+    capacities: new Map(),
     properties: [{ name: 'OSFamily', value: 'linux' }],
     softwareVersion: '1.2.3',
     isolation: 'none',

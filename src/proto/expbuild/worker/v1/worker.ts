@@ -38,6 +38,18 @@ export interface Hello {
   slots: number;
   /** How its commands are isolated, as a test at its start proved; for people. Empty: not told. */
   isolation: string;
+  /**
+   * What the actions that run at one time share, such as processors and bytes of memory. An action takes
+   * of it what its platform property of that name says, and without one nothing. Each name occurs once.
+   */
+  capacities: Capacity[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** How much a worker has of something that its actions share. */
+export interface Capacity {
+  name: string;
+  amount: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -174,6 +186,7 @@ function createBaseHello(): Hello {
     properties: [],
     slots: 0,
     isolation: "",
+    capacities: [],
     _unknownFields: {},
   };
 }
@@ -200,6 +213,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.isolation !== "") {
       writer.uint32(58).string(message.isolation);
+    }
+    for (const v of message.capacities) {
+      Capacity.encode(v!, writer.uint32(66).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -281,6 +297,14 @@ export const Hello: MessageFns<Hello> = {
             message.isolation = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.capacities.push(Capacity.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -313,6 +337,90 @@ export const Hello: MessageFns<Hello> = {
     message.properties = object.properties?.map((e) => Platform_Property.fromPartial(e)) || [];
     message.slots = object.slots ?? 0;
     message.isolation = object.isolation ?? "";
+    message.capacities = object.capacities?.map((e) => Capacity.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCapacity(): Capacity {
+  return { name: "", amount: 0, _unknownFields: {} };
+}
+
+export const Capacity: MessageFns<Capacity> = {
+  encode(message: Capacity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.amount !== 0) {
+      writer.uint32(17).double(message.amount);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Capacity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCapacity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.amount = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Capacity>): Capacity {
+    return Capacity.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Capacity>): Capacity {
+    const message = createBaseCapacity();
+    message.name = object.name ?? "";
+    message.amount = object.amount ?? 0;
     return message;
   },
 };
