@@ -1,16 +1,26 @@
-import { rmSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { ExecutorConfig, WorkerConfig } from '../config/worker-config.ts';
 import type { Owner } from '../executor/executor.ts';
+import { defaultPath, findExecutable } from '../executor/find-executable.ts';
 import {
   defaultHostExecutorOptions,
   HostExecutor,
   type HostExecutorOptions,
 } from '../executor/host-executor.ts';
-import { provePromises, sandboxPromises } from '../executor/promises.ts';
+import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
+import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
+import {
+  hostPromises,
+  hostUserPromises,
+  type Promised,
+  provePromises,
+  sandboxPromises,
+} from '../executor/promises.ts';
 import { Sandbox } from '../executor/sandbox.ts';
 import { SystemError } from './exit-codes.ts';
 import { launcherCommand } from './launcher-command.ts';
@@ -22,6 +32,8 @@ export interface StartedExecutors {
   readonly isolation: string;
 }
 
+/** Enough for any linker; the soft limit stays at 1024, as programs that use select() need it. */
+const filesMax = 65_536;
 const never = new AbortController().signal;
 
 /**
@@ -36,6 +48,7 @@ export async function startExecutors(
   closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
   const { executor, rootPath, slots } = config;
+  for (const utility of ['prlimit', 'setpriv']) refuseWithout(utility);
   if (executor.users) refuseUnreachable(rootPath, executor.users.firstUid);
   const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
   if (executor.type !== 'host') {
@@ -48,46 +61,80 @@ export async function startExecutors(
       log.warn('commands run without a sandbox', { why: message });
     }
   }
-  const executors = await startEach({ graceMs: executor.killGraceMs }, users, closing);
-  const isolation = `host: processes of this machine, as ${describe(users)}`;
+  try {
+    return await startOnHost(config, users, log, closing);
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    if (code !== Code.FAILED_PRECONDITION) throw thrown;
+    throw new SystemError(message, { cause: thrown });
+  }
+}
+
+async function startOnHost(
+  config: WorkerConfig,
+  users: readonly (Owner | undefined)[],
+  log: Log,
+  closing: AsyncDisposableStack,
+): Promise<StartedExecutors> {
+  // A launcher takes it from those who start it, and all that it starts have it.
+  const [first, ...rest] = launcherCommand();
+  const command = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--', first, ...rest] as const;
+  const limits = commandLimits(config);
+  const executors = await startEach({ ...limits, launcherCommand: command }, users, closing);
+  const promises = users[0] ? hostUserPromises : hostPromises;
+  const [tested] = executors;
+  const help = 'Run the worker on Linux, as root or as an ordinary user';
+  if (tested) await prove(tested, 'host', promises, help, config);
+  const isolation = described('host', users, promises, limits);
   log.info('executor', { isolation });
+  if (!users[0]) log.warn('commands run as the worker does, and can do what it can');
   return { executors, isolation };
 }
 
 async function startSandboxed(
-  { executor, rootPath }: WorkerConfig,
+  config: WorkerConfig,
   users: readonly (Owner | undefined)[],
   { environment }: Pick<Surroundings, 'environment'>,
   log: Log,
   closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
+  const { executor, rootPath } = config;
   const sandbox = await Sandbox.find({
     searchPath: environment['PATH'] ?? '',
     folder: path.join(rootPath, 'sandbox'),
     readonlyPaths: executor.readonlyPaths,
     tmpBytesMax: executor.tmpMaxSizeBytes,
   });
-  const options = { graceMs: executor.killGraceMs, sandbox };
+  const options = { ...commandLimits(config), sandbox };
   const [first] = await startEach(options, users.slice(0, 1), closing);
-  if (first) await prove(first, path.join(rootPath, 'self-test'));
-  const others = await startEach(options, users.slice(1), closing);
-  const promises = sandboxPromises.map(({ what }) => what).join(', ');
-  const isolation = `sandbox: bubblewrap ${sandbox.version}, as ${describe(users)}; ${promises}`;
+  if (first) await prove(first, 'sandbox', sandboxPromises, sandboxHelp, config);
+  const others = await startEach(options, users.slice(1), closing, 1);
+  const name = `sandbox: bubblewrap ${sandbox.version}`;
+  const isolation = described(name, users, sandboxPromises, options);
   log.info('executor', { isolation });
   return { executors: first ? [first, ...others] : [], isolation };
 }
 
-async function prove(executor: HostExecutor, folder: string): Promise<void> {
+const sandboxHelp =
+  'Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a profile for bwrap where ' +
+  'AppArmor restricts them; in a container, an unmasked /proc), or choose executor.type = "host"';
+
+async function prove(
+  executor: HostExecutor,
+  name: string,
+  promises: readonly Promised[],
+  help: string,
+  { rootPath }: WorkerConfig,
+): Promise<void> {
+  const folder = path.join(rootPath, 'self-test');
   rmSync(folder, { recursive: true, force: true });
   try {
-    await provePromises(sandboxPromises, executor, folder, never);
+    await provePromises(promises, executor, folder, never);
   } catch (thrown) {
-    const { code, message } = StatusError.from(thrown);
+    const { message } = StatusError.from(thrown);
     throw new StatusError(
-      code,
-      `the executor "sandbox" cannot be used: ${message}. Allow user namespaces (sysctl ` +
-        'kernel.unprivileged_userns_clone=1, or a profile for bwrap where AppArmor restricts them; ' +
-        'in a container, an unmasked /proc), or choose executor.type = "host"',
+      Code.FAILED_PRECONDITION,
+      `the executor "${name}" cannot be used: ${message}. ${help}`,
       { cause: thrown },
     );
   } finally {
@@ -95,14 +142,63 @@ async function prove(executor: HostExecutor, folder: string): Promise<void> {
   }
 }
 
+type Limits = Pick<HostExecutorOptions, 'graceMs' | 'resourceLimits'> & {
+  readonly cgroupOf: (slot: number) => CgroupRequest | undefined;
+  readonly limited: string;
+};
+
+/** Fails with FAILED_PRECONDITION when a limit that is configured cannot be set here. */
+function commandLimits({ executor, rootPath }: WorkerConfig): Limits {
+  const { memoryMaxBytes, cpusMax, processesMax, killGraceMs } = executor;
+  const parents = findCgroupParents();
+  const offered = new Set(parents.flatMap(({ controllers }) => controllers));
+  for (const [key, limit, controller] of [
+    ['memory_max', memoryMaxBytes, 'memory'],
+    ['cpus_max', cpusMax, 'cpu'],
+  ] as const) {
+    if (limit !== undefined && !offered.has(controller)) {
+      throw new SystemError(
+        `executor.${key} cannot be kept: this process may not make cgroups with the controller ` +
+          `"${controller}". Run the worker as root or as a service with Delegate=yes, or leave the limit out`,
+      );
+    }
+  }
+  // The same for a worker in the same folder, which so finds what one before it left.
+  const name = `expbuild-${createHash('sha256').update(rootPath).digest('hex').slice(0, 12)}`;
+  const limits = { memoryBytesMax: memoryMaxBytes, cpusMax, processesMax };
+  const limited = ['memory', 'pids', 'cpu'].filter((controller) => offered.has(controller));
+  return {
+    graceMs: killGraceMs,
+    resourceLimits: resourceLimitsOf(executor),
+    cgroupOf: (slot) =>
+      parents.length === 0
+        ? undefined
+        : { places: placesBelow(parents, `${name}-${slot}`), limits },
+    limited: limited.length > 0 ? `cgroup with ${limited.join(', ')}` : 'no cgroup',
+  };
+}
+
+/** The same on each worker, whatever starts it (WK-18); in the form of `prlimit`. */
+function resourceLimitsOf({ users, processesMax }: ExecutorConfig): string[] {
+  const [, hard = ''] =
+    /^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  const files = Math.min(Number(hard) || filesMax, filesMax);
+  // It counts all of a user's, which are the command's alone only if the user is.
+  const processes = users ? [`--nproc=${processesMax}`] : [];
+  return [`--nofile=${Math.min(1_024, files)}:${files}`, '--core=0', ...processes];
+}
+
 async function startEach(
-  options: Partial<HostExecutorOptions>,
+  { cgroupOf, ...options }: Partial<HostExecutorOptions> & Pick<Limits, 'cgroupOf'>,
   users: readonly (Owner | undefined)[],
   closing: AsyncDisposableStack,
+  firstSlot = 0,
 ): Promise<HostExecutor[]> {
-  const starting = users.map(async (owner) => {
+  const starting = users.map(async (owner, index) => {
+    const cgroup = cgroupOf(firstSlot + index);
+    if (cgroup) await endLeft(cgroup, never);
     const defaults = { ...defaultHostExecutorOptions, launcherCommand: launcherCommand() };
-    const started = await HostExecutor.start({ ...defaults, ...options, owner });
+    const started = await HostExecutor.start({ ...defaults, ...options, owner, cgroup });
     closing.defer(() => started.close());
     return started;
   });
@@ -117,10 +213,29 @@ function ownerOf({ users }: ExecutorConfig, slot: number): Owner | undefined {
   return { uid, gid: users.gid ?? uid };
 }
 
-function describe(users: readonly (Owner | undefined)[]): string {
+function described(
+  name: string,
+  users: readonly (Owner | undefined)[],
+  promises: readonly Promised[],
+  { limited }: Pick<Limits, 'limited'>,
+): string {
+  const kept = promises.map(({ what }) => what).join(', ');
+  return `${name}, as ${usersInWords(users)}; ${kept}; ${limited}`;
+}
+
+function usersInWords(users: readonly (Owner | undefined)[]): string {
   const [first, last] = [users[0]?.uid, users.at(-1)?.uid];
   if (first === undefined) return "the worker's own user";
   return first === last ? `user ${first}` : `users ${first} to ${last}`;
+}
+
+function refuseWithout(utility: string): void {
+  try {
+    findExecutable(utility, defaultPath, '/');
+  } catch (thrown) {
+    const message = `${utility} is missing, which commands are started with: install util-linux`;
+    throw new SystemError(message, { cause: thrown });
+  }
 }
 
 /** Commands of another user reach their files by paths through each of the folders above. */

@@ -28,6 +28,10 @@ export interface ExecutorConfig {
   readonly readonlyPaths: readonly string[];
   readonly tmpMaxSizeBytes: number;
   readonly killGraceMs: number;
+  /** For each action; undefined for as much as the machine has. */
+  readonly memoryMaxBytes: number | undefined;
+  readonly cpusMax: number | undefined;
+  readonly processesMax: number;
 }
 
 /** What `expbuild worker` is told. The folder is absolute. */
@@ -89,6 +93,23 @@ const executorSchema = section({
   tmp_max_size: v.optional(
     size('The size of /tmp in the sandbox, and of /dev/shm; what is in them takes memory.'),
     '1GiB',
+  ),
+  memory_max: v.optional(
+    size(
+      'The memory that each action may use, what is in the /tmp of a sandbox included; without it, all ' +
+        'there is. Needs a cgroup.',
+    ),
+  ),
+  cpus_max: v.optional(
+    count(
+      "How many cores' time each action may use; without it, all there is. Needs a cgroup.",
+      1,
+      4_096,
+    ),
+  ),
+  processes_max: v.optional(
+    count('How many processes and threads each action may have.', 16, 4_194_304),
+    4_096,
   ),
   kill_grace: v.optional(
     duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
@@ -165,6 +186,9 @@ export function readWorkerConfig(
       readonlyPaths: executor.readonly_paths,
       tmpMaxSizeBytes: executor.tmp_max_size,
       killGraceMs: executor.kill_grace,
+      memoryMaxBytes: executor.memory_max,
+      cpusMax: executor.cpus_max,
+      processesMax: executor.processes_max,
     },
     logging: values.logging,
   };

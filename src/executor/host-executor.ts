@@ -1,9 +1,12 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
+import { type CgroupRequest, endLeft } from './command-cgroup.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
+import { defaultPath } from './find-executable.ts';
 import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
 import { sessionsWritingTo, signalCommand } from './processes.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -15,6 +18,10 @@ export interface HostExecutorOptions {
   readonly owner: Owner | undefined;
   /** What commands are shut in; undefined for nothing. */
   readonly sandbox: Sandbox | undefined;
+  /** Where commands are counted; undefined for nowhere. */
+  readonly cgroup: CgroupRequest | undefined;
+  /** What `prlimit` sets for the launcher, which commands inherit. */
+  readonly resourceLimits: readonly string[];
   /** How long a command may take to end after SIGTERM. */
   readonly graceMs: number;
   /** For standard output and standard error each. */
@@ -24,6 +31,8 @@ export interface HostExecutorOptions {
 export const defaultHostExecutorOptions = {
   owner: undefined,
   sandbox: undefined,
+  cgroup: undefined,
+  resourceLimits: [],
   // Enough to remove temporary files and print a last line.
   graceMs: 2_000,
   // Test logs reach tens of megabytes; beyond this it is a loop.
@@ -64,15 +73,19 @@ export class HostExecutor implements Executor {
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
     const launcher = this.#launcher ?? (await this.#startLauncher());
-    const { owner, graceMs, outputBytesMax } = this.#options;
+    const { owner, graceMs, outputBytesMax, cgroup } = this.#options;
     const sandbox = this.#options.sandbox?.launchOf(command, inputRoot);
     const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
-    const request = { ...command, environment, sandbox, owner, graceMs, outputBytesMax };
+    const request = { ...command, environment, sandbox, cgroup, owner, graceMs, outputBytesMax };
     const cancel = () => writeMessage(launcher.process.stdin, { kind: 'cancel' });
     writeMessage(launcher.process.stdin, { kind: 'run', request });
     signal.addEventListener('abort', cancel);
     try {
       return await outcomeFrom(launcher.reports, command);
+    } catch (error) {
+      // It removed it, unless it was killed.
+      if (cgroup) await endLeft(cgroup, new AbortController().signal);
+      throw error;
     } finally {
       signal.removeEventListener('abort', cancel);
     }
@@ -88,11 +101,20 @@ export class HostExecutor implements Executor {
     await exited;
   }
 
+  /** Afterwards: Node raises the number of files that it may open when it starts. */
+  async #limit(launcher: number): Promise<void> {
+    const { resourceLimits } = this.#options;
+    if (resourceLimits.length === 0) return;
+    const args = ['--pid', String(launcher), ...resourceLimits];
+    await promisify(execFile)('prlimit', args, { env: { PATH: defaultPath } });
+  }
+
   async #startLauncher(): Promise<Launcher> {
     const [file, ...args] = this.#options.launcherCommand;
     // Its own session: Ctrl-C at the worker's terminal is not for the commands that still run.
     const started = spawn(file, args, {
-      env: {},
+      // By which `setpriv` is found.
+      env: { PATH: defaultPath },
       stdio: ['pipe', 'pipe', 'inherit'],
       detached: true,
     });
@@ -109,6 +131,7 @@ export class HostExecutor implements Executor {
       started.kill('SIGKILL');
       throw new StatusError(Code.INTERNAL, `the launcher of commands, ${file}, did not start`);
     }
+    await this.#limit(started.pid ?? 0);
     this.#launcher = launcher;
     return launcher;
   }

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Code } from '../base/status.ts';
+import type { CgroupRequest } from './command-cgroup.ts';
 import type { Outcome } from './executor.ts';
 
 /** A program that shuts a command in, and what it needs. */
@@ -26,6 +27,8 @@ export interface LaunchRequest {
   readonly outputBytesMax: number;
   /** Undefined: the command is started as it is. */
   readonly sandbox: SandboxedLaunch | undefined;
+  /** Undefined: it is not counted, and known by its session and its files alone. */
+  readonly cgroup: CgroupRequest | undefined;
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
 }
 

@@ -11,17 +11,34 @@ export interface Promised {
 /** Those of the test itself: its shell, and what that starts. */
 const processesMax = 10;
 
+const notRoot: Promised = { what: 'not root', holds: ({ uid }) => uid > 0 };
+const noCapabilities: Promised = {
+  what: 'no capabilities',
+  holds: ({ capabilities }) => capabilities === 0n,
+};
+const noNewPrivileges: Promised = {
+  what: 'no new privileges',
+  holds: ({ noNewPrivileges: held }) => held,
+};
+const noInheritedFiles: Promised = {
+  what: 'no inherited files',
+  holds: ({ descriptors }) => descriptors.every(isStandard),
+};
+
+/** What commands on the host are kept from, whoever they run as. */
+export const hostPromises: readonly Promised[] = [noNewPrivileges, noInheritedFiles];
+
+/** And when they run as users of their own. */
+export const hostUserPromises: readonly Promised[] = [notRoot, noCapabilities, ...hostPromises];
+
 export const sandboxPromises: readonly Promised[] = [
-  { what: 'not root', holds: ({ uid }) => uid > 0 },
-  { what: 'no capabilities', holds: ({ capabilities }) => capabilities === 0n },
-  { what: 'no new privileges', holds: ({ noNewPrivileges }) => noNewPrivileges },
+  ...hostUserPromises,
   { what: 'filtered system calls', holds: ({ seccomp }) => seccomp },
   { what: 'no network', holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo' },
   { what: 'read-only root', holds: ({ rootWritable }) => !rootWritable },
   { what: 'private /tmp', holds: ({ mountPoints }) => mountPoints.includes('/tmp') },
   { what: 'own processes only', holds: ({ processesSeen }) => processesSeen <= processesMax },
   { what: 'no new namespaces', holds: ({ newUserNamespace }) => !newUserNamespace },
-  { what: 'no inherited files', holds: ({ descriptors }) => descriptors.every(isStandard) },
 ];
 
 function isStandard(descriptor: string): boolean {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, fchownSync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
+import { CommandCgroup } from './command-cgroup.ts';
 import type { Outcome } from './executor.ts';
 import { defaultPath, findExecutable } from './find-executable.ts';
 import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
@@ -22,6 +23,9 @@ const killWaitMs = 5_000;
 /** A file that was just written may still be open in a process that is about to execute. */
 const busyRetriesMax = 8;
 
+/** 128 and the number of SIGKILL, as shells have it. */
+const killedExitCode = 137;
+
 type Cause = 'timed-out' | 'cancelled' | 'output-limit';
 
 /**
@@ -39,8 +43,9 @@ export async function runCommand(
     for (const file of [request.stdoutPath, request.stderrPath])
       outputs.push(openOutput(request, file));
     const before = childrenCpuTime();
-    const child = await start(request, outputs);
-    const running = new Running(request, child, outputs);
+    const cgroup = request.cgroup && CommandCgroup.make(request.cgroup);
+    const child = await start(request, outputs, cgroup);
+    const running = new Running(request, child, outputs, cgroup);
     onStarted(running.marks);
     const ended = await running.ended(signal);
     if (ended.kind === 'cancelled') return ended;
@@ -64,14 +69,21 @@ class Running {
   wallTimeMs = 0;
   readonly #request: LaunchRequest;
   readonly #outputs: readonly number[];
+  readonly #cgroup: CommandCgroup | undefined;
   readonly #exit: Promise<unknown[]>;
   readonly #startedAt = performance.now();
   /** Aborts once the command's first process has ended. */
   readonly #over = new AbortController();
   #cause: Cause | undefined;
 
-  constructor(request: LaunchRequest, child: ChildProcess, outputs: readonly number[]) {
+  constructor(
+    request: LaunchRequest,
+    child: ChildProcess,
+    outputs: readonly number[],
+    cgroup: CommandCgroup | undefined,
+  ) {
     this.#request = request;
+    this.#cgroup = cgroup;
     this.#outputs = outputs;
     const { folder, sandbox } = request;
     this.marks = { session: child.pid ?? 0, folder, sandboxed: sandbox !== undefined };
@@ -89,11 +101,18 @@ class Running {
     this.#over.abort();
     signal.removeEventListener('abort', cancel);
     // A sandbox that ends by itself has ended with all that was in it.
-    if (!this.marks.sandboxed || killedBy !== null) await this.#endAll();
+    if (!this.marks.sandboxed || killedBy !== null || this.#cgroup) await this.#endAll();
+    const exceeded = this.#cgroup?.exceeded();
+    await this.#removeCgroup();
     const message = this.#trimOutputs();
     if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
     if (message !== undefined) return { kind: 'output-limit', message } as const;
     if (this.#cause !== undefined) return { kind: this.#cause } as const;
+    if (exceeded && exitCode !== 0) {
+      const { kind, message: why } = exceeded;
+      const code = kind === 'memory' ? killedExitCode : Number(exitCode ?? killedExitCode);
+      return { kind: 'resource-limit', exitCode: code, message: why } as const;
+    }
     if (killedBy !== null) return { kind: 'killed', signal: killedBy } as const;
     return { kind: 'exited', exitCode } as const;
   }
@@ -133,22 +152,23 @@ class Running {
    * has a member, and the first signal follows the exit at once.
    */
   async #endAll(): Promise<void> {
-    const endAt = performance.now() + killWaitMs;
-    for (let ms = 1; this.#isAnyLeft(); ms = Math.min(2 * ms, 100)) {
-      if (performance.now() > endAt) {
-        throw new StatusError(
-          Code.INTERNAL,
-          `processes of session ${this.marks.session} did not end within ${killWaitMs} ms of SIGKILL`,
-        );
-      }
-      // oxlint-disable-next-line no-await-in-loop -- each look waits for the last
-      await passed(ms, new AbortController().signal);
-    }
+    if (await repeatedly(() => !this.#isAnyLeft())) return;
+    throw new StatusError(
+      Code.INTERNAL,
+      `processes of session ${this.marks.session} did not end within ${killWaitMs} ms of SIGKILL`,
+    );
+  }
+
+  /** The kernel may take a moment to be done with what ended. What stays is removed by the next command. */
+  async #removeCgroup(): Promise<void> {
+    const cgroup = this.#cgroup;
+    if (cgroup) await repeatedly(() => cgroup.remove());
   }
 
   /** Ends what is left once the first process has ended; false when nothing is. */
   #isAnyLeft(): boolean {
     const { marks } = this;
+    if (this.#cgroup?.kill() === true) return true;
     if (marks.sandboxed) return killSandboxed(marks.folder);
     return signalCommand(marks, 'SIGKILL', this.#ageMs);
   }
@@ -165,18 +185,19 @@ class Running {
   }
 }
 
-async function start(request: LaunchRequest, outputs: readonly number[]): Promise<ChildProcess> {
+async function start(
+  request: LaunchRequest,
+  outputs: readonly number[],
+  cgroup: CommandCgroup | undefined,
+): Promise<ChildProcess> {
   const { argv, owner, sandbox } = request;
   refuseNul([...argv, ...request.environment.flat()]);
-  if (!sandbox) return spawned(directly(request), [...outputs], owner);
+  if (!sandbox) return spawned(directly(request), outputs, owner, cgroup);
   const filter = openSync(sandbox.filterPath, 'r');
   try {
     const { file, args } = sandbox;
-    return await spawned(
-      { file, args, options: { cwd: '/', env: {} } },
-      [...outputs, filter],
-      owner,
-    );
+    const program = { file, args, options: { cwd: '/', env: {} } };
+    return await spawned(program, [...outputs, filter], owner, cgroup);
   } finally {
     closeSync(filter);
   }
@@ -209,11 +230,13 @@ async function spawned(
   { file, args, options }: Program,
   descriptors: readonly number[],
   owner: LaunchRequest['owner'],
+  cgroup: CommandCgroup | undefined,
 ): Promise<ChildProcess> {
   for (let retries = 0; ; retries++) {
     try {
       const stdio = ['ignore' as const, ...descriptors];
-      const child = spawn(file, args, { ...options, stdio, detached: true, ...owner });
+      const fork = () => spawn(file, args, { ...options, stdio, detached: true, ...owner });
+      const child = cgroup ? cgroup.around(fork) : fork();
       // oxlint-disable-next-line no-await-in-loop -- returned when it works
       await once(child, 'spawn');
       return child;
@@ -257,6 +280,17 @@ function openOutput({ owner }: LaunchRequest, file: string): number {
   const output = openSync(file, 'ax', 0o600);
   if (owner) fchownSync(output, owner.uid, owner.gid);
   return output;
+}
+
+/** Tries until it works, for as long as the kernel may take; false when it did not. */
+async function repeatedly(attempt: () => boolean): Promise<boolean> {
+  const endAt = performance.now() + killWaitMs;
+  for (let ms = 1; !attempt(); ms = Math.min(2 * ms, 100)) {
+    if (performance.now() > endAt) return false;
+    // oxlint-disable-next-line no-await-in-loop -- each attempt waits for the last
+    await passed(ms, new AbortController().signal);
+  }
+  return true;
 }
 
 /** Waits; false when `signal` aborts first. */

@@ -212,7 +212,7 @@ function takenAway(error: unknown): StatusError | undefined {
 
 /** RES-23: a signal counts as 128 and its number, as shells have it. */
 function exitCodeOf(outcome: Outcome): number {
-  if (outcome.kind === 'exited') return outcome.exitCode;
+  if (outcome.kind === 'exited' || outcome.kind === 'resource-limit') return outcome.exitCode;
   if (outcome.kind === 'killed') return 128 + constants.signals[outcome.signal];
   return endedExitCode;
 }
@@ -229,6 +229,9 @@ function verdictOf(outcome: Outcome): Pick<ExecuteResponse, 'status' | 'message'
   if (outcome.kind === 'output-limit') {
     const message = `the command was ended: ${outcome.message}`;
     return { status: { code: Code.RESOURCE_EXHAUSTED, message, details: [] }, message };
+  }
+  if (outcome.kind === 'resource-limit') {
+    return { status: undefined, message: `the command failed: ${outcome.message}` };
   }
   const message = outcome.kind === 'killed' ? `the command was ended by ${outcome.signal}` : '';
   return { status: undefined, message };

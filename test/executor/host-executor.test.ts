@@ -68,6 +68,14 @@ describe('a host executor', { timeout: 60_000 }, () => {
     return undefined;
   });
 
+  it('WK-18: gives it the limits that are told, whatever the worker has', async (t) => {
+    const { run, stdout } = await executorBench(t, {
+      resourceLimits: ['--nofile=1000:2000', '--core=0', '--nproc=30000'],
+    });
+    await run(['bash', '-c', 'ulimit -Sn; ulimit -Hn; ulimit -Hc; ulimit -u']);
+    assert.equal(stdout(), '1000\n2000\n0\n30000\n');
+  });
+
   it('ACT-09: finds a program by absolute path, from the working directory, and in PATH', async (t) => {
     const { run, stdout, inputRoot: folder } = await executorBench(t);
     writeFileSync(path.join(folder, 'tool'), '#!/bin/sh\necho "tool $1"\n', { mode: 0o755 });

@@ -26,6 +26,7 @@ import {
 } from '../../src/worker/run-action.ts';
 import { actionEnvironment } from '../support/action-environment.ts';
 import { type ActionParts, putAction } from '../support/action-of.ts';
+import { cgroupSkip, testCgroup } from '../support/cgroup.ts';
 import { launcherCommand, startHostExecutor } from '../support/host-executor.ts';
 import { dir } from '../support/input-tree.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
@@ -161,6 +162,23 @@ describe('running an action', { timeout: 60_000 }, () => {
     const { result } = await run(action, { queuedAt: { seconds: 9e9, nanos: 0 } });
     const moments = momentsOf(result?.executionMetadata);
     assert.ok((moments[0] ?? Infinity) <= (moments[1] ?? 0));
+  });
+
+  it('WRK-22: a command that takes too much memory fails with 137, and the message says why', async (t) => {
+    if (cgroupSkip) return t.skip(cgroupSkip);
+    const cgroup = testCgroup({ memoryBytesMax: 64 * 2 ** 20 });
+    const { runScript, text } = await bench(t, { executor: { cgroup } });
+    const response = await runScript('echo begun > out; head -c 300000000 /dev/zero | tail', {
+      command: { outputPaths: ['out'] },
+    });
+    assert.equal(response.status, undefined);
+    assert.equal(response.result?.exitCode, 137);
+    assert.equal(text(response.result?.outputFiles[0]?.digest), 'begun\n');
+    assert.match(
+      response.message,
+      /^the command failed: it used more memory than its limit of 64 MiB \(peak \d+ MiB\)$/,
+    );
+    return undefined;
   });
 
   it('WRK-12, RES-23: a failing command is a result, with its outputs', async (t) => {

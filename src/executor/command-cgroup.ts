@@ -1,0 +1,200 @@
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import { Code, StatusError } from '../base/status.ts';
+
+/** What the processes of one command may use together. */
+export interface CommandLimits {
+  readonly memoryBytesMax: number | undefined;
+  readonly processesMax: number;
+  /** Processors' worth of time. */
+  readonly cpusMax: number | undefined;
+}
+
+/** A cgroup in one hierarchy; version 1 has one for each controller, version 2 one for all. */
+export interface CgroupPlace {
+  readonly version: 1 | 2;
+  readonly controllers: readonly string[];
+  /** The cgroup of the command; it is made and removed for each. */
+  readonly folder: string;
+  /** The cgroup of who starts it. */
+  readonly home: string;
+}
+
+/** Where a command is counted, and what it may use. */
+export interface CgroupRequest {
+  readonly places: readonly CgroupPlace[];
+  readonly limits: CommandLimits;
+}
+
+const cpuPeriodUs = 100_000;
+/** Five seconds: the kernel ends what got SIGKILL at once, unless it waits for a broken disk. */
+const endTriesMax = 500;
+const endTryMs = 10;
+
+/** The cgroup of one command: all its processes, whatever they did to hide. */
+export class CommandCgroup {
+  readonly #request: CgroupRequest;
+
+  constructor(request: CgroupRequest) {
+    this.#request = request;
+  }
+
+  /** Ends and removes what a launcher that was killed left of an earlier one. */
+  static make(request: CgroupRequest): CommandCgroup {
+    const made = new CommandCgroup(request);
+    for (const place of request.places) {
+      killIn(place);
+      removeFolder(place.folder);
+      mkdirSync(place.folder, { recursive: true });
+      for (const [name, value] of settingsOf(place, request.limits)) writeIn(place, name, value);
+    }
+    return made;
+  }
+
+  /** Processes that `start` starts belong to it from their first instruction, and this one does not. */
+  around<T>(start: () => T): T {
+    const self = String(process.pid);
+    try {
+      for (const { folder } of this.#request.places) enter(folder, self);
+      return start();
+    } finally {
+      for (const { home } of this.#request.places) enter(home, self);
+    }
+  }
+
+  /** Kills its processes; false when there is none. */
+  kill(): boolean {
+    return this.#request.places.map(killIn).includes(true);
+  }
+
+  /** False while the kernel is not done with it. */
+  remove(): boolean {
+    return this.#request.places.map(({ folder }) => removeFolder(folder)).every(Boolean);
+  }
+
+  /** Which limit the command met, in words; undefined for none. */
+  exceeded(): { readonly kind: 'memory' | 'processes'; readonly message: string } | undefined {
+    const { memoryBytesMax = 0, processesMax } = this.#request.limits;
+    const memory = this.#placeOf('memory');
+    if (
+      memory &&
+      countIn(memory, { 1: 'memory.oom_control', 2: 'memory.events' }, 'oom_kill') > 0
+    ) {
+      const peak = Number(
+        readIn(memory, memory.version === 1 ? 'memory.max_usage_in_bytes' : 'memory.peak'),
+      );
+      const peakText = peak > 0 ? ` (peak ${mebibytes(peak)})` : '';
+      const message = `it used more memory than its limit of ${mebibytes(memoryBytesMax)}${peakText}`;
+      return { kind: 'memory', message };
+    }
+    const pids = this.#placeOf('pids');
+    if (!pids || countIn(pids, { 1: 'pids.events', 2: 'pids.events' }, 'max') === 0)
+      return undefined;
+    return {
+      kind: 'processes',
+      message: `it met its limit of ${processesMax} processes and threads`,
+    };
+  }
+
+  #placeOf(controller: string): CgroupPlace | undefined {
+    return this.#request.places.find(({ controllers }) => controllers.includes(controller));
+  }
+}
+
+/** Ends and removes what is left of a command whose launcher is gone. */
+export async function endLeft(request: CgroupRequest, signal: AbortSignal): Promise<void> {
+  const left = new CommandCgroup(request);
+  for (let tries = 0; tries < endTriesMax; tries++) {
+    if (!left.kill() && left.remove()) return;
+    // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
+    await systemClock.sleep(endTryMs, signal);
+  }
+  const [place] = request.places;
+  throw new StatusError(Code.INTERNAL, `the processes in cgroup ${place?.folder} do not end`);
+}
+
+function settingsOf(
+  { version, controllers }: CgroupPlace,
+  { memoryBytesMax, processesMax, cpusMax }: CommandLimits,
+): [string, string][] {
+  const settings: [string, string][] = [];
+  const cpuUs = cpusMax === undefined ? undefined : Math.round(cpusMax * cpuPeriodUs);
+  if (controllers.includes('pids')) settings.push(['pids.max', String(processesMax)]);
+  if (controllers.includes('memory') && memoryBytesMax !== undefined) {
+    const bytes = String(memoryBytesMax);
+    // Without swap: what is beyond the limit is killed, and does not make the machine slow.
+    if (version === 1) {
+      settings.push(['memory.limit_in_bytes', bytes], ['memory.memsw.limit_in_bytes', bytes]);
+    } else {
+      settings.push(['memory.max', bytes], ['memory.swap.max', '0'], ['memory.oom.group', '1']);
+    }
+  }
+  if (controllers.includes('cpu') && cpuUs !== undefined) {
+    if (version === 2) settings.push(['cpu.max', `${cpuUs} ${cpuPeriodUs}`]);
+    else settings.push(['cpu.cfs_period_us', `${cpuPeriodUs}`], ['cpu.cfs_quota_us', `${cpuUs}`]);
+  }
+  return settings;
+}
+
+/** Kernels may be built without counting swap; the rest they have all. */
+const optional = ['memory.memsw.limit_in_bytes', 'memory.swap.max', 'memory.oom.group'];
+
+function writeIn({ folder }: CgroupPlace, name: string, value: string): void {
+  try {
+    writeFileSync(path.join(folder, name), value);
+  } catch (error) {
+    if (!optional.includes(name)) throw error;
+  }
+}
+
+function enter(folder: string, process: string): void {
+  writeFileSync(path.join(folder, 'cgroup.procs'), process);
+}
+
+function killIn(place: CgroupPlace): boolean {
+  const ids = (readIn(place, 'cgroup.procs') ?? '').split('\n').filter(Boolean);
+  if (ids.length === 0) return false;
+  try {
+    // At once, so that nothing can fork faster than it is killed. Only version 2 has it.
+    writeFileSync(path.join(place.folder, 'cgroup.kill'), '1', { flag: 'r+' });
+    return true;
+  } catch {
+    for (const id of ids) signalOne(Number(id));
+    return true;
+  }
+}
+
+function signalOne(id: number): void {
+  try {
+    process.kill(id, 'SIGKILL');
+  } catch {
+    // It ended by itself.
+  }
+}
+
+function removeFolder(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+function countIn(place: CgroupPlace, names: Readonly<Record<1 | 2, string>>, key: string): number {
+  const lines = (readIn(place, names[place.version]) ?? '').split('\n');
+  return Number(lines.find((line) => line.startsWith(`${key} `))?.split(' ')[1] ?? 0);
+}
+
+function readIn({ folder }: CgroupPlace, name: string): string | undefined {
+  try {
+    return readFileSync(path.join(folder, name), 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { Code } from '../../src/base/status.ts';
+import { CommandCgroup, endLeft } from '../../src/executor/command-cgroup.ts';
+import { cgroupSkip, isLeft, testCgroup } from '../support/cgroup.ts';
+import { executorBench, lineOf, untilDead } from '../support/executor-bench.ts';
+import { never } from '../support/never.ts';
+import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const memoryBytesMax = 64 * 2 ** 20;
+/** Fills memory in a child, as compilers do. */
+const hog = ['sh', '-c', 'head -c 300000000 /dev/zero | tail; exit $?'] as const;
+/** Leaves nothing that would tell whose it is. */
+const hidden = (file: string) =>
+  `setsid env -i sh -c 'echo $$ > ${file}; trap "" TERM HUP; sleep 1000; sleep 1000' </dev/null >/dev/null 2>&1 &`;
+
+describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () => {
+  for (const [level, skip] of [
+    ['on the host', false],
+    ['in the sandbox', sandboxSkip],
+  ] as const) {
+    const bench = async (t: TestContext, cgroup: ReturnType<typeof testCgroup>) => {
+      const sandbox = level === 'on the host' ? undefined : await findSandbox(t);
+      return executorBench(t, { sandbox, owner: sandboxOwner, graceMs: 50, cgroup });
+    };
+
+    it(
+      `WK-26, WRK-22: a command ${level} that takes too much memory is told from others`,
+      { skip },
+      async (t) => {
+        const cgroup = testCgroup({ memoryBytesMax });
+        const { run } = await bench(t, cgroup);
+        const outcome = await run(hog);
+        assert.equal(outcome.kind, 'resource-limit');
+        assert.equal(outcome.kind === 'resource-limit' && outcome.exitCode, 137);
+        assert.match(
+          outcome.kind === 'resource-limit' ? outcome.message : '',
+          /^it used more memory than its limit of 64 MiB \(peak 6[34] MiB\)$/,
+        );
+        assert.ok(!isLeft(cgroup));
+        const after = await run(['sh', '-c', 'exit 3']);
+        assert.equal(after.kind === 'exited' && after.exitCode, 3);
+      },
+    );
+
+    it(
+      `WK-27: a command ${level} that forks without end meets its limit, and nothing of it is left`,
+      { skip },
+      async (t) => {
+        const cgroup = testCgroup({ processesMax: 60 });
+        const { run } = await bench(t, cgroup);
+        const bomb =
+          'bomb() { bomb | bomb & }; bomb; sleep 0.3; for i in 1 2 3 4 5 6 7 8 9; do true | true; done; exit 1';
+        const outcome = await run(['bash', '-c', bomb]);
+        assert.equal(outcome.kind, 'resource-limit');
+        assert.match(
+          outcome.kind === 'resource-limit' ? outcome.message : '',
+          /limit of 60 processes and threads/,
+        );
+        assert.ok(!isLeft(cgroup));
+      },
+    );
+  }
+
+  it('WK-01: ends what left the session and hides whose it is, after success', async (t) => {
+    const cgroup = testCgroup();
+    const { run, inputRoot } = await executorBench(t, { cgroup });
+    const outcome = await run([
+      'sh',
+      '-c',
+      `${hidden('id')} while [ ! -s id ]; do sleep 0.01; done`,
+    ]);
+    assert.equal(outcome.kind, 'exited');
+    assert.ok(!isLeft(cgroup));
+    await untilDead(readFileSync(path.join(inputRoot, 'id'), 'utf8').trim());
+  });
+
+  for (const [how, timeoutMs, cancels] of [
+    ['a timeout', 300, false],
+    ['being cancelled', 30_000, true],
+  ] as const) {
+    it(`WK-01: ends what left the session and hides whose it is, after ${how}`, async (t) => {
+      const cgroup = testCgroup();
+      const { run, inputRoot } = await executorBench(t, { cgroup, graceMs: 50 });
+      const cancel = new AbortController();
+      const command = ['sh', '-c', `${hidden('id')} while :; do sleep 1; done`] as const;
+      const running = run(command, { timeoutMs }, cancel.signal);
+      const id = await lineOf(path.join(inputRoot, 'id'));
+      if (cancels) {
+        cancel.abort();
+        await assert.rejects(running, { code: Code.CANCELLED });
+      } else {
+        assert.equal((await running).kind, 'timed-out');
+      }
+      assert.ok(!isLeft(cgroup));
+      await untilDead(id);
+    });
+  }
+
+  it('WK-28: ends what hides when the launcher is killed', async (t) => {
+    const cgroup = testCgroup();
+    const { run, inputRoot } = await executorBench(t, { cgroup });
+    const running = run(['sh', '-c', `echo $PPID > launcher; ${hidden('id')} sleep 1000`]);
+    const id = await lineOf(path.join(inputRoot, 'id'));
+    process.kill(Number(await lineOf(path.join(inputRoot, 'launcher'))), 'SIGKILL');
+    await assert.rejects(running, { code: Code.INTERNAL });
+    assert.ok(!isLeft(cgroup));
+    await untilDead(id);
+  });
+
+  it('WK-05: what an earlier worker left is ended and removed before the first command', async (t) => {
+    const cgroup = testCgroup();
+    const { run, inputRoot } = await executorBench(t, { cgroup });
+    const running = run(['sh', '-c', `${hidden('id')} sleep 1000`]);
+    const id = await lineOf(path.join(inputRoot, 'id'));
+    await endLeft(cgroup, never);
+    assert.ok(!isLeft(cgroup));
+    await untilDead(id);
+    assert.equal((await running).kind, 'killed');
+  });
+});
+
+describe('the settings of a cgroup of version 2', () => {
+  it('limit memory without swap, processes and time', (t) => {
+    const folder = path.join(tempDir(t), 'slot-0');
+    mkdirSync(folder);
+    for (const name of ['memory.swap.max', 'memory.oom.group']) {
+      writeFileSync(path.join(folder, name), 'max');
+    }
+    const controllers = ['memory', 'pids', 'cpu'];
+    const places = [{ version: 2, controllers, folder, home: folder } as const];
+    const limits = { memoryBytesMax, processesMax: 7, cpusMax: 2 };
+    const cgroup = CommandCgroup.make({ places, limits });
+    const read = (name: string) => readFileSync(path.join(folder, name), 'utf8');
+    assert.equal(read('memory.max'), String(memoryBytesMax));
+    assert.equal(read('memory.swap.max'), '0');
+    assert.equal(read('memory.oom.group'), '1');
+    assert.equal(read('pids.max'), '7');
+    assert.equal(read('cpu.max'), '200000 100000');
+    assert.equal(cgroup.exceeded(), undefined);
+    writeFileSync(
+      path.join(folder, 'memory.events'),
+      'low 0\noom 1\noom_kill 2\noom_group_kill 1\n',
+    );
+    writeFileSync(path.join(folder, 'memory.peak'), `${memoryBytesMax}\n`);
+    assert.match(cgroup.exceeded()?.message ?? '', /limit of 64 MiB \(peak 64 MiB\)/);
+  });
+});

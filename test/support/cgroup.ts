@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs';
+import type { CgroupRequest, CommandLimits } from '../../src/executor/command-cgroup.ts';
+import { findCgroupParents, placesBelow } from '../../src/executor/find-cgroups.ts';
+
+const parents = findCgroupParents();
+const controllers = new Set(parents.flatMap((parent) => parent.controllers));
+
+/** Why tests of limits cannot run here; false when they can. */
+export const cgroupSkip: string | false =
+  controllers.has('memory') && controllers.has('pids')
+    ? false
+    : 'needs the right to make cgroups that limit memory and processes';
+
+let made = 0;
+
+/** A cgroup for the commands of one executor, with the limits that are told. */
+export function testCgroup(limits: Partial<CommandLimits> = {}): CgroupRequest {
+  return {
+    places: placesBelow(parents, `expbuild-test-${process.pid}-${++made}`),
+    limits: { memoryBytesMax: undefined, cpusMax: undefined, processesMax: 1_000, ...limits },
+  };
+}
+
+/** Whether something of a command is left. */
+export function isLeft({ places }: CgroupRequest): boolean {
+  return places.some(({ folder }) => existsSync(folder));
+}
