@@ -21,7 +21,8 @@ export async function startTestWorker(
   t: Pick<TestContext, 'after'>,
   { server, folder, toml = '', log = silentLog }: StartWorkerOptions,
 ): Promise<{ stop(): Promise<void> }> {
-  const surroundings = testSurroundings(folder);
+  // Commands run as the test does, for they write into its folder: a worker that is root changes users.
+  const surroundings = { ...testSurroundings(folder), uid: undefined };
   const file = { path: 'worker.toml', text: `server_url = "${server}"\n${toml}` };
   const config = readWorkerConfig({ file, environment: {}, flags: [] }, surroundings, folder);
   const deps = { clock: systemClock, newId, log, surroundings };
