@@ -127,7 +127,7 @@ async function* bodyOf(response: IncomingMessage, url: URL, either: AbortSignal)
 }
 
 /** User and password of the URL, as other clients send them. */
-function authorizationIn({ username, password }: URL): Headers {
+export function authorizationIn({ username, password }: URL): Headers {
   if (username === '' && password === '') return new Map();
   const pair = `${decoded(username)}:${decoded(password)}`;
   return new Map([['authorization', `Basic ${Buffer.from(pair).toString('base64')}`]]);

@@ -1,8 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { AssetTable } from '../asset/asset-table.ts';
+import { gitOrigin } from '../asset/git-origin.ts';
 import { HostPolicy } from '../asset/host-policy.ts';
 import { defaultHttpOptions, httpOrigin } from '../asset/http-origin.ts';
 import { defaultOriginFetchesOptions, OriginFetches } from '../asset/origin-fetches.ts';
@@ -40,7 +42,7 @@ export function assetServices(
   const options = { ...defaultOriginFetchesOptions, atOnceMax: fetchesAtOnceMax };
   const fetches = new OriginFetches<AssetAnswer>(clock, options);
   closing.defer(() => fetches.close());
-  const origins = originsFor(config, downloads, newId);
+  const origins = originsFor(config, downloads, { clock, newId });
   const shared = { table, fetches, origins, pushAllowed, secret: newId(), clock };
   const assetsOf = ({ name, blobs }: Instance) => {
     // Instances that share their blobs share what names them.
@@ -70,22 +72,40 @@ function temporaryFolder(closing: AsyncDisposableStack): string {
 function originsFor(
   { remoteAsset, casStorage }: ServerConfig,
   folder: string,
-  newId: NewId,
+  { clock, newId }: { readonly clock: Clock; readonly newId: NewId },
 ): readonly Origin[] {
   const { allowedHosts, allowedPrivateHosts, idleTimeoutMs, caFile } = remoteAsset;
   if (allowedHosts.length === 0) return [];
   const { blobBytesMax } = instanceLimitsFor(casStorage.maxSizeBytes);
   const policy = new HostPolicy({ allowedHosts, allowedPrivateHosts });
-  return [
-    httpOrigin(policy, {
-      ...defaultHttpOptions,
-      idleTimeoutMs,
-      trustedCertificates: caFile === undefined ? undefined : certificatesWith(caFile),
-      folder,
-      sizeBytesMax: Math.min(remoteAsset.maxFetchSizeBytes, blobBytesMax),
-      newId,
-    }),
-  ];
+  const options = {
+    ...defaultHttpOptions,
+    idleTimeoutMs,
+    trustedCertificates: caFile === undefined ? undefined : certificatesWith(caFile),
+    folder,
+    sizeBytesMax: Math.min(remoteAsset.maxFetchSizeBytes, blobBytesMax),
+    newId,
+  };
+  const git = findGit();
+  const overHttp = httpOrigin(policy, options);
+  return git === undefined ? [overHttp] : [overHttp, gitOrigin(policy, { ...options, git, clock })];
+}
+
+/** Where systems have it; nothing in the environment of a server should choose what it runs. */
+const gitPaths = ['/usr/bin/git', '/usr/local/bin/git', '/opt/homebrew/bin/git'];
+
+/** Git that connects to the addresses that it is told (http.curloptResolve), if there is one. */
+function findGit(): string | undefined {
+  return gitPaths.find((file) => {
+    if (!existsSync(file)) return false;
+    try {
+      const said = execFileSync(file, ['version'], { encoding: 'utf8', timeout: 5000, env: {} });
+      const [, major = 0, minor = 0] = /^git version (\d+)\.(\d+)/.exec(said) ?? [];
+      return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 37);
+    } catch {
+      return false;
+    }
+  });
 }
 
 function certificatesWith(caFile: string): readonly string[] {
