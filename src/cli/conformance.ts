@@ -6,6 +6,7 @@ import { formatAddress } from '../config/address.ts';
 import { parseDuration } from '../config/units.ts';
 import { areas } from '../conformance/areas.ts';
 import { chooseProbes } from '../conformance/choose-probes.ts';
+import type { Area } from '../conformance/probe.ts';
 import { countsOf, jsonOf, linesOf, rulesOf } from '../conformance/report.ts';
 import { type Finding, runProbes } from '../conformance/run-probes.ts';
 import { testedOf } from '../conformance/tested-of.ts';
@@ -66,7 +67,7 @@ export async function conformance(program: Program, options: ConformanceOptions)
   const { terminal, clock, leaving } = program;
   const remote = options.endpoint ?? options.remote;
   const { address, instanceName, digestFunction } = settingsOf(program, { ...options, remote });
-  const chosen = chooseProbes(areas, options.only);
+  const chosen = chosenBy(options.only);
   const timeoutMs = timeoutOf(options.timeout);
   const { seed = randomInt(SEED_MAX) } = options;
   const platform = options.platform.map(propertyOf);
@@ -126,6 +127,14 @@ function propertyOf(text: string): { name: string; value: string } {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (name !== undefined && value !== undefined) return { name, value };
   throw new UsageError(`--platform ${text} is not NAME=VALUE`);
+}
+
+function chosenBy(only: readonly string[]): readonly Area[] {
+  try {
+    return chooseProbes(areas, only);
+  } catch (thrown) {
+    throw new UsageError(StatusError.from(thrown).message);
+  }
 }
 
 function timeoutOf(text: string): number {

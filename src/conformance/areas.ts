@@ -12,6 +12,7 @@ import { getTreeProbes } from './get-tree-probes.ts';
 import { operationsProbes } from './operations-probes.ts';
 import type { Area } from './probe.ts';
 import { readProbes } from './read-probes.ts';
+import { runningProbes } from './running-probes.ts';
 import { writeProbes } from './write-probes.ts';
 
 /** Every probe, in the order in which they run. */
@@ -29,5 +30,6 @@ export const areas: readonly Area[] = [
   actionCacheProbes,
   executionProbes,
   operationsProbes,
+  runningProbes,
   errorsProbes,
 ];

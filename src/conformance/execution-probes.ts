@@ -1,17 +1,14 @@
-import { Code, StatusError } from '../base/status.ts';
-import { PreconditionFailure } from '../proto/google/rpc/error_details.ts';
-import type { Operation } from '../proto/google/longrunning/operations.ts';
+import { Code } from '../base/status.ts';
 import {
   Action,
   Command,
   type DeepPartial,
   Directory,
-  ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { Status } from '../proto/google/rpc/status.ts';
 import type { Api } from './api.ts';
-import { expectRefusal, expectSame, expectThat, NotApplicable } from './expect.ts';
-import { execution } from './needs.ts';
+import { expectRefusal, expectSame, NotApplicable } from './expect.ts';
+import { encodedBlob, failureOf, violationsOf } from './actions.ts';
+import { execution, running } from './needs.ts';
 import type { Area } from './probe.ts';
 import type { Blob } from './random-blobs.ts';
 import { rpcs } from './rpcs.ts';
@@ -121,6 +118,44 @@ export const executionProbes: Area = {
       },
     },
     {
+      ids: ['DIR-01', 'DIR-02', 'DIR-03', 'DIR-10'],
+      title: 'an input tree with names that cannot be, or that repeat, is refused',
+      run: async (api) => {
+        const file = api.blob();
+        await api.put(file);
+        const digest = file.digest.toMessage();
+        const wrong: readonly DeepPartial<Directory>[] = [
+          ...['a/b', '..', '.', ''].map((name) => ({ files: [{ name, digest }] })),
+          { files: [{ name: 'x', digest }], symlinks: [{ name: 'x', target: 'y' }] },
+          { symlinks: [{ name: 'x', target: '' }] },
+        ];
+        for (const directory of wrong) {
+          const { code } = await failureOf(api, await putActionWith(api, directory));
+          const what = `the code for ${JSON.stringify(directory)}`;
+          expectSame(code, Code.INVALID_ARGUMENT, what);
+        }
+      },
+    },
+    {
+      ids: ['ACT-09', 'ACT-16', 'ACT-17', 'ACT-23', 'ACT-24'],
+      title: 'a command without arguments, or with paths that cannot be, is refused',
+      run: async (api) => {
+        const wrong: readonly DeepPartial<Command>[] = [
+          { arguments: [] },
+          { arguments: ['true'], outputPaths: ['/a'] },
+          { arguments: ['true'], outputPaths: ['a/'] },
+          { arguments: ['true'], outputPaths: ['../a'] },
+          { arguments: ['true'], workingDirectory: '../..' },
+          { arguments: ['true'], workingDirectory: 'no/such/directory' },
+        ];
+        for (const command of wrong) {
+          const { code } = await failureOf(api, await putActionWith(api, {}, command));
+          expectSame(code, Code.INVALID_ARGUMENT, `the code for ${JSON.stringify(command)}`);
+        }
+      },
+      needs: [running],
+    },
+    {
       ids: ['EXE-24'],
       title: 'an operation that nobody knows is NOT_FOUND',
       run: async (api) => {
@@ -172,39 +207,20 @@ async function putActionOn(api: Api, command: Blob, root: Blob) {
     commandDigest: command.digest.toMessage(),
     inputRootDigest: root.digest.toMessage(),
     salt: api.random.bytes(16),
+    platform: { properties: [...api.tested.platform] },
   });
   await api.put(command, action);
   return { action, absent: root };
 }
 
-function encodedBlob<T>(
+/** An action that must not run: its input root or its command is wrong. */
+async function putActionWith(
   api: Api,
-  type: { fromPartial(message: DeepPartial<T>): T; encode(message: T): { finish(): Uint8Array } },
-  message: DeepPartial<T>,
-): Blob {
-  return api.blobOf(type.encode(type.fromPartial(message)).finish());
-}
-
-type Failed = Pick<Status, 'code' | 'message' | 'details'>;
-
-/** How an execution fails: the status of the call, or that inside the done operation (EXE-12). */
-async function failureOf(api: Api, action: Blob): Promise<Failed> {
-  let operations: readonly Operation[];
-  try {
-    operations = await api.all(rpcs.execute, { actionDigest: action.digest.toMessage() });
-  } catch (thrown) {
-    const { code, message, details } = StatusError.from(thrown);
-    return { code, message, details: details.map((detail) => ({ ...detail })) };
-  }
-  const { result } = operations.at(-1) ?? {};
-  expectThat(result?.$case === 'response', 'a done operation with a response', result?.$case);
-  const { status } = ExecuteResponse.decode(result.value.value);
-  expectThat(status !== undefined && status.code !== Code.OK, 'a status that is an error', status);
-  return status;
-}
-
-function violationsOf({ details }: Failed) {
-  const [detail] = details;
-  expectThat(detail !== undefined, 'a PreconditionFailure in the details', 'no details');
-  return PreconditionFailure.decode(detail.value).violations;
+  directory: DeepPartial<Directory>,
+  parts: DeepPartial<Command> = { arguments: ['true'] },
+): Promise<Blob> {
+  const root = encodedBlob(api, Directory, directory);
+  await api.put(root);
+  const { action } = await putActionOn(api, encodedBlob(api, Command, parts), root);
+  return action;
 }

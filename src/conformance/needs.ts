@@ -38,3 +38,7 @@ export const splicing: Need = ({ cache }) =>
 /** Execution, of which only what runs nothing is asked. */
 export const execution: Need = ({ execution: announced }) =>
   announced?.execEnabled ? undefined : 'execution is not announced';
+
+/** Leave to run an action. */
+export const running: Need = (tested) =>
+  execution(tested) ?? (tested.mayExecute ? undefined : '--execute is not given');

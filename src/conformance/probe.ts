@@ -40,8 +40,6 @@ export interface Probe {
   /** What a server does that keeps them, in a line. */
   readonly title: string;
   readonly needs?: readonly Need[];
-  /** For what takes longer than other probes. */
-  readonly deadlineMs?: number;
   /** Fails with a Failure, or with the status of a call that should have succeeded. */
   readonly run: (api: Api) => Promise<void>;
 }
@@ -50,5 +48,7 @@ export interface Probe {
 export interface Area {
   readonly name: string;
   readonly needs: readonly Need[];
+  /** For one probe, where they take longer than others. */
+  readonly deadlineMs?: number;
   readonly probes: readonly Probe[];
 }

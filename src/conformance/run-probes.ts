@@ -47,7 +47,7 @@ export async function* runProbes(
   for (const area of areas) {
     for (const probe of area.probes) {
       const random = new RandomBlobs(`${seed}/${area.name}/${probe.title}`);
-      const { deadlineMs = PROBE_DEADLINE_MS } = probe;
+      const { deadlineMs = PROBE_DEADLINE_MS } = area;
       const leftMs = Math.min(endAt - clock.now(), deadlineMs);
       const why = [...area.needs, ...(probe.needs ?? [])].map((need) => need(tested)).find(Boolean);
       let outcome: Outcome;
