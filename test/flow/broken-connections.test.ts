@@ -26,18 +26,21 @@ async function rig(t: TestContext, cuts: readonly Cut[]) {
   return { run, digest, bytes, source, proxy, direct: server.address, folder };
 }
 
-test('CLI-08: an upload survives connections that are cut, and sends little twice', async (t) => {
-  const cuts = [{ up: 12 * MIB }, { up: 12 * MIB }, { up: 12 * MIB }];
-  const { run, source, proxy, direct, digest, folder, bytes } = await rig(t, cuts);
-  const upload = await run(proxy.address, 'upload', source);
-  assert.equal(upload.exitCode, 0, upload.stderr);
-  assert.equal(proxy.connections(), 4);
-  assert.ok(proxy.sent.up < 1.5 * sizeBytes, `sent ${proxy.sent.up} bytes of ${sizeBytes}`);
-  const copy = path.join(folder, 'copy');
-  const download = await run(direct, 'download', String(digest), '-o', copy);
-  assert.equal(download.exitCode, 0, download.stderr);
-  assert.ok((await readFile(copy)).equals(bytes));
-});
+for (const flags of [[], ['--chunking', 'uploads', '--compression', 'zstd']]) {
+  const how = ['an upload', ...flags].join(' ');
+  test(`CLI-08: ${how} survives connections that are cut, and sends little twice`, async (t) => {
+    const cuts = [{ up: 12 * MIB }, { up: 12 * MIB }, { up: 12 * MIB }];
+    const { run, source, proxy, direct, digest, folder, bytes } = await rig(t, cuts);
+    const upload = await run(proxy.address, 'upload', source, ...flags);
+    assert.equal(upload.exitCode, 0, upload.stderr);
+    assert.equal(proxy.connections(), 4);
+    assert.ok(proxy.sent.up < 1.5 * sizeBytes, `sent ${proxy.sent.up} bytes of ${sizeBytes}`);
+    const copy = path.join(folder, 'copy');
+    const download = await run(direct, 'download', String(digest), '-o', copy);
+    assert.equal(download.exitCode, 0, download.stderr);
+    assert.ok((await readFile(copy)).equals(bytes));
+  });
+}
 
 test('CLI-08: a download survives connections that are cut, and fetches little twice', async (t) => {
   const cuts = [{ down: 12 * MIB }, { down: 12 * MIB }, { down: 12 * MIB }];

@@ -1,5 +1,6 @@
 import { type Chunks, chunksOf, isSeekable } from '../../base/chunks.ts';
 import type { NewId } from '../../base/id.ts';
+import { Permits } from '../../base/permits.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import { checkReadOffset } from '../../cas/blob-errors.ts';
 import type { BlobStore } from '../../cas/blob-store.ts';
@@ -25,12 +26,15 @@ export interface RemoteBlobStoreOptions {
   readonly batchItemsMax: number;
   /** Batches under way at once, each of up to 4 MiB, for reading and again for writing. */
   readonly batchesUnderWayMax: number;
+  /** Blobs written in chunks at once: each holds some 10 MiB, and one thread cuts them all. */
+  readonly chunkedWritesMax: number;
 }
 
 const defaultRemoteBlobStoreOptions: RemoteBlobStoreOptions = {
   smallSizeBytesMax: 256 * 2 ** 10,
   batchItemsMax: 2000,
   batchesUnderWayMax: 4,
+  chunkedWritesMax: 4,
 };
 
 /** Room for the status and the tags of one blob in a batch, beside its digest and bytes. */
@@ -54,6 +58,7 @@ class RemoteBlobStore implements BlobStore {
   readonly #smallSizeBytesMax: number;
   readonly #reads: Batches<Digest, Uint8Array>;
   readonly #writes: Batches<SmallBlob, 'stored'>;
+  readonly #chunkedWrites: Permits;
 
   constructor(blobs: RemoteBlobs, newId: NewId, options: RemoteBlobStoreOptions) {
     const { batchSizeBytesMax } = blobs.limits;
@@ -65,6 +70,7 @@ class RemoteBlobStore implements BlobStore {
     this.#blobs = blobs;
     this.#newId = newId;
     this.#smallSizeBytesMax = Math.min(options.smallSizeBytesMax, batchSizeBytesMax);
+    this.#chunkedWrites = new Permits(options.chunkedWritesMax);
     this.#reads = new Batches({
       ...common,
       send: (digests, signal) => batchRead(blobs, digests, signal),
@@ -97,10 +103,12 @@ class RemoteBlobStore implements BlobStore {
       );
     }
     // It pays for what is large, and the API wants the others whole (CDC-33).
-    if (uploadChunking && digest.sizeBytes > uploadChunking.wholeBytesMax && isSeekable(chunks)) {
+    const wholeBytesMax = Math.max(uploadChunking?.wholeBytesMax ?? 0, this.#smallSizeBytesMax);
+    if (uploadChunking && digest.sizeBytes > wholeBytesMax && isSeekable(chunks)) {
       const write: BlobStore['write'] = (...chunk) => this.#writeWhole(...chunk);
       const blob = { digest, chunks };
-      if (await chunkedWrite(this.#blobs, uploadChunking, write, blob, signal)) return;
+      const writeChunks = () => chunkedWrite(this.#blobs, uploadChunking, write, blob, signal);
+      if (await this.#chunkedWrites.hold(writeChunks, signal)) return;
     }
     await this.#writeWhole(digest, chunks, signal);
   }

@@ -18,8 +18,12 @@ const rpc: Rpc<SpliceBlobRequest, SpliceBlobResponse> = {
 /** The server reads and writes the whole blob meanwhile: slow disks do 10 MB/s. */
 const BYTES_PER_MS = 10_000;
 
-/** The codes of a server that has the chunks, but will not make the blob of them. */
-const refusals: ReadonlySet<Code> = new Set([Code.UNIMPLEMENTED, Code.RESOURCE_EXHAUSTED]);
+/** The codes of a server that has the chunks, but will not make the blob of them, or not in time. */
+const refusals: ReadonlySet<Code> = new Set([
+  Code.UNIMPLEMENTED,
+  Code.RESOURCE_EXHAUSTED,
+  Code.DEADLINE_EXCEEDED,
+]);
 
 /**
  * Makes a blob of chunks that the server has. A server that keeps the blob in other chunks says that it exists

@@ -159,6 +159,22 @@ test('CDC-33: a blob of four times the average goes whole, one of a byte more do
   assert.equal(called(calls, 'splice'), 1);
 });
 
+test('what travels in batches is not cut, however small the chunks would be', async (t) => {
+  const { write, calls } = await rig(t, {
+    announced: { spliceBlobSupport: true, fastCdc2020Params: { avgChunkSizeBytes: KIB, seed: 0 } },
+  });
+  await write(blobOf(noise.subarray(0, 256 * KIB)));
+  assert.deepEqual(calls, ['batch update 1']);
+});
+
+test('many large blobs at once are all stored', async (t) => {
+  const { write, isStored, calls } = await rig(t);
+  const blobs = Array.from({ length: 12 }, (_, n) => blobOf(noise.subarray(n, 1_000_000 + n)));
+  await Promise.all(blobs.map((blob) => write(blob)));
+  assert.ok(blobs.every(isStored));
+  assert.equal(called(calls, 'splice'), 12);
+});
+
 test('CDC-01: downloads are whole, so SplitBlob is called nowhere', async (t) => {
   for (const splitBlobSupport of [true, false]) {
     const { write, calls, store } = await rig(t, {
@@ -170,7 +186,7 @@ test('CDC-01: downloads are whole, so SplitBlob is called nowhere', async (t) =>
   }
 });
 
-for (const name of ['UNIMPLEMENTED', 'RESOURCE_EXHAUSTED'] as const) {
+for (const name of ['UNIMPLEMENTED', 'RESOURCE_EXHAUSTED', 'DEADLINE_EXCEEDED'] as const) {
   test(`a blob goes whole after all when SpliceBlob answers ${name}`, async (t) => {
     const { write, isStored, calls } = await rig(t, { quirks: refuses(name) });
     await write(large);

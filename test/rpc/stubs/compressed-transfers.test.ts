@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { type Chunks, chunksOf, collect } from '../../../src/base/chunks.ts';
+import { type Chunks, chunksOf, collect, seekable } from '../../../src/base/chunks.ts';
 import { Code, StatusError } from '../../../src/base/status.ts';
+import { sha256 } from '../../../src/digest/digest-functions.ts';
+import { Digest } from '../../../src/digest/digest.ts';
 import {
   Compressor_Value,
   ServerCapabilities,
@@ -96,6 +98,21 @@ for (const [what, packedCommittedSize] of [
     assert.equal(plain.blobs.size, 1);
   });
 }
+
+test('CLI-09: a compressed write may be answered before its end, and lets go of its source', async (t) => {
+  const { write } = await rig(t, all, { earlyCommittedSize: -1 });
+  const { promise: left, resolve: leave } = Promise.withResolvers<void>();
+  const endless = seekable(async function* from() {
+    try {
+      for (;;) yield large.bytes.subarray(0, 1000);
+    } finally {
+      leave();
+    }
+  });
+  const digest = Digest.of(sha256, large.digest.hash, 2 ** 40);
+  await write({ digest, bytes: large.bytes }, endless);
+  await left;
+});
 
 test('a compressed write that the server says is not whole fails', async (t) => {
   const { write } = await rig(t, all, { packedCommittedSize: () => 7 });
