@@ -145,14 +145,7 @@ async function* decodeEach<Request>(
   for await (const bytes of requests) yield decode(path, type, bytes);
 }
 
-/**
- * Tags and lengths of one request. The largest list of digests that fits in a request has 2.3 million
- * (SIS-03). As many in empty messages take some hundred MB for a moment; without a bound, one request
- * of 32 MB in empty messages took more than 4 GB and ended the process.
- */
-const HEADS_MAX = 2_500_000;
-
 /** What cannot be decoded is the client's mistake, which no retry mends: INVALID_ARGUMENT (ERR-02). */
 function decode<Request>(path: string, type: Decodable<Request>, bytes: Uint8Array): Request {
-  return decodeMessage(type, bytes, `the request for ${path}`, HEADS_MAX);
+  return decodeMessage(type, bytes, `the request for ${path}`);
 }

@@ -94,6 +94,14 @@ test('HI-30: takes names that mean something to JavaScript', () => {
   );
 });
 
+test('HI-05: refuses more nodes than memory takes before it makes them', () => {
+  const empties = Buffer.alloc(3_000_000, Buffer.of(0x0a, 0));
+  assert.throws(() => parse(empties), {
+    ...refused,
+    message: /more than 2500000 tags and lengths/,
+  });
+});
+
 test('HI-03, DIR-10: refuses a symlink without a target', () => {
   assert.throws(() => parse({ symlinks: [{ name: 'l', target: '' }] }), refused);
 });

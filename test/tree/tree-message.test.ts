@@ -35,6 +35,15 @@ test('HI-09, DIR-19: finds a child by the digest of its own bytes, unknown field
   assert.equal(tree.children.get(digest.key)?.symlinks[0]?.target, 't');
 });
 
+test('HI-05, RAC-03: a tree of more than a million directories is refused, whatever they are', () => {
+  const tree = Buffer.concat([
+    treeOf(encoded({}), []),
+    Buffer.alloc(2_000_004, Buffer.of(0x12, 0)),
+  ]);
+  const refused = { code: Code.INVALID_ARGUMENT, message: /more than 1000000 nodes/ };
+  assert.throws(() => parse(tree), refused);
+});
+
 test('DIR-20: takes a child that is there twice, and one that nothing refers to', () => {
   const spare = encoded({ symlinks: [{ name: 'l', target: 't' }] });
   const tree = parse(treeOf(encoded({}), [spare, spare]));
