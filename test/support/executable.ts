@@ -18,6 +18,7 @@ export function executableSkip(): string | false {
 
 /** A role of the built executable, as a process of its own. */
 export interface RunningRole {
+  readonly pid: number;
   /** What `ready` found, or the text it matched. */
   readonly found: string;
   /** All that it printed so far. */
@@ -72,7 +73,7 @@ export async function startRole(
     await exited;
   };
   t.after(() => end('SIGTERM'));
-  return { found, output: () => output, printed, kill: () => end('SIGKILL') };
+  return { pid: child.pid ?? 0, found, output: () => output, printed, kill: () => end('SIGKILL') };
 }
 
 export interface RunningServer {

@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { systemClock } from '../../../src/base/clock.ts';
 import { newId } from '../../../src/base/id.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { Code } from '../../../src/base/status.ts';
-import {
-  defaultLocalLogStreamsOptions,
-  LocalLogStreams,
-} from '../../../src/logs/local-log-streams.ts';
 import {
   CreateLogStreamRequest,
   LogStream,
@@ -24,6 +19,7 @@ import { Instances } from '../../../src/rpc/instances.ts';
 import { byteStream } from '../../../src/rpc/services/byte-stream.ts';
 import { logStream } from '../../../src/rpc/services/log-stream.ts';
 import { inReverse } from '../../support/in-reverse.ts';
+import { memoryLogStreams } from '../../support/memory-log-streams.ts';
 import { startServer } from '../../support/start-server.ts';
 import { testInstance } from '../../support/test-instance.ts';
 
@@ -32,13 +28,7 @@ const byteStreamPath = '/google.bytestream.ByteStream';
 /** A server with instances '' and a/b, and its calls as another program makes them. */
 async function serve(context: TestContext, hasLogs = true) {
   const t = inReverse(context);
-  const options = { folder: undefined, clock: systemClock, newId, bytesMax: 2 ** 26 };
-  const logs = await LocalLogStreams.open({
-    ...defaultLocalLogStreamsOptions,
-    ...options,
-    retentionMs: 60_000,
-  });
-  t.after(() => logs.close());
+  const logs = await memoryLogStreams(t);
   const instances = new Instances([testInstance(), testInstance({ name: 'a/b' })]);
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);

@@ -1,10 +1,5 @@
 import type { TestContext } from 'node:test';
-import { newId } from '../../../src/base/id.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import {
-  defaultLocalLogStreamsOptions,
-  LocalLogStreams,
-} from '../../../src/logs/local-log-streams.ts';
 import { Instances } from '../../../src/rpc/instances.ts';
 import { byteStream } from '../../../src/rpc/services/byte-stream.ts';
 import { logStream } from '../../../src/rpc/services/log-stream.ts';
@@ -13,21 +8,13 @@ import { RemoteLogStreams } from '../../../src/rpc/stubs/remote-log-streams.ts';
 import { defaultRetryOptions } from '../../../src/rpc/stubs/retries.ts';
 import { logStreamsContract } from '../../contract/log-streams.ts';
 import { inReverse } from '../../support/in-reverse.ts';
+import { memoryLogStreams } from '../../support/memory-log-streams.ts';
 import { startServer } from '../../support/start-server.ts';
-import { tempDir } from '../../support/temp-dir.ts';
 import { testInstance } from '../../support/test-instance.ts';
 
 logStreamsContract('RemoteLogStreams at our own server', async (context: TestContext) => {
   const t = inReverse(context);
-  const logs = await LocalLogStreams.open({
-    ...defaultLocalLogStreamsOptions,
-    folder: tempDir(t),
-    clock: systemClock,
-    newId,
-    bytesMax: 2 ** 30,
-    retentionMs: 60_000,
-  });
-  t.after(() => logs.close());
+  const logs = await memoryLogStreams(t);
   const instances = new Instances([testInstance(), testInstance({ name: 'main' })]);
   const services = [byteStream(instances, logs), logStream(instances, logs)];
   const { listener } = await startServer(t, services);
