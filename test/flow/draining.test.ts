@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import {
@@ -19,6 +19,8 @@ test('GEN-21: from the first Ctrl-C on a server is NOT_SERVING, while its action
   const folder = tempDir(t);
   const seen = path.join(folder, 'seen');
   mkdirSync(seen);
+  // Where the test is root, commands run as another user.
+  chmodSync(seen, 0o777);
   const leaving = new AbortController();
   t.after(() => leaving.abort());
   const terminal = new FakeTerminal();
