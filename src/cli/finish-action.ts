@@ -9,8 +9,11 @@ import {
 import type { ShownOutput } from '../client/shown-output.ts';
 import {
   type ActionResult,
+  type ExecuteOperationMetadata,
   ExecutionStage_Value,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { WaitingReason } from '../proto/expbuild/operation/v1/waiting_reason.ts';
+import { waitingReasonUrl } from '../scheduler/run.ts';
 import type { Program } from './command.ts';
 import { describeResult } from './describe-result.ts';
 import { UnfinishedError } from './exit-codes.ts';
@@ -99,7 +102,7 @@ function eventsFor(
   isVerbose: boolean,
   shown: ShownOutput | undefined,
 ): RunEvents {
-  let lastStage = 0;
+  let last = '';
   return {
     uploading: ({ sentBlobs, blobs, sentBytes, bytes }) =>
       progress.show({ done: sentBlobs, all: blobs, doneBytes: sentBytes, allBytes: bytes }),
@@ -109,12 +112,24 @@ function eventsFor(
       shown?.follow(metadata);
       const { stage } = metadata;
       const name = stageNames.get(stage);
-      if (stage === lastStage || name === undefined) return;
-      lastStage = stage;
+      const reason = waitingReasonOf(metadata);
+      const text = reason === undefined ? name : `${name}: ${printable(reason)}`;
+      if (text === undefined || text === last) return;
+      last = text;
       const detail = isVerbose ? ` (operation ${operationName})` : '';
-      terminal.note(terminal.style('dim', `${name}${detail}`));
+      terminal.note(terminal.style('dim', `${text}${detail}`));
     },
   };
+}
+
+/** Why the operation is queued, where the server says it. */
+function waitingReasonOf({
+  partialExecutionMetadata,
+}: ExecuteOperationMetadata): string | undefined {
+  const found = partialExecutionMetadata?.auxiliaryMetadata.find(
+    ({ typeUrl }) => typeUrl === waitingReasonUrl,
+  );
+  return found && WaitingReason.decode(found.value).text;
 }
 
 /** What is wrong with the action itself, rather than with the server or the way to it. */

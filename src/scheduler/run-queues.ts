@@ -18,6 +18,8 @@ export interface RunQueuesOptions {
   readonly limits: SchedulerOptions;
   /** Told when no worker could run the queue's runs for the whole grace. */
   readonly onUnmatched: (queue: PlatformQueue) => void;
+  /** Told when a queued run waits for another reason than before. */
+  readonly onChanged: (run: Run) => void;
 }
 
 /** All queued runs, one queue for each platform asked for, and who could run them. */
@@ -184,13 +186,13 @@ export class RunQueues {
   }
 
   #watchUnmatched(queue: PlatformQueue): void {
-    if (queue.workers.size > 0) {
-      queue.unmatched?.cancel();
-      queue.unmatched = undefined;
-      return;
-    }
-    const { time, deadlines, limits, onUnmatched } = this.#options;
-    const at = time.now + limits.unmatchedGraceMs;
-    queue.unmatched ??= deadlines.add(at, () => onUnmatched(queue));
+    const isUnmatched = queue.workers.size === 0;
+    if (isUnmatched === (queue.unmatched !== undefined)) return;
+    const { time, deadlines, limits, onUnmatched, onChanged } = this.#options;
+    queue.unmatched?.cancel();
+    queue.unmatched = isUnmatched
+      ? deadlines.add(time.now + limits.unmatchedGraceMs, () => onUnmatched(queue))
+      : undefined;
+    for (const run of queue.runs()) onChanged(run);
   }
 }

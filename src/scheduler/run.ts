@@ -5,6 +5,7 @@ import {
   ExecutionStage_Value,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
+import { WaitingReason } from '../proto/expbuild/operation/v1/waiting_reason.ts';
 import type { Deadline } from './deadlines.ts';
 import type { Invocation } from './invocations.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
@@ -102,6 +103,9 @@ export interface GivenLease {
   offer: Deadline | undefined;
 }
 
+/** The type of what stands in the metadata of a queued operation. */
+export const waitingReasonUrl = 'type.googleapis.com/expbuild.operation.v1.WaitingReason';
+
 /** So many points of priority count at most: nobody waits for ever because of who is more urgent. */
 const priorityMax = 360;
 
@@ -119,8 +123,8 @@ export function comesBefore(priorityPointMs: number): (a: Run, b: Run) => boolea
   };
 }
 
-/** What its clients may know of an operation (EXE-61 to EXE-63). */
-export function stateOf(operation: Operation): OperationState {
+/** What its clients may know of an operation (EXE-61 to EXE-63). `waitingReason`: why it is queued. */
+export function stateOf(operation: Operation, waitingReason: string | undefined): OperationState {
   const { name, instanceName, action, run, done } = operation;
   const streams = done ? operation.streams : run && streamsOf(run);
   return {
@@ -134,10 +138,14 @@ export function stateOf(operation: Operation): OperationState {
       stderrStreamName: streams?.stderr ?? '',
       partialExecutionMetadata: done
         ? done.response.result?.executionMetadata
-        : partialMetadataOf(run),
+        : partialMetadataOf(run, waitingReason),
     },
     response: done?.response,
   };
+}
+
+function encodedReason(text: string): Uint8Array {
+  return WaitingReason.encode({ text }).finish();
 }
 
 /** The streams of the lease that a run has now. */
@@ -153,11 +161,18 @@ function stageOf(run: Run | undefined): ExecutionStage_Value {
   return isStarted ? ExecutionStage_Value.EXECUTING : ExecutionStage_Value.QUEUED;
 }
 
-function partialMetadataOf(run: Run | undefined): ExecutedActionMetadata | undefined {
+function partialMetadataOf(
+  run: Run | undefined,
+  waitingReason: string | undefined,
+): ExecutedActionMetadata | undefined {
   if (!run) return undefined;
   const known = 'lease' in run.place ? run.place.lease.metadata : undefined;
   return ExecutedActionMetadata.fromPartial({
     ...known,
     queuedTimestamp: timestampOf(run.queuedAt),
+    auxiliaryMetadata:
+      waitingReason === undefined
+        ? (known?.auxiliaryMetadata ?? [])
+        : [{ typeUrl: waitingReasonUrl, value: encodedReason(waitingReason) }],
   });
 }

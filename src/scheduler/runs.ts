@@ -11,6 +11,7 @@ import type { ActionRequest } from './operations.ts';
 import type { Invocations } from './invocations.ts';
 import { requirementsOf } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
@@ -24,6 +25,7 @@ export interface RunsOptions {
   readonly operations: OperationTable;
   readonly queues: RunQueues;
   readonly invocations: Invocations;
+  readonly quarantine: Quarantine;
   readonly limits: SchedulerOptions;
 }
 
@@ -107,11 +109,18 @@ export class Runs {
 
   /** Its worker is gone, and what it did with it: another one runs it again (EXE-64). */
   lose(run: Run, what: string): void {
-    const { attemptsMax, retryDelayMs } = this.#options.limits;
+    const { attemptsMax, retryDelayMs, quarantineMs } = this.#options.limits;
     run.losses += 1;
-    const message = `${what}; workers were lost ${run.losses} times while they ran the action`;
-    if (run.losses < attemptsMax) this.#requeue(run);
-    else this.end(run, endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]));
+    if (run.losses < attemptsMax) {
+      this.#requeue(run);
+      return;
+    }
+    const { instanceName, action } = run.request;
+    const message = `${what}; workers were lost ${run.losses} times while they ran action ${action}`;
+    const minutes = quarantineMs / 60_000;
+    const why = `${message}: it appears to take them down, and is not run again for ${minutes} minutes`;
+    this.#options.quarantine.add(instanceName, action, why);
+    this.end(run, endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]));
   }
 
   /** Its worker could not run it for a reason of its own. */

@@ -25,6 +25,10 @@ export interface SchedulerOptions {
   readonly unmatchedGraceMs: number;
   /** Workers that may be lost while they run an action, before it ends with UNAVAILABLE (EXE-64). */
   readonly attemptsMax: number;
+  /** How long an action that lost as many workers is not run again (SC-18). */
+  readonly quarantineMs: number;
+  /** Actions in quarantine; the oldest go free first. */
+  readonly quarantinedMax: number;
   /** Times an action may meet a worker that cannot run it, before it ends with the last one's error. */
   readonly failuresMax: number;
   /** Times an action may be handed back unrun, before it ends with UNAVAILABLE. */
@@ -79,6 +83,9 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   reattachGraceMs: 60_000,
   unmatchedGraceMs: 60_000,
   attemptsMax: 3,
+  // At most three workers in ten minutes for one action; whoever has mended it can release it sooner.
+  quarantineMs: 600_000,
+  quarantinedMax: 1_000,
   failuresMax: 5,
   refusalsMax: 10,
   // A build of priority 10 is overtaken by urgent ones for ten minutes, then goes with them.

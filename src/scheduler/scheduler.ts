@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
+import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import { Changes } from './changes.ts';
@@ -14,6 +15,7 @@ import { Invocations } from './invocations.ts';
 import { explainUnmatched, hasUnknownName } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import { type Operation, type Run, stateOf } from './run.ts';
+import { Quarantine, type QuarantinedAction } from './quarantine.ts';
 import { RunQueues } from './run-queues.ts';
 import { type PendingCommit, Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -53,6 +55,7 @@ export class Scheduler {
   readonly #queues: RunQueues;
   readonly #runs: Runs;
   readonly #workers: WorkerTable;
+  readonly #quarantine: Quarantine;
 
   constructor({ clock, newId, limits, stored }: SchedulerParts) {
     this.#newId = newId;
@@ -73,8 +76,16 @@ export class Scheduler {
     this.#queues = new RunQueues({
       ...shared,
       onUnmatched: (queue) => this.#endUnmatched(queue),
+      onChanged: (run) => this.#operations.changed(run),
     });
-    this.#runs = new Runs({ ...shared, newId, operations: this.#operations, queues: this.#queues });
+    this.#quarantine = new Quarantine({ ...limits, time: this.#time });
+    this.#runs = new Runs({
+      ...shared,
+      newId,
+      operations: this.#operations,
+      queues: this.#queues,
+      quarantine: this.#quarantine,
+    });
     this.#workers = new WorkerTable({
       ...shared,
       runs: this.#runs,
@@ -88,6 +99,8 @@ export class Scheduler {
   enqueue(request: ActionRequest): string {
     return this.#entered(() => {
       if (this.#operations.pendingCount >= this.#limits.pendingOperationsMax) throw this.#full();
+      const why = this.#quarantine.find(request.instanceName, request.action);
+      if (why !== undefined) return this.#finished(request, endedBy(Code.INTERNAL, why));
       const run = this.#runs.obtain(request);
       return this.#add(request, run, true).name;
     });
@@ -95,11 +108,17 @@ export class Scheduler {
 
   /** The name of a new operation that is done. A restart forgets it. */
   complete(request: ActionRequest, response: ExecuteResponse): string {
-    return this.#entered(() => {
-      const operation = this.#add(request, undefined, false);
-      this.#operations.finish(operation, response);
-      return operation.name;
-    });
+    return this.#entered(() => this.#finished(request, response));
+  }
+
+  /** Actions that do not run because they took workers down. */
+  quarantined(): QuarantinedAction[] {
+    return this.#entered(() => this.#quarantine.list());
+  }
+
+  /** Lets the action run again; false when it was free to. */
+  release(action: Digest): boolean {
+    return this.#entered(() => this.#quarantine.release(action));
   }
 
   /** False when there is no such operation. One that is done stays as it is (OPS-05). */
@@ -185,18 +204,18 @@ export class Scheduler {
 
   find(name: string): OperationState | undefined {
     const operation = this.#operations.find(name);
-    return operation && stateOf(operation);
+    return operation && this.#stateOf(operation);
   }
 
   /** The state for those who watch it already, deleted or not. */
   findWatched(name: string): OperationState | undefined {
     const operation = this.#operations.findAny(name);
-    return operation && stateOf(operation);
+    return operation && this.#stateOf(operation);
   }
 
   /** Oldest first. */
   list(instanceName: string): OperationState[] {
-    return this.#operations.list(instanceName).map(stateOf);
+    return this.#operations.list(instanceName).map((operation) => this.#stateOf(operation));
   }
 
   /** Why the operation is not running yet, for people; undefined when it is, or is done, or unknown. */
@@ -215,7 +234,7 @@ export class Scheduler {
     return {
       operations: [...this.#operations.takeChanged()]
         .filter(({ watchers }) => watchers > 0)
-        .map(stateOf),
+        .map((operation) => this.#stateOf(operation)),
       sessions: this.#workers.takeChanged(),
       commits: this.#runs.takeCommits(),
     };
@@ -238,6 +257,18 @@ export class Scheduler {
       this.#queues.size,
       'every queued run, and no other, is in a queue',
     );
+  }
+
+  #finished(request: ActionRequest, response: ExecuteResponse): string {
+    const operation = this.#add(request, undefined, false);
+    this.#operations.finish(operation, response);
+    return operation.name;
+  }
+
+  #stateOf(operation: Operation): OperationState {
+    const { run } = operation;
+    const isQueued = run?.place.kind === 'queued';
+    return stateOf(operation, isQueued ? this.#queues.explain(run) : undefined);
   }
 
   #cancel(operation: Operation, message: string): void {

@@ -112,6 +112,7 @@ test('EXE-08: an action that no worker can run says so after a grace time', asyn
   const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "50ms"');
   await worker('one', '[platform]\npool = "a"');
   const ended = await cli(['run', '--platform', 'pool=b', '--', 'true']);
+  assert.match(ended.stderr, /^queued: no worker has pool=b; workers offer pool=a$/m);
   assert.equal(ended.exitCode, 75);
   assert.match(ended.stderr, /pool/);
 });
