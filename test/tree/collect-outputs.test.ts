@@ -8,6 +8,7 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  truncateSync,
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -287,7 +288,7 @@ describe('collecting outputs', () => {
     });
   });
 
-  it('CI-19: refuses outputs beyond the limits', async (t) => {
+  it('refuses outputs beyond the limits', async (t) => {
     const { collect } = bench(t, { f: '12345', 'd/x': '123', 'd/y': '456' });
     for (const outputPath of ['f', 'd']) {
       const collecting = collect(
@@ -297,6 +298,13 @@ describe('collecting outputs', () => {
       await assert.rejects(collecting, { code: Code.INVALID_ARGUMENT, message: /limit/ });
     }
   });
+});
+
+it('CI-19: a sparse output of 1 TiB is refused before it is read', async (t) => {
+  const { root, collect } = bench(t, { f: '' });
+  truncateSync(path.join(root, 'f'), 2 ** 40);
+  const refused = { code: Code.INVALID_ARGUMENT, message: /limit/ };
+  await assert.rejects(collect({ outputPaths: ['f'] }), refused);
 });
 
 describe('making the folders of outputs', () => {

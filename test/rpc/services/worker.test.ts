@@ -51,6 +51,19 @@ test('a worker of another version is refused, and told both versions', async (t)
   });
 });
 
+for (const [what, odd] of [
+  ['a million slots', { slots: 1_000_000 }],
+  ['no slots', { slots: 0 }],
+  ['no name', { workerId: '' }],
+  ['a name of 10,000 characters', { workerId: 'w'.repeat(10_000) }],
+] as const) {
+  test(`HI-24: a worker with ${what} is INVALID_ARGUMENT`, async (t) => {
+    const { say, hear } = await start(t);
+    say({ sequence: 1, hello: { ...hello, ...odd } });
+    await assert.rejects(hear(), { code: Code.INVALID_ARGUMENT });
+  });
+}
+
 test('GEN-22: a server that closes ends the stream, and the worker comes again', async (t) => {
   const { listener, say, hear } = await start(t);
   say({ sequence: 1, hello });
