@@ -5,7 +5,7 @@ import { choice } from './keys.ts';
 export type Compression = 'off' | 'zstd';
 
 /**
- * Off by default: large blobs gain on lines slower than some 500 Mbit/s, small ones slower than 100 (see
+ * Off by default: large blobs gain on lines slower than some 400 Mbit/s, small ones slower than 200 (see
  * docs/benchmarks.md), and it costs processor time, which a worker's actions need.
  */
 export const compressionKey = v.optional(
