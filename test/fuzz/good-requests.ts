@@ -1,5 +1,10 @@
 import { deflateRawSync, zstdCompressSync } from 'node:zlib';
 import {
+  FetchBlobRequest,
+  PushBlobRequest,
+  PushDirectoryRequest,
+} from '../../src/proto/build/bazel/remote/asset/v1/remote_asset.ts';
+import {
   Action,
   BatchReadBlobsRequest,
   BatchUpdateBlobsRequest,
@@ -312,6 +317,44 @@ export const goodCalls: ReadonlyMap<string, Build> = new Map([
     '/google.longrunning.Operations/WaitOperation',
     one(() =>
       bytesOf(WaitOperationRequest, { name: noOperation, timeout: { seconds: 1, nanos: 0 } }),
+    ),
+  ],
+  // URNs, which nothing that is done to them makes an address to fetch from.
+  ...['Blob', 'Directory'].map(
+    (kind) =>
+      [
+        `/build.bazel.remote.asset.v1.Fetch/Fetch${kind}`,
+        one((_seeds, chance) =>
+          bytesOf(FetchBlobRequest, {
+            instanceName,
+            uris: ['urn:fuzz:none', chance.pick(['urn:fuzz:blob', 'urn:fuzz:directory'])],
+            qualifiers: [{ name: 'name', value: 'value' }],
+            timeout: { seconds: 1, nanos: 0 },
+          }),
+        ),
+      ] as const,
+  ),
+  [
+    '/build.bazel.remote.asset.v1.Push/PushBlob',
+    one(({ small, large }) =>
+      bytesOf(PushBlobRequest, {
+        instanceName,
+        uris: ['urn:fuzz:blob'],
+        qualifiers: [{ name: 'name', value: 'value' }],
+        blobDigest: small.digest.toMessage(),
+        referencesBlobs: [large.digest.toMessage()],
+      }),
+    ),
+  ],
+  [
+    '/build.bazel.remote.asset.v1.Push/PushDirectory',
+    one(({ root, folder }) =>
+      bytesOf(PushDirectoryRequest, {
+        instanceName,
+        uris: ['urn:fuzz:directory'],
+        rootDirectoryDigest: root.digest.toMessage(),
+        referencesDirectories: [folder.digest.toMessage()],
+      }),
     ),
   ],
   ['/grpc.health.v1.Health/Check', one(() => bytesOf(HealthCheckRequest, {}))],

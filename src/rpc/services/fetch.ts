@@ -1,3 +1,4 @@
+import { Code } from '../../base/status.ts';
 import {
   FetchBlobRequest,
   FetchBlobResponse,
@@ -27,6 +28,10 @@ export function fetchService(
     const parsed = parseFetch(request, instance, timeouts);
     call.label({ host: hostOf(parsed.uris) });
     const answered = await assetsOf(instance).fetch(kind, parsed, call.signal);
+    // A miss is what a server sees all day; an origin that fails is for its operator to know.
+    if (answered.kind === 'failed' && answered.code !== Code.NOT_FOUND) {
+      call.log.info('asset not fetched', { status: answered.code, error: answered.message });
+    }
     return fetchAnswer(answered, parsed);
   };
   return [

@@ -50,6 +50,8 @@ test('GEN-21: a server and each of its services are SERVING, and no other', asyn
     'build.bazel.remote.execution.v2.Capabilities',
     'build.bazel.remote.execution.v2.ContentAddressableStorage',
     'build.bazel.remote.execution.v2.ActionCache',
+    'build.bazel.remote.asset.v1.Fetch',
+    'build.bazel.remote.asset.v1.Push',
     'google.bytestream.ByteStream',
     'google.longrunning.Operations',
     'expbuild.worker.v1.WorkerService',
