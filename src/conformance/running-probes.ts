@@ -7,7 +7,7 @@ import {
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
 import { execute, failureOf, putScript, responseOf, resultOf } from './actions.ts';
-import type { Api } from './api.ts';
+import { type Api, each } from './api.ts';
 import {
   expectBytes,
   expectRefusal,
@@ -131,10 +131,8 @@ export const runningProbes: Area = {
         await api.one(rpcs.getActionResult, { actionDigest: action.digest.toMessage() });
         const second = await resultOf(api, action);
         expectSame(second.response.cachedResult, true, 'cached_result of the second');
-        const times = [first, second].map(({ result }) =>
-          nanosOf(result.executionMetadata?.executionStartTimestamp).toString(),
-        );
-        expectSame(times[1], times[0], 'when the command of the cached result started');
+        const [firstAt, secondAt] = [first, second].map((one) => startOf(one).toString());
+        expectSame(secondAt, firstAt, 'when the command of the cached result started');
       },
     },
     {
@@ -142,9 +140,11 @@ export const runningProbes: Area = {
       title: 'skip_cache_lookup runs the action again',
       run: async (api) => {
         const action = await putScript(api, 'true');
-        await resultOf(api, action);
-        const { response } = await resultOf(api, action, { skipCacheLookup: true });
-        expectSame(response.cachedResult, false, 'cached_result');
+        const first = await resultOf(api, action);
+        const second = await resultOf(api, action, { skipCacheLookup: true });
+        expectSame(second.response.cachedResult, false, 'cached_result');
+        const [firstAt, secondAt] = [first, second].map(startOf) as [bigint, bigint];
+        expectThat(secondAt > firstAt, 'a later start of the command than before', 'no later one');
       },
     },
     {
@@ -293,6 +293,11 @@ export const runningProbes: Area = {
   ],
 };
 
+/** When the command started. */
+function startOf({ result }: { readonly result: ActionResult }): bigint {
+  return nanosOf(result.executionMetadata?.executionStartTimestamp);
+}
+
 function nanosOf(stamp: Timestamp | undefined): bigint {
   return stamp ? BigInt(stamp.seconds) * 1_000_000_000n + BigInt(stamp.nanos) : 0n;
 }
@@ -304,14 +309,10 @@ function pathsOf({ outputFiles, outputDirectories }: ActionResult): string[] {
 /** Starts an execution, and leaves its stream once it has a name. */
 async function nameOf(api: Api, { digest }: { readonly digest: { toMessage(): object } }) {
   const request = api.encoded(rpcs.execute, { actionDigest: digest.toMessage() });
-  for await (const message of api.stream(rpcs.execute.path, one(request))) {
+  for await (const message of api.stream(rpcs.execute.path, each([request]))) {
     return rpcs.execute.response.decode(message).name;
   }
   throw new Failure('a first message with the name', 'an end without any');
-}
-
-async function* one(message: Uint8Array): AsyncIterable<Uint8Array> {
-  yield message;
 }
 
 async function contentOf(
