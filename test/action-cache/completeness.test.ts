@@ -26,8 +26,10 @@ const action = blobOf('action').digest;
 /** Remembers what it was asked about. */
 class AskedBlobStore extends PlainBlobStore {
   readonly asked = new Set<string>();
+  calls = 0;
 
   override async findMissing(digests: readonly Digest[]): Promise<Digest[]> {
+    this.calls++;
     for (const { key } of digests) this.asked.add(key);
     return super.findMissing(digests);
   }
@@ -96,6 +98,20 @@ describe('AC-02: a result is found only while every blob it reaches is stored', 
     for (const [name, { key }] of Object.entries(everything)) {
       assert.ok(blobs.asked.has(key), `${name} was not asked for`);
     }
+  });
+
+  it('RAC-04: 10,000 outputs are asked for in ten questions at most', async () => {
+    const digests = await Promise.all(Array.from({ length: 10_000 }, (_, n) => put(`output ${n}`)));
+    const roomy = new MemoryActionCache({ maxSizeBytes: 10_000_000 }).namespace('');
+    const outputFiles = digests.map((digest, n) => ({
+      path: `f${n}`,
+      digest: digest.toMessage(),
+    }));
+    await roomy.update(action, ActionResult.fromPartial({ outputFiles }), never);
+    const options = { treeLimits: defaultTreeLimits, knownTrees: new KnownTrees(0) };
+    assert.ok(await withCompleteness(roomy, blobs, options).find(action, never));
+    assert.ok(blobs.calls <= 10, `${blobs.calls} questions`);
+    assert.equal(blobs.asked.size, 10_000);
   });
 
   for (const name of [
