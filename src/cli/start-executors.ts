@@ -104,12 +104,14 @@ async function startSandboxed(
     folder: path.join(rootPath, 'sandbox'),
     readonlyPaths: executor.readonlyPaths,
     tmpBytesMax: executor.tmpMaxSizeBytes,
+    networkAllowed: executor.network === 'on-request',
   });
   const options = { ...commandLimits(config), sandbox };
   const [first] = await startEach(options, users.slice(0, 1), closing);
   if (first) await prove(first, 'sandbox', sandboxPromises, sandboxHelp, config);
   const others = await startEach(options, users.slice(1), closing, 1);
-  const name = `sandbox: bubblewrap ${sandbox.version}`;
+  const onRequest = executor.network === 'on-request' ? ', network on request' : '';
+  const name = `sandbox: bubblewrap ${sandbox.version}${onRequest}`;
   const isolation = described(name, users, sandboxPromises, options);
   log.info('executor', { isolation });
   return { executors: first ? [first, ...others] : [], isolation };

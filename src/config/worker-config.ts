@@ -27,6 +27,7 @@ export interface ExecutorConfig {
   readonly users: { readonly firstUid: number; readonly gid: number | undefined } | undefined;
   readonly readonlyPaths: readonly string[];
   readonly tmpMaxSizeBytes: number;
+  readonly network: 'none' | 'on-request';
   readonly killGraceMs: number;
   /** For each action; undefined for as much as the machine has. */
   readonly memoryMaxBytes: number | undefined;
@@ -93,6 +94,14 @@ const executorSchema = section({
   tmp_max_size: v.optional(
     size('The size of /tmp in the sandbox, and of /dev/shm; what is in them takes memory.'),
     '1GiB',
+  ),
+  network: v.optional(
+    choice(
+      'Whether commands in the sandbox may have the machine\'s network: "none", or "on-request" for ' +
+        'those whose platform property network is "on".',
+      ['none', 'on-request'],
+    ),
+    'none',
   ),
   memory_max: v.optional(
     size(
@@ -185,6 +194,7 @@ export function readWorkerConfig(
       users: usersOf(executor, surroundings),
       readonlyPaths: executor.readonly_paths,
       tmpMaxSizeBytes: executor.tmp_max_size,
+      network: executor.network,
       killGraceMs: executor.kill_grace,
       memoryMaxBytes: executor.memory_max,
       cpusMax: executor.cpus_max,

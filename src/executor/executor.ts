@@ -12,6 +12,8 @@ export interface Command {
   readonly stdoutPath: string;
   readonly stderrPath: string;
   readonly timeoutMs: number;
+  /** It asks for the machine's network; where commands have none, it may be refused. */
+  readonly network: boolean;
 }
 
 /** What the command used, its children that it waited for included. */

@@ -168,7 +168,10 @@ class Running {
   /** Ends what is left once the first process has ended; false when nothing is. */
   #isAnyLeft(): boolean {
     const { marks } = this;
-    if (this.#cgroup?.kill() === true) return true;
+    const isAnyCounted = this.#cgroup?.kill();
+    // Only who has the rights of the worker can leave its cgroup.
+    const isAllCounted = marks.sandboxed || this.#request.owner !== undefined;
+    if (isAnyCounted === true || (isAnyCounted === false && isAllCounted)) return isAnyCounted;
     if (marks.sandboxed) return killSandboxed(marks.folder);
     return signalCommand(marks, 'SIGKILL', this.#ageMs);
   }

@@ -17,6 +17,8 @@ export interface SandboxOptions {
   readonly readonlyPaths: readonly string[];
   /** For /tmp and /dev/shm each; what is in them is memory. */
   readonly tmpBytesMax: number;
+  /** Commands that ask for the machine's network get it, and all that can be reached from there. */
+  readonly networkAllowed: boolean;
 }
 
 /** Where the input root is, in each sandbox: outputs that name it are the same wherever they are made. */
@@ -28,11 +30,13 @@ const oldestVersion = [0, 8, 0] as const;
 
 const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 const systemFiles = ['/etc/alternatives', '/etc/ld.so.cache', '/etc/localtime'];
+/** What else programs need that use the network. */
+const networkFiles = ['/etc/resolv.conf', '/etc/ssl', '/etc/pki', '/etc/ca-certificates'];
 const ownFiles: readonly (readonly [name: string, content: string])[] = [
   ['passwd', `root:x:0:0:root:/:/bin/sh\nbuild:x:${idInside}:${idInside}:build:/tmp:/bin/sh\n`],
   ['group', `root:x:0:\nbuild:x:${idInside}:\n`],
   ['hosts', '127.0.0.1 localhost\n::1 localhost\n'],
-  ['nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files\n'],
+  ['nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'],
 ];
 
 /**
@@ -64,7 +68,7 @@ export class Sandbox {
     this.#visible = [...systemFolders, ...systemFiles, ...readonlyPaths];
     this.#mounts = [
       ...systemFolders.flatMap(mountOf),
-      ...systemFiles.flatMap((shown) => ['--ro-bind-try', shown, shown]),
+      ...systemFiles.flatMap(shownIfThere),
       ...ownFiles.flatMap(([name]) => ['--ro-bind', path.join(folder, name), `/etc/${name}`]),
     ];
   }
@@ -94,6 +98,13 @@ export class Sandbox {
 
   /** How a command is started in it. Fails with INVALID_ARGUMENT when argv[0] names no program (ACT-11). */
   launchOf(command: Command, inputRoot: string): SandboxedLaunch {
+    if (command.network && !this.#options.networkAllowed) {
+      throw new StatusError(
+        Code.INVALID_ARGUMENT,
+        'the action asks for the network (platform property network=on), which this worker does not ' +
+          'give: executor.network must be "on-request" there',
+      );
+    }
     const workingDirectory = path.join(
       inputRootInside,
       path.relative(inputRoot, command.workingDirectory),
@@ -101,17 +112,19 @@ export class Sandbox {
     const searchPath = command.environment['PATH'] ?? defaultPath;
     const environment = { PATH: searchPath, TMPDIR: '/tmp', ...command.environment };
     const placeOf = (inside: string) => this.#placeOf(inside, inputRoot);
-    const file = findExecutable(command.argv[0], searchPath, workingDirectory, placeOf);
+    findExecutable(command.argv[0], searchPath, workingDirectory, placeOf);
     const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     // What has an equals sign would be a variable to `env`, which `nice` does not know.
-    const [, ...rest] = command.argv;
-    const argv = file.includes('=')
-      ? ['/usr/bin/nice', '-n', '0', file, ...rest]
-      : [command.argv[0].includes('/') ? command.argv[0] : file, ...rest];
+    const argv = command.argv[0].includes('=')
+      ? ['/usr/bin/nice', '-n', '0', '--', ...command.argv]
+      : command.argv;
     return {
       file: this.#file,
       args: [
         ...this.#namespaces(inputRoot, workingDirectory),
+        ...(command.network ? networkFiles.flatMap(shownIfThere) : ['--unshare-net']),
+        '--remount-ro',
+        '/',
         '--',
         ...shell,
         ...variables,
@@ -125,20 +138,13 @@ export class Sandbox {
     const tmpSize = this.#options.tmpBytesMax;
     // The filter is open as the first descriptor after the standard ones.
     const options = `
-      --unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup-try
+      --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try
       --disable-userns --as-pid-1 --die-with-parent --new-session --cap-drop ALL --seccomp 3
       --clearenv --hostname localhost --uid ${idInside} --gid ${idInside}
       --proc /proc --dev /dev --size ${tmpSize} --tmpfs /tmp --size ${tmpSize} --tmpfs /dev/shm`;
     const shown = this.#options.readonlyPaths.flatMap((place) => ['--ro-bind', place, place]);
     const build = ['--bind', inputRoot, inputRootInside, '--chdir', workingDirectory];
-    return [
-      ...options.trim().split(/\s+/),
-      ...this.#mounts,
-      ...shown,
-      ...build,
-      '--remount-ro',
-      '/',
-    ];
+    return [...options.trim().split(/\s+/), ...this.#mounts, ...shown, ...build];
   }
 
   /** Where this machine has what a command sees at a path; undefined when it sees nothing there. */
@@ -147,6 +153,10 @@ export class Sandbox {
     if (!this.#visible.some((shown) => isIn(inside, shown))) return undefined;
     return inside;
   }
+}
+
+function shownIfThere(file: string): string[] {
+  return ['--ro-bind-try', file, file];
 }
 
 /** As this machine has it: a folder, or a link into /usr. */

@@ -63,6 +63,7 @@ export async function findFacts(
     stdoutPath,
     stderrPath,
     timeoutMs,
+    network: false,
   };
   const outcome = await executor.run(command, inputRoot, signal);
   if (outcome.kind === 'exited' && outcome.exitCode === 0) {

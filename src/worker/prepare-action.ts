@@ -20,6 +20,8 @@ export interface PreparedAction {
   readonly workingDirectory: string;
   /** A place for temporary files, private to the action (WRK-19). */
   readonly temporary: string;
+  /** Its platform property `network` is `on` (WRK-20). */
+  readonly network: boolean;
 }
 
 /** Larger messages are refused before they fill the memory; a Command of 10 MiB is legal (ACT-28). */
@@ -56,7 +58,10 @@ export async function prepareAction(
   }
   const temporary = path.join(folder, 'tmp');
   await makePrivate(temporary, options.owner);
-  return { command, argv: [first, ...rest], inputRoot, workingDirectory, temporary };
+  // ACT-01: the Command's platform is for clients that know no other.
+  const { properties = [] } = found.action.platform ?? command.platform ?? {};
+  const network = properties.some(({ name, value }) => name === 'network' && value === 'on');
+  return { command, argv: [first, ...rest], inputRoot, workingDirectory, temporary, network };
 }
 
 /** It is not made: an action that runs where its inputs are not is a mistake (ACT-23, ACT-24). */

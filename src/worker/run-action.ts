@@ -135,7 +135,7 @@ function fetchInputs(
 
 function runCommand(
   { executor, timeoutMs, folder }: LeasedAction,
-  { argv, command, inputRoot, workingDirectory, temporary }: PreparedAction,
+  { argv, command, inputRoot, workingDirectory, temporary, network }: PreparedAction,
   { variables }: ActionEnvironment,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -150,6 +150,7 @@ function runCommand(
       folder,
       ...outputFilesIn(folder),
       timeoutMs,
+      network,
     },
     inputRoot,
     signal,

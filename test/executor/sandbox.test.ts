@@ -38,6 +38,9 @@ async function oneNaming(mark: string): Promise<string> {
   }
 }
 
+/** How many interfaces /proc/net/dev tells of. */
+const interfaces = (text: string) => text.trim().split('\n').length - 2;
+
 /** A number of seconds to sleep that no other test sleeps. */
 let marks = process.pid * 1_000;
 const nextMark = () => String(++marks);
@@ -120,6 +123,11 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
     }
     await run(['tool', '1'], { environment: { PATH: '/nowhere:/build:/usr/bin' } });
     assert.equal(stdout(), 'tool 1\n');
+    writeFileSync(path.join(inputRoot, '-x'), tool, { mode: 0o755 });
+    await run(['-x', '1'], { environment: { PATH: '/build' } });
+    assert.equal(stdout(), 'tool 1\n');
+    await run(['bash', '-c', 'tr "\\0" " " < /proc/$$/cmdline; true']);
+    assert.match(stdout(), /^bash -c/);
     writeFileSync(path.join(folder, 'hidden'), tool, { mode: 0o755 });
     await assert.rejects(run([path.join(folder, 'hidden')]), {
       code: Code.INVALID_ARGUMENT,
@@ -210,6 +218,22 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
       'exec 3<>/dev/tcp/127.0.0.1/1 || ls /sys/class/net; cat /proc/net/route',
     ]);
     assert.equal(stdout().trim().split('\n').length, 1);
+  });
+
+  it('DK-03, WRK-20: gives the network to who asks for it, where that is allowed', async (t) => {
+    const look = ['cat', '/proc/net/dev'] as const;
+    const refusing = await bench(t);
+    await assert.rejects(refusing.run(look, { network: true }), {
+      code: Code.INVALID_ARGUMENT,
+      message: /network=on.*executor.network must be "on-request"/,
+    });
+    const sandbox = await findSandbox(t, { networkAllowed: true });
+    const { run, stdout, stderr } = await bench(t, { sandbox });
+    await run(look, { network: true });
+    assert.equal(stderr(), '');
+    assert.equal(interfaces(stdout()), interfaces(readFileSync('/proc/net/dev', 'utf8')));
+    await run(look);
+    assert.equal(interfaces(stdout()), 1);
   });
 
   it('RES-23: tells a signal that ended the command, and says nothing of its own', async (t) => {

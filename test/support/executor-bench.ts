@@ -48,6 +48,7 @@ export async function executorBench(
         stdoutPath: output('stdout'),
         stderrPath: output('stderr'),
         timeoutMs: 30_000,
+        network: false,
         ...changes,
       };
       return executor.run(command, inputRoot, signal);
