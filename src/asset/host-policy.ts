@@ -35,11 +35,6 @@ export class HostPolicy {
     this.#resolve = resolve;
   }
 
-  /** Whether anything may be fetched. */
-  get fetchesAny(): boolean {
-    return this.#rules.allowedHosts.length > 0;
-  }
-
   /**
    * The addresses that a connection for `url` may go to, at least one. They are to be used as they are:
    * a second look at the DNS could give others. Fails with PERMISSION_DENIED, which is said in the

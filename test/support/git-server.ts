@@ -3,7 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
-import { type HttpOrigin, httpOrigin } from './http-origin.ts';
+import { type HttpOrigin, httpOrigin, type TlsOptions } from './http-origin.ts';
 import { tempDir } from './temp-dir.ts';
 
 const git = '/usr/bin/git';
@@ -31,11 +31,13 @@ export interface TestRepository {
 export async function gitServer(
   t: Pick<TestContext, 'after'>,
   before: (request: IncomingMessage, response: ServerResponse) => boolean = () => false,
+  tls?: TlsOptions,
 ): Promise<GitServer> {
   const root = tempDir(t);
-  const origin = await httpOrigin(t, (request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     if (!before(request, response)) serve(root, request, response);
-  });
+  };
+  const origin = await httpOrigin(t, answer, tls);
   return {
     ...origin,
     repository: (name) => {

@@ -8,6 +8,7 @@ import { Digest } from '../../../src/digest/digest.ts';
 import { readTree, defaultTreeLimits } from '../../../src/tree/walk-directories.ts';
 import { qualifiersOf } from '../../support/asset-client.ts';
 import { allowed, startAssetServer } from '../../support/asset-server.ts';
+import { certificateSkip, selfSigned } from '../../support/certificate.ts';
 import { gitServer, gitSkip } from '../../support/git-server.ts';
 import { httpOrigin } from '../../support/http-origin.ts';
 import { never } from '../../support/never.ts';
@@ -148,6 +149,20 @@ describe('git', { skip: gitSkip() }, () => {
     const right = { 'http_header:Authorization': 'Bearer right', 'http_header:X-More': 'more' };
     assert.equal((await namesOf('a.git'))[0], Code.PERMISSION_DENIED);
     assert.deepEqual(await namesOf('a.git', right), ['file']);
+  });
+
+  test('over HTTPS, git trusts whom the server trusts', { skip: certificateSkip() }, async (t) => {
+    const certificate = selfSigned(t);
+    const git = await gitServer(t, undefined, certificate);
+    const { folder, commit } = git.repository('a');
+    write(path.join(folder, 'file'), 'hello');
+    commit('first');
+    const uris = [`${git.url}/a.git`];
+    const strict = await startAssetServer(t);
+    assert.equal((await strict.fetchDirectory({ uris })).status?.code, Code.UNAVAILABLE);
+    const toml = `${allowed}\nca_file = ${JSON.stringify(certificate.file)}`;
+    const { fetchDirectory } = await startAssetServer(t, { toml });
+    assert.equal((await fetchDirectory({ uris })).status?.code, Code.OK);
   });
 
   test('AST-24: git asks nobody but the host that was checked', async (t) => {

@@ -14,7 +14,9 @@ import { startTestServer } from '../../support/start-expbuild-server.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const settings = `
-instance_names = ["", "other"]
+instance_names = ["", "other", "alias"]
+[shared_storage]
+alias = "other"
 [digest]
 functions = ["SHA256", "SHA1"]
 `;
@@ -237,4 +239,12 @@ test('AST-35: what is pushed to one instance is not found in another', async (t)
   await pushBlob({ uris: [artifact], blobDigest, instanceName: 'other' });
   const found = await fetchBlob({ uris: [artifact], instanceName: 'other' });
   assert.equal(found.status?.code, Code.OK);
+});
+
+test('instances that share their blobs share what is found under a URI', async (t) => {
+  const { pushBlob, fetchBlob, put } = await start(t);
+  const blobDigest = await put('hello', sha256, 'other');
+  await pushBlob({ uris: [artifact], blobDigest, instanceName: 'other' });
+  const found = await fetchBlob({ uris: [artifact], instanceName: 'alias' });
+  assert.equal(found.blobDigest?.hash, blobDigest.hash);
 });
