@@ -62,13 +62,29 @@ export class FileBytes implements LogBytes {
   }
 }
 
-/** Bytes in memory. */
+interface Part {
+  readonly at: number;
+  /** May have room for more. */
+  readonly bytes: Buffer;
+}
+
+/** A log that grows byte by byte shall have few parts, and a short one little that is empty. */
+const partBytes = { min: 512, max: 64 * 1024 };
+
+/** Bytes in memory: at most twice what was written, and 512. */
 export class MemoryBytes implements LogBytes {
-  readonly #parts: { readonly at: number; readonly bytes: Buffer }[] = [];
+  readonly #parts: Part[] = [];
 
   async write(bytes: Uint8Array, at: number): Promise<void> {
-    // A copy: what came with it in one message would be kept as well.
-    this.#parts.push({ at, bytes: Buffer.from(bytes) });
+    const last = this.#parts.at(-1);
+    if (last && at + bytes.length <= last.at + last.bytes.length) {
+      last.bytes.set(bytes, at - last.at);
+      return;
+    }
+    const room = Math.min(Math.max(at, partBytes.min), partBytes.max);
+    const part = { at, bytes: Buffer.alloc(Math.max(bytes.length, room)) };
+    part.bytes.set(bytes);
+    this.#parts.push(part);
   }
 
   async close(): Promise<void> {}
@@ -78,9 +94,12 @@ export class MemoryBytes implements LogBytes {
   async openReader(): Promise<LogReader> {
     return {
       read: async (at, bytesMax) => {
-        const part = this.#parts.findLast((other) => other.at <= at);
+        const index = this.#parts.findLastIndex((part) => part.at <= at);
+        const part = this.#parts[index];
         if (!part) throw new StatusError(Code.DATA_LOSS, `a log stream has no byte ${at}`);
-        return part.bytes.subarray(at - part.at, at - part.at + bytesMax);
+        // What follows in another part leaves the rest of this one empty.
+        const endAt = Math.min(at + bytesMax, this.#parts[index + 1]?.at ?? Infinity);
+        return part.bytes.subarray(at - part.at, endAt - part.at);
       },
       close: async () => {},
     };
