@@ -1,4 +1,5 @@
 import { Code } from '../base/status.ts';
+import { DigestFunction_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { expectSame, expectThat, NotApplicable } from './expect.ts';
 import { aCache, execution } from './needs.ts';
 import type { Area } from './probe.ts';
@@ -9,8 +10,6 @@ const MESSAGE_BYTES_MAX = 4 * 2 ** 20;
 
 /** How long a client may wait for the first answer of all (CAP-03). */
 const FIRST_ANSWER_MS = 1000;
-
-const SHA256 = 1;
 
 export const capabilitiesProbes: Area = {
   name: 'capabilities',
@@ -163,14 +162,25 @@ export const capabilitiesProbes: Area = {
       },
     },
     {
-      ids: ['CAP-20', 'CAP-21'],
-      title: 'the one digest function of execution for old clients is SHA256',
+      ids: ['CAP-20'],
+      title: 'execution has one digest function for old clients, which is one of all',
       needs: [execution],
       run: async ({ tested: { execution: announced } }) => {
+        const { digestFunction: one = 0, digestFunctions: all = [] } = announced ?? {};
+        expectThat(one !== DigestFunction_Value.UNKNOWN, 'digest_function to be set', one);
+        const isContained = all.length === 0 || all.includes(one);
+        expectThat(isContained, `${one} to be one of digest_functions`, all);
+      },
+    },
+    {
+      ids: ['CAP-21'],
+      title: 'that one is SHA256, where there is SHA256',
+      needs: [execution],
+      run: async ({ tested: { execution: announced, cache } }) => {
+        const { SHA256 } = DigestFunction_Value;
+        const all = [...(announced?.digestFunctions ?? []), ...cache.digestFunctions];
+        if (!all.includes(SHA256)) throw new NotApplicable('SHA256 is not announced');
         expectSame(announced?.digestFunction, SHA256, 'execution_capabilities.digest_function');
-        const all = announced?.digestFunctions ?? [];
-        const isContained = all.length === 0 || all.includes(SHA256);
-        expectThat(isContained, 'it to be one of digest_functions', all);
       },
     },
     {

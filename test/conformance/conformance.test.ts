@@ -51,3 +51,22 @@ test('our own server breaks no rule that a probe can see', async (t) => {
   }
   t.diagnostic(`${report.counts.held} rules kept`);
 });
+
+for (const [what, toml, ...argv] of [
+  [
+    'a cache in memory that has SHA512 alone and executes nothing',
+    '[digest]\nfunctions = ["SHA512"]\n[cas_storage]\ntype = "memory"\n[execution]\nbackend = "none"',
+  ],
+  [
+    'an instance of two segments that has BLAKE3 alone',
+    'instance_names = ["a/b"]\n[digest]\nfunctions = ["BLAKE3"]',
+    '--instance-name=a/b',
+  ],
+] as const) {
+  test(`our own server as ${what} breaks no rule that a probe can see`, async (t) => {
+    const { server, cli } = await startFleet(t, toml);
+    const { exitCode, stdout } = await cli(['conformance', server.address, ...argv]);
+    assert.doesNotMatch(stdout, /^ {2}FAIL/m);
+    assert.equal(exitCode, 0, stdout);
+  });
+}

@@ -31,7 +31,7 @@ function lying(): Flaw {
         lowApiVersion: { major: 3, patch: answers },
         highApiVersion: { major: 2, prerelease: 'beta' },
         cacheCapabilities: {
-          digestFunctions: [0, 7, 7],
+          digestFunctions: [0, 1, 7, 7],
           maxBatchTotalSizeBytes: 2 ** 30,
           supportedCompressors: [0],
           cachePriorityCapabilities: priorities,
