@@ -10,7 +10,9 @@ import {
   bazelWorkspace,
   succeeded,
 } from '../support/bazel.ts';
-import { executableSkip, startUp } from '../support/executable.ts';
+import { executableSkip, startRole, startUp } from '../support/executable.ts';
+import { sandboxSkip } from '../support/sandbox.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
 /** A library, a tool and a test: compiling, linking, running. */
 const few = ['//:shouted', '//:shout_test'];
@@ -219,3 +221,25 @@ int main() {
   for (std::string line; std::getline(std::cin, line);) std::cout << shout(line) << "?\\n";
 }
 `;
+
+for (const [type, skip] of [
+  ['sandbox', sandboxSkip],
+  ['host', false],
+] as const) {
+  test(
+    `WRK-20: Bazel 4.2.3 builds and tests in the executor ${type}`,
+    { skip: minimalSkip || skip },
+    async (t) => {
+      const args = ['up', '--address', '127.0.0.1:0', '--data', path.join(tempDir(t), 'data')];
+      const variables = { EXPBUILD_EXECUTOR_TYPE: type };
+      const ready = /grpc:\/\/127\.0\.0\.1:(\d+)/;
+      const { found, printed } = await startRole(t, args, ready, variables);
+      await printed(new RegExp(`executor +${type}`));
+      const port = Number(found);
+      const workspace = bazelWorkspace(t, { bazel: '4.2.3' });
+      const built = await workspace.run('test', '//...', ...remotely(port));
+      assertSucceeded(built);
+      assert.deepEqual(Object.keys(built.processes), ['remote']);
+    },
+  );
+}

@@ -34,11 +34,12 @@ export async function startRole(
   t: Pick<TestContext, 'after'>,
   args: readonly string[],
   ready: RegExp,
+  variables: Readonly<Record<string, string>> = {},
 ): Promise<RunningRole> {
   const home = tempDir(t);
   const child = spawn(executable, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: '/usr/bin:/bin', HOME: home },
+    env: { PATH: '/usr/bin:/bin', HOME: home, ...variables },
     cwd: home,
   });
   const exited = once(child, 'exit');
