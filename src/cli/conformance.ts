@@ -117,8 +117,8 @@ function summaryOf({
 }: ReturnType<typeof countsOf>): string {
   const tested = held + brokenMust + brokenOther;
   return (
-    `${tested} rules tested: ${held} kept, ${brokenMust} broken that a server must keep, ` +
-    `${brokenOther} broken that it should or may keep; ${notApplicable} not applicable` +
+    `${tested} rules tested: ${held} kept; broken: ${brokenMust} that a server must keep, ` +
+    `${brokenOther} that it should or may keep; ${notApplicable} not applicable` +
     (notRun > 0 ? `, ${notRun} not tested` : '')
   );
 }
