@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { CgroupPlace } from './command-cgroup.ts';
 
@@ -20,15 +20,17 @@ const wanted = ['memory', 'pids', 'cpu'];
  * beside them, which alone can kill. Without rights to any, an empty list.
  */
 export function findCgroupParents(): CgroupParent[] {
-  const mounts = cgroupMounts();
-  const parents = mounts.flatMap((mount) => {
+  return cgroupMounts().flatMap((mount) => {
     try {
-      return [mount.version === 2 ? parentOfTwo(mount) : parentOfOne(mount)];
+      const parent = mount.version === 2 ? parentOfTwo(mount) : parentOfOne(mount);
+      const tried = path.join(parent.folder, `expbuild-try-${process.pid}`);
+      mkdirSync(tried);
+      rmdirSync(tried);
+      return [parent];
     } catch {
       return [];
     }
   });
-  return parents.filter((parent): parent is CgroupParent => parent !== undefined);
 }
 
 /** Where the commands of one slot are counted, below each of `parents`. */

@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
 
 /** /proc counts CPU time in hundredths of a second on every Linux. */
 const msPerTick = 10;
@@ -97,7 +98,8 @@ function signalSandbox(sandbox: number, signal: NodeJS.Signals): boolean {
  * its mounts.
  */
 export function killSandboxed(folder: string): boolean {
-  const mount = `${folder.replaceAll(' ', String.raw`\040`)}/root `;
+  // As `mountinfo` has it: below the root of its file system, wherever that is mounted.
+  const mount = `/${path.basename(folder).replaceAll(' ', String.raw`\040`)}/root /build `;
   const left = allProcesses().filter((id) => {
     const state = statOf(id)?.[0];
     return state !== 'Z' && state !== 'X' && readProc(`${id}/mountinfo`).includes(mount);

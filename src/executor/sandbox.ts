@@ -29,7 +29,7 @@ const idInside = 65_532;
 const oldestVersion = [0, 8, 0] as const;
 
 const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
-const systemFiles = ['/etc/alternatives', '/etc/ld.so.cache', '/etc/localtime'];
+const systemFiles = ['/etc/alternatives', '/etc/ld.so.cache'];
 /** What else programs need that use the network. */
 const networkFiles = ['/etc/resolv.conf', '/etc/ssl', '/etc/pki', '/etc/ca-certificates'];
 const ownFiles: readonly (readonly [name: string, content: string])[] = [

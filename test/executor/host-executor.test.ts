@@ -35,7 +35,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     ]);
   });
 
-  it('WRK-08, WRK-21, WRK-23: passes bytes as they are, no input, 022 and three descriptors', async (t) => {
+  it('WRK-08, WRK-21, WRK-23, WK-17: passes bytes as they are, no input, 022 and three descriptors', async (t) => {
     const bash = [
       '/bin/bash',
       '--norc',
@@ -240,6 +240,21 @@ describe('a host executor', { timeout: 60_000 }, () => {
     await exited;
     await untilDead(id);
     await untilDead(launcherId);
+  });
+
+  it('WK-25: a command of another user reads nothing of the worker, and cannot end it', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('needs root to run commands as another user');
+    const { run, stdout, folder } = await executorBench(t, {
+      owner: { uid: 64_001, gid: 64_001 },
+    });
+    const secret = path.join(folder, 'secret');
+    writeFileSync(secret, 'secret', { mode: 0o600 });
+    const worker = process.pid;
+    const tries = [`cat /proc/${worker}/environ`, `ls /proc/${worker}/fd`, `cat ${secret}`];
+    const script = [...tries, `kill -0 ${worker}`, `kill -9 $PPID`, 'kill -9 1'];
+    await run(['sh', '-c', script.map((each) => `${each} 2>/dev/null && echo done`).join('; ')]);
+    assert.equal(stdout(), '');
+    return undefined;
   });
 
   it('WRK-03: runs commands as another user, who cannot touch the files of the worker', async (t) => {
