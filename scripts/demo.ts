@@ -3,13 +3,12 @@
 // C++ workspace built twice by a real Bazel.
 //
 //   npm run demo
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { bazelSkip, bazelWorkspace } from '../test/support/bazel.ts';
-import { expbuild, freePort, run, startRole, stopRole } from './support.ts';
+import { expbuild, freePort, run, scratchFolder, startRole, stopRole } from './support.ts';
 
-const root = mkdtempSync(path.join(tmpdir(), 'expbuild-demo-'));
+const root = scratchFolder('demo');
 const endings: (() => void | Promise<void>)[] = [
   () => rmSync(root, { recursive: true, force: true }),
 ];

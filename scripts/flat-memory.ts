@@ -3,9 +3,7 @@
 //
 //   node scripts/flat-memory.ts [--gib 4] [--bound-mib 400]
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { readFileSync, rmSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
@@ -17,7 +15,7 @@ import {
   WriteRequest,
   WriteResponse,
 } from '../src/proto/google/bytestream/bytestream.ts';
-import { expbuild, freePort, startRole, stopRole } from './support.ts';
+import { expbuild, freePort, scratchFolder, startRole, stopRole } from './support.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -95,7 +93,7 @@ const residentMiB = (pid: number, field: 'VmHWM' | 'VmRSS') =>
   Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) /
   1024;
 
-const folder = mkdtempSync(path.join(tmpdir(), 'expbuild-flat-memory-'));
+const folder = scratchFolder('flat-memory');
 const port = await freePort();
 const address = `127.0.0.1:${port}`;
 const server = await startRole(

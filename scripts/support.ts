@@ -1,11 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 /** The project's folder; scripts may be started from anywhere. */
 export const projectRoot = path.join(import.meta.dirname, '..');
 export const expbuild = path.join(projectRoot, 'dist', 'expbuild');
+
+/** A folder of the script's own. Actions pass through it, which are other users where a worker is root. */
+export function scratchFolder(purpose: string): string {
+  const folder = mkdtempSync(path.join(tmpdir(), `expbuild-${purpose}-`));
+  chmodSync(folder, 0o711);
+  return folder;
+}
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {

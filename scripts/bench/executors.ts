@@ -6,8 +6,7 @@
 // child of Node. As root, with users of their own and cgroups; else without.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { findCgroupParents, placesBelow } from '../../src/executor/find-cgroups.ts';
@@ -17,12 +16,12 @@ import {
   type HostExecutorOptions,
 } from '../../src/executor/host-executor.ts';
 import { Sandbox } from '../../src/executor/sandbox.ts';
+import { scratchFolder } from '../support.ts';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
 const rounds = Number(values.rounds);
 const commandsEach = 50;
-const folder = mkdtempSync(path.join(tmpdir(), 'expbuild-bench-'));
-chmodSync(folder, 0o711);
+const folder = scratchFolder('bench');
 const owner = process.getuid?.() === 0 ? { uid: 64_900, gid: 64_900 } : undefined;
 const main = path.resolve(import.meta.dirname, '../../src/main.ts');
 const sandbox = await Sandbox.find({

@@ -6,11 +6,11 @@
 // for each unit and its ratio. The load comes from one Node process, which is often the slower side:
 // the processor time says more than the rate.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { cpus, loadavg, release } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { expbuild, freePort, startRole, stopRole } from '../support.ts';
+import { expbuild, freePort, scratchFolder, startRole, stopRole } from '../support.ts';
 import { execNoop } from './exec-noop.ts';
 import { connect, cpuSeconds, type Target } from './load.ts';
 import { type Scenario, scenarios } from './scenarios.ts';
@@ -69,7 +69,7 @@ async function compare(scenario: Scenario, ours: Target, floor: Target): Promise
   console.log(`| ${cells.join(' | ')} |`);
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), 'expbuild-bench-'));
+const folder = scratchFolder('bench');
 const ports = [await freePort(), await freePort()] as const;
 const server = await startRole(
   [expbuild, 'up', '--address', `127.0.0.1:${ports[0]}`, '--data', folder],

@@ -4,11 +4,9 @@
 //
 // Prints for each kind of blob the rate of both, the bytes on the wire, and the speed of the line below which
 // the other way pays: there the bytes that it saves take as long as its work.
-import { chmod, mkdtemp, open, rm } from 'node:fs/promises';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { open, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { chunksOf } from '../../src/base/chunks.ts';
 import { systemClock } from '../../src/base/clock.ts';
@@ -17,7 +15,7 @@ import { connectRemote, type Remote } from '../../src/cli/remote.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { expect } from './load.ts';
-import { expbuild, freePort, startRole, stopRole } from '../support.ts';
+import { expbuild, freePort, scratchFolder, startRole, stopRole } from '../support.ts';
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
 const rounds = Number(options.rounds);
@@ -117,9 +115,7 @@ function breakEven(savedBytes: number, addedSeconds: number): string {
   return savedBytes <= 0 ? 'never' : `below ${((savedBytes * 8) / addedSeconds / 1e6).toFixed(0)}`;
 }
 
-const folder = await mkdtemp(path.join(tmpdir(), `expbuild-bench-${randomUUID()}`));
-// Root's worker runs commands as another user, who must get there.
-await chmod(folder, 0o711);
+const folder = scratchFolder('bench');
 const port = await freePort();
 const server = await startRole(
   [expbuild, 'up', '--address', `127.0.0.1:${port}`, '--data', folder],

@@ -94,7 +94,10 @@ test('EXE-37: an action that a server starts twice has one result', async () => 
     wait: () => execution.execute(options as never, never),
     cancel: async () => assert.fail('a done operation is not cancelled'),
   };
-  const events = { ...quiet, stage: (stage: number) => void stages.push(stage) };
+  const events = {
+    ...quiet,
+    state: ({ stage }: ExecuteOperationMetadata) => void stages.push(stage),
+  };
   const ports = { blobs: new PlainBlobStore(), execution };
   const outcome = await runAction(ports, options, events, never);
   assert.ok(outcome.kind === 'finished');
