@@ -70,6 +70,7 @@ async function round(executor: HostExecutor): Promise<number> {
       stderrPath: path.join(own, 'stderr'),
       timeoutMs: 60_000,
       network: false,
+      memoryBytesMax: undefined,
     } as const;
     const startedAt = performance.now();
     await executor.run(command, inputRoot, new AbortController().signal);

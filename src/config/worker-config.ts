@@ -105,8 +105,8 @@ const executorSchema = section({
   ),
   memory_max: v.optional(
     size(
-      'The memory that each action may use, what is in the /tmp of a sandbox included; without it, all ' +
-        'there is. Needs a cgroup.',
+      'The memory that each action may use, what is in the /tmp of a sandbox included; without it, what ' +
+        'the action asks for by its platform property memory, else all there is. Needs a cgroup.',
     ),
   ),
   cpus_max: v.optional(

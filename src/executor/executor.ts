@@ -14,6 +14,8 @@ export interface Command {
   readonly timeoutMs: number;
   /** It asks for the machine's network; where commands have none, it may be refused. */
   readonly network: boolean;
+  /** What memory it asked for; it is held to it where an executor can. */
+  readonly memoryBytesMax: number | undefined;
 }
 
 /** What the command used, its children that it waited for included. */

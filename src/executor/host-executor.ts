@@ -73,7 +73,8 @@ export class HostExecutor implements Executor {
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
     const launcher = this.#launcher ?? (await this.#startLauncher());
-    const { owner, graceMs, outputBytesMax, cgroup } = this.#options;
+    const { owner, graceMs, outputBytesMax } = this.#options;
+    const cgroup = withinMemory(this.#options.cgroup, command.memoryBytesMax);
     const sandbox = this.#options.sandbox?.launchOf(command, inputRoot);
     const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
     const request = { ...command, environment, sandbox, cgroup, owner, graceMs, outputBytesMax };
@@ -135,6 +136,16 @@ export class HostExecutor implements Executor {
     this.#launcher = launcher;
     return launcher;
   }
+}
+
+/** The lower of two limits holds. */
+function withinMemory(
+  cgroup: CgroupRequest | undefined,
+  askedBytes = Number.POSITIVE_INFINITY,
+): CgroupRequest | undefined {
+  const lower = Math.min(cgroup?.limits.memoryBytesMax ?? Number.POSITIVE_INFINITY, askedBytes);
+  if (!cgroup || !Number.isFinite(lower)) return cgroup;
+  return { ...cgroup, limits: { ...cgroup.limits, memoryBytesMax: lower } };
 }
 
 async function isReady({ reports }: Launcher): Promise<boolean> {

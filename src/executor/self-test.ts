@@ -64,6 +64,7 @@ export async function findFacts(
     stderrPath,
     timeoutMs,
     network: false,
+    memoryBytesMax: undefined,
   };
   const outcome = await executor.run(command, inputRoot, signal);
   if (outcome.kind === 'exited' && outcome.exitCode === 0) {

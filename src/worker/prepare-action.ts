@@ -5,6 +5,7 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { Owner } from '../executor/executor.ts';
 import type { Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { parseAmount } from '../scheduler/amounts.ts';
 import { fetchInputRoot, type FetchOptions } from '../tree/fetch-input-root.ts';
 import { findAction, findCommand } from '../tree/find-action.ts';
 import { findFolder, makeFolder } from '../tree/inside-root.ts';
@@ -22,7 +23,12 @@ export interface PreparedAction {
   readonly temporary: string;
   /** Its platform property `network` is `on` (WRK-20). */
   readonly network: boolean;
+  /** Its platform property `memory`, in bytes. */
+  readonly memoryBytesMax: number | undefined;
 }
+
+/** Nothing starts with less: such a number was meant in another unit. */
+const memoryBytesMin = 16 * 1024 * 1024;
 
 /** Larger messages are refused before they fill the memory; a Command of 10 MiB is legal (ACT-28). */
 const messageSizeBytesMax = 64 * 1024 * 1024;
@@ -61,7 +67,16 @@ export async function prepareAction(
   // ACT-01: the Command's platform is for clients that know no other.
   const { properties = [] } = found.action.platform ?? command.platform ?? {};
   const network = properties.some(({ name, value }) => name === 'network' && value === 'on');
-  return { command, argv: [first, ...rest], inputRoot, workingDirectory, temporary, network };
+  const memory = parseAmount(properties.find(({ name }) => name === 'memory')?.value ?? '') ?? 0;
+  return {
+    command,
+    argv: [first, ...rest],
+    inputRoot,
+    workingDirectory,
+    temporary,
+    network,
+    memoryBytesMax: memory < memoryBytesMin ? undefined : Math.floor(memory),
+  };
 }
 
 /** It is not made: an action that runs where its inputs are not is a mistake (ACT-23, ACT-24). */

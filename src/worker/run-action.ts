@@ -135,7 +135,15 @@ function fetchInputs(
 
 function runCommand(
   { executor, timeoutMs, folder }: LeasedAction,
-  { argv, command, inputRoot, workingDirectory, temporary, network }: PreparedAction,
+  {
+    argv,
+    command,
+    inputRoot,
+    workingDirectory,
+    temporary,
+    network,
+    memoryBytesMax,
+  }: PreparedAction,
   { variables }: ActionEnvironment,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -151,6 +159,7 @@ function runCommand(
       ...outputFilesIn(folder),
       timeoutMs,
       network,
+      memoryBytesMax,
     },
     inputRoot,
     signal,

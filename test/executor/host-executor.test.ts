@@ -231,7 +231,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
       const executor = await HostExecutor.start({ ...defaultHostExecutorOptions, launcherCommand: ${JSON.stringify([node, launcher])} });
       await executor.run({ argv: ['sh', '-c', 'echo $PPID > launcher; echo $$ > id; trap "" TERM; while :; do sleep 1; done'], environment: {},
         workingDirectory: ${JSON.stringify(folder)}, folder: ${JSON.stringify(folder)}, stdoutPath: ${JSON.stringify(`${folder}/1`)}, stderrPath: ${JSON.stringify(`${folder}/2`)},
-        temporary: '/tmp', timeoutMs: 100000, network: false }, '', new AbortController().signal);`;
+        temporary: '/tmp', timeoutMs: 100000 }, '', new AbortController().signal);`;
     const worker = spawn(node, ['--input-type=module', '-e', script], { stdio: 'inherit' });
     const exited = once(worker, 'exit');
     const id = await lineOf(path.join(folder, 'id'));

@@ -49,6 +49,7 @@ export async function executorBench(
         stderrPath: output('stderr'),
         timeoutMs: 30_000,
         network: false,
+        memoryBytesMax: undefined,
         ...changes,
       };
       return executor.run(command, inputRoot, signal);

@@ -181,6 +181,17 @@ describe('running an action', { timeout: 60_000 }, () => {
     return undefined;
   });
 
+  it('WRK-22: a command is held to the memory that its action asks for', async (t) => {
+    if (cgroupSkip) return t.skip(cgroupSkip);
+    const { runScript } = await bench(t, { executor: { cgroup: testCgroup() } });
+    const { message, result } = await runScript('head -c 300000000 /dev/zero | tail', {
+      command: { platform: { properties: [{ name: 'memory', value: '64MiB' }] } },
+    });
+    assert.equal(result?.exitCode, 137);
+    assert.match(message, /its limit of 64 MiB/);
+    return undefined;
+  });
+
   it('WRK-12, RES-23: a failing command is a result, with its outputs', async (t) => {
     const { runScript, text } = await bench(t);
     const command = { outputPaths: ['log'] };
