@@ -24,17 +24,20 @@ import {
 import {
   defaultScanOptions,
   type DirectoryBlob,
+  type ScanBudget,
   scanFolder,
   type ScanOptions,
 } from './scan-folder.ts';
 import type { BlobSource } from './upload-files.ts';
 import { textOf } from './utf8-text.ts';
 
-/** For each output directory; also how many outputs are read at once. */
+/** Of all outputs of an action together, but for the depth; also how many are read at once. */
 export type OutputLimits = Pick<ScanOptions, 'entriesMax' | 'bytesMax' | 'depthMax' | 'readsMax'>;
 
 export const defaultOutputLimits: OutputLimits = {
   ...defaultScanOptions,
+  // Twice what the largest output directories have (node_modules); each takes about 1 KiB of memory.
+  entriesMax: 200_000,
   // More than any output directory has; less than what would fill a worker's disk unnoticed.
   bytesMax: 64 * 1024 ** 3,
 };
@@ -55,10 +58,15 @@ export interface CollectedOutputs {
   readonly blobs: readonly BlobSource[];
 }
 
+/** Whom the command ran as, if not as the worker itself. */
+type Owner = { readonly uid: number; readonly gid: number } | undefined;
+
 interface Context {
   readonly inputRoot: string;
   readonly digestFunction: DigestFunction;
   readonly limits: OutputLimits;
+  readonly left: ScanBudget;
+  readonly admit: (place: string, stats: BigIntStats) => void;
   readonly properties: ReadonlySet<NodePropertyName>;
   readonly format: Command_OutputDirectoryFormat;
   readonly signal: AbortSignal;
@@ -74,19 +82,23 @@ interface Found {
  * The outputs that a command was asked for, as they are on the disk once all its processes are gone
  * (RES-34). One that is not there is left out (RES-02). Links are never followed, except on the way to
  * an output and within the input root (RES-22). Fails with FAILED_PRECONDITION when an output is not of
- * the kind asked for (RES-10), and with INVALID_ARGUMENT when no blob can hold it (RES-12) or the
- * command left it so that it cannot be read.
+ * the kind asked for (RES-10), and with INVALID_ARGUMENT when no blob can hold it (RES-12), the limits are
+ * exceeded, the command left it so that it cannot be read, or it is what the command could not read: the
+ * worker may have more rights, and must not use them for it.
  */
 export async function collectOutputs(
   command: Command,
   inputRoot: string,
   digestFunction: DigestFunction,
   limits: OutputLimits,
+  owner: Owner,
   signal: AbortSignal,
 ): Promise<CollectedOutputs> {
   const properties = requestedProperties(command);
   const format = command.outputDirectoryFormat;
-  const context = { inputRoot, digestFunction, limits, properties, format };
+  const left = { entries: limits.entriesMax, bytes: limits.bytesMax };
+  const admit = admitting(await lstatIfAny(inputRoot), owner);
+  const context = { inputRoot, digestFunction, limits, left, admit, properties, format };
   const found = new Map<RequestedOutput, Found>();
   const requested = requestedOutputs(command);
   await concurrently(
@@ -124,6 +136,7 @@ async function collectOne(output: RequestedOutput, context: Context): Promise<Fo
   const place = path.join(folder, base);
   const stats = await lstatIfAny(place);
   if (!stats) return nothing;
+  context.admit(place, stats);
   if (stats.isSymbolicLink()) return symlinkFound(output, place, stats, context);
   if (stats.isDirectory()) {
     if (output.kind === 'file') throw conflict(output, 'a directory');
@@ -143,15 +156,16 @@ async function fileFound(
   { path: requestedPath }: RequestedOutput,
   place: string,
   stats: BigIntStats,
-  { digestFunction, limits, properties, signal }: Context,
+  { digestFunction, limits, left, properties, signal }: Context,
 ): Promise<Found> {
-  if (stats.size > limits.bytesMax) {
+  left.bytes -= Number(stats.size);
+  if (left.bytes < 0) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
-      `output ${JSON.stringify(requestedPath)} has more than ${limits.bytesMax} bytes, the limit here`,
+      `output ${JSON.stringify(requestedPath)} brings more than ${limits.bytesMax} bytes, the limit here`,
     );
   }
-  const digest = await digestOfFile(place, digestFunction, signal);
+  const digest = await digestOfFile(place, digestFunction, signal, 'in-place');
   const file = {
     path: requestedPath,
     digest: digest.toMessage(),
@@ -159,17 +173,23 @@ async function fileFound(
     contents: Buffer.of(),
     nodeProperties: nodePropertiesOf(stats, properties),
   };
-  const blobs = [{ digest, open: () => fileChunks(place) }];
+  const blobs = [{ digest, open: () => fileChunks(place, 'in-place') }];
   return { outputs: { outputFiles: [file] }, blobs };
 }
 
 async function directoryFound(
   { path: requestedPath }: RequestedOutput,
   place: string,
-  { digestFunction, limits, properties, format, signal }: Context,
+  { digestFunction, limits, left, admit, properties, format, signal }: Context,
 ): Promise<Found> {
-  const options = { ...limits, specialFiles: 'skip', nodeProperties: properties } as const;
-  const scanned = await scanFolder(place, digestFunction, options, signal);
+  const options = {
+    ...limits,
+    specialFiles: 'skip',
+    nodeProperties: properties,
+    opening: 'in-place',
+    admit,
+  } as const;
+  const scanned = await scanFolder(place, digestFunction, options, signal, left);
   const tree = treeOf(scanned.directories);
   const treeDigest = Digest.ofBytes(digestFunction, tree);
   // Whatever else a newer client may ask for is answered with the tree alone (ACT-26).
@@ -183,7 +203,10 @@ async function directoryFound(
     rootDirectoryDigest: separately ? scanned.root.toMessage() : undefined,
   };
   const blobs = [
-    ...scanned.files.map((file) => ({ digest: file.digest, open: () => fileChunks(file.path) })),
+    ...scanned.files.map(({ digest, path: file }) => ({
+      digest,
+      open: () => fileChunks(file, 'in-place'),
+    })),
     { digest: treeDigest, open: () => chunksOf(tree) },
     ...(separately ? scanned.directories : []).map(({ digest, bytes }) => ({
       digest,
@@ -219,6 +242,22 @@ async function symlinkFound(
       [isDirectory ? 'outputDirectorySymlinks' : 'outputFileSymlinks']: [symlink],
     },
     blobs: [],
+  };
+}
+
+/** Refuses what is mounted in the input root, and files that only the worker's rights could read. */
+function admitting(root: BigIntStats | undefined, owner: Owner): Context['admit'] {
+  return (place, stats) => {
+    if (root && stats.dev !== root.dev) {
+      throw new StatusError(Code.INVALID_ARGUMENT, `${place} is on another file system`);
+    }
+    if (!owner || !stats.isFile() || stats.uid === BigInt(owner.uid)) return;
+    const isOfGroup = stats.gid === BigInt(owner.gid);
+    if ((stats.mode & (isOfGroup ? 0o044n : 0o004n)) !== 0n) return;
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `${place} belongs to user ${stats.uid}, and the command itself cannot read it`,
+    );
   };
 }
 

@@ -1,37 +1,19 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { type Chunks, type SeekableChunks, seekable } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { Digest } from '../digest/digest.ts';
+import { type Opening, openRegularFile } from './in-place.ts';
 
 /** Few calls per file, and little memory when many files are read at once. */
 const chunkBytes = 256 * 1024;
 
-/**
- * Opens a regular file for reading; never a link, and never a FIFO that would wait for its writer.
- * What an action made is opened by this alone.
- */
-async function openRegularFile(path: string): Promise<FileHandle> {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const file = await open(path, flags);
-  try {
-    const stats = await file.stat();
-    if (stats.isFile()) return file;
-    throw new StatusError(Code.INVALID_ARGUMENT, `${path} is not a regular file`);
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
 /** The bytes of a regular file, which is opened each time they are read. */
-export function fileChunks(path: string): SeekableChunks {
-  return seekable((offset) => readFrom(path, offset));
+export function fileChunks(path: string, opening: Opening = 'anywhere'): SeekableChunks {
+  return seekable((offset) => readFrom(path, offset, opening));
 }
 
-async function* readFrom(path: string, offset: number): Chunks {
-  const file = await openRegularFile(path);
+async function* readFrom(path: string, offset: number, opening: Opening): Chunks {
+  const file = await openRegularFile(path, opening);
   try {
     for (let at = offset; ;) {
       const buffer = Buffer.allocUnsafeSlow(chunkBytes);
@@ -50,8 +32,9 @@ export async function digestOfFile(
   path: string,
   digestFunction: DigestFunction,
   signal: AbortSignal,
+  opening: Opening = 'anywhere',
 ): Promise<Digest> {
-  const file = await openRegularFile(path);
+  const file = await openRegularFile(path, opening);
   try {
     const { size } = await file.stat();
     const hasher = digestFunction.createHasher(size);

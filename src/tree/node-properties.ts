@@ -5,7 +5,10 @@ import type { NodeProperties } from '../proto/build/bazel/remote/execution/v2/re
 export const supportedNodeProperties = ['mtime', 'unix_mode'] as const;
 export type NodePropertyName = (typeof supportedNodeProperties)[number];
 
-/** The requested properties of a file, directory or link; undefined when none is requested. */
+/**
+ * The requested properties of a file, directory or link; undefined when none is requested. A mode says who
+ * may do what, and nothing of setuid, setgid and sticky: no result gives anybody another's rights.
+ */
 export function nodePropertiesOf(
   stats: BigIntStats,
   names: ReadonlySet<NodePropertyName>,
@@ -14,7 +17,7 @@ export function nodePropertiesOf(
   return {
     properties: [],
     mtime: names.has('mtime') ? timestampOf(stats.mtimeNs) : undefined,
-    unixMode: names.has('unix_mode') ? Number(stats.mode & 0o7777n) : undefined,
+    unixMode: names.has('unix_mode') ? Number(stats.mode & 0o777n) : undefined,
   };
 }
 

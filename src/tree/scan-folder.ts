@@ -1,11 +1,13 @@
-import type { BigIntStats, Dirent } from 'node:fs';
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { lstat, readlink } from 'node:fs/promises';
 import { concurrently } from '../base/concurrently.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { Digest } from '../digest/digest.ts';
 import { Directory } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { digestOfFile } from './file-chunks.ts';
+import { entriesIn, type Opening } from './in-place.ts';
+import { compareNames } from './name-order.ts';
 import { type NodePropertyName, nodePropertiesOf } from './node-properties.ts';
 import { textOf } from './utf8-text.ts';
 
@@ -20,6 +22,16 @@ export interface ScanOptions {
   readonly depthMax: number;
   /** How many files are read at once. */
   readonly readsMax: number;
+  /** How folders and files are opened; in place, the folder must be a real path. */
+  readonly opening: Opening;
+  /** Is shown each entry, and throws for one that must not be read. */
+  readonly admit: (path: string, stats: BigIntStats) => void;
+}
+
+/** What several scans together may still take. */
+export interface ScanBudget {
+  entries: number;
+  bytes: number;
 }
 
 export const defaultScanOptions: ScanOptions = {
@@ -32,6 +44,8 @@ export const defaultScanOptions: ScanOptions = {
   depthMax: 1_000,
   // Twice the file threads of Node, so that hashing and reading overlap.
   readsMax: 8,
+  opening: 'anywhere',
+  admit: () => {},
 };
 
 /** A Directory message, ready to be stored. */
@@ -96,11 +110,12 @@ export async function scanFolder(
   digestFunction: DigestFunction,
   options: ScanOptions,
   signal: AbortSignal,
+  left: ScanBudget = { entries: options.entriesMax, bytes: options.bytesMax },
 ): Promise<ScannedFolder> {
-  const folders = await findAll(folder, options, signal);
+  const folders = await findAll(folder, options, left, signal);
   const files = folders.flatMap((found) => found.files);
   const hash = async (file: FoundFile, either: AbortSignal) => {
-    file.digest = await digestOfFile(file.path, digestFunction, either);
+    file.digest = await digestOfFile(file.path, digestFunction, either, options.opening);
   };
   await concurrently(files, options.readsMax, hash, signal);
   const directories = encodeAll(folders, digestFunction, options.nodeProperties);
@@ -122,6 +137,7 @@ export async function scanFolder(
 async function findAll(
   root: string,
   options: ScanOptions,
+  left: ScanBudget,
   signal: AbortSignal,
 ): Promise<FoundFolder[]> {
   const stats = await lstat(root, { bigint: true });
@@ -129,41 +145,44 @@ async function findAll(
     throw new StatusError(Code.INVALID_ARGUMENT, `${root} is not a folder`);
   }
   const folders = [newFolder('', root, 0, stats)];
-  const left = { entries: options.entriesMax, bytes: options.bytesMax };
   for (const folder of folders) {
-    signal.throwIfAborted();
     if (folder.depth > options.depthMax) {
       throw tooLarge(root, `more than ${options.depthMax} levels`);
     }
-    const entries = await readdir(folder.path, { withFileTypes: true, encoding: 'buffer' });
-    left.entries -= entries.length;
-    if (left.entries < 0) throw tooLarge(root, `more than ${options.entriesMax} entries`);
-    for (const entry of entries.toSorted((a, b) => Buffer.compare(a.name, b.name))) {
-      left.bytes -= await addEntry(folder, entry, options);
+    for await (const { via, entries } of entriesIn(folder.path, options.opening)) {
+      signal.throwIfAborted();
+      left.entries -= entries.length;
+      if (left.entries < 0) throw tooLarge(root, `more than ${options.entriesMax} entries`);
+      for (const { name } of entries) left.bytes -= await addEntry(folder, via, name, options);
+      if (left.bytes < 0) throw tooLarge(root, `more than ${options.bytesMax} bytes`);
     }
-    if (left.bytes < 0) throw tooLarge(root, `more than ${options.bytesMax} bytes`);
+    for (const list of [folder.files, folder.symlinks, folder.folders]) {
+      list.sort((a, b) => compareNames(a.name, b.name));
+    }
     for (const child of folder.folders) folders.push(child);
   }
   return folders;
 }
 
-/** Puts one entry where it belongs; how many bytes there are to read. */
+/** Puts one entry, seen under `via`, where it belongs; how many bytes there are to read. */
 async function addEntry(
   folder: FoundFolder,
-  entry: Dirent<Buffer>,
+  via: string,
+  entry: Buffer,
   options: ScanOptions,
 ): Promise<number> {
-  const name = textOf(entry.name, `a name in ${folder.path}`);
+  const name = textOf(entry, `a name in ${folder.path}`);
   const path = `${folder.path}/${name}`;
-  const stats = await lstat(path, { bigint: true });
+  const stats = await lstat(`${via}/${name}`, { bigint: true });
+  options.admit(path, stats);
   if (stats.isDirectory()) {
     folder.folders.push(newFolder(name, path, folder.depth + 1, stats));
   } else if (stats.isFile()) {
     folder.files.push({ name, path, stats, digest: undefined });
     return Number(stats.size);
   } else if (stats.isSymbolicLink()) {
-    const target = textOf(await readlink(path, { encoding: 'buffer' }), `the target of ${path}`);
-    folder.symlinks.push({ name, target, stats });
+    const target = await readlink(`${via}/${name}`, { encoding: 'buffer' });
+    folder.symlinks.push({ name, target: textOf(target, `the target of ${path}`), stats });
   } else if (options.specialFiles === 'refuse') {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
@@ -220,7 +239,7 @@ function newFolder(name: string, path: string, depth: number, stats: BigIntStats
 }
 
 function tooLarge(root: string, why: string): StatusError {
-  return new StatusError(Code.INVALID_ARGUMENT, `folder ${root} has ${why}, the limit here`);
+  return new StatusError(Code.INVALID_ARGUMENT, `folder ${root} brings ${why}, the limit here`);
 }
 
 function known<T>(value: T | undefined): T {

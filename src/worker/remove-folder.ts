@@ -1,5 +1,6 @@
-import { chmod, lstat, readdir, rename, rmdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, rename, rmdir, unlink } from 'node:fs/promises';
 import { concurrently } from '../base/concurrently.ts';
+import { folderEntries } from '../base/folder-entries.ts';
 
 /** Half of what a path may have, so that what is below can be reached. */
 const pathBytesMax = 2_000;
@@ -31,15 +32,20 @@ function undefinedIfGone(error: unknown): undefined {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
 }
 
-/** One call for each file, where `fs.rm` makes two. As bytes, no name can pass for another one. */
+/**
+ * One call for each file, where `fs.rm` makes two. As bytes, no name can pass for another one; a batch at a
+ * time, no folder has too many for the memory.
+ */
 async function removePlain(folder: string): Promise<void> {
   const folders: Buffer[] = [Buffer.from(folder)];
   for (const at of folders) {
-    const files: Buffer[] = [];
-    for (const entry of await readdir(at, { withFileTypes: true, encoding: 'buffer' })) {
-      (entry.isDirectory() ? folders : files).push(inside(at, entry.name));
+    for await (const entries of folderEntries(at)) {
+      const files: Buffer[] = [];
+      for (const entry of entries) {
+        (entry.isDirectory() ? folders : files).push(inside(at, entry.name));
+      }
+      await concurrently(files, unlinksAtOnce, (file) => unlink(file), never);
     }
-    await concurrently(files, unlinksAtOnce, (file) => unlink(file), never);
   }
   for (const emptied of folders.toReversed()) await rmdir(emptied);
 }
@@ -55,16 +61,18 @@ async function removeStubborn(folder: string): Promise<void> {
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     folders.push(at);
     await chmod(at, 0o700);
-    for (const name of await readdir(at, { encoding: 'buffer' })) {
-      const place = inside(at, name);
-      if (!(await lstat(place)).isDirectory()) {
-        await unlink(place);
-      } else if (place.length < pathBytesMax) {
-        pending.push(place);
-      } else {
-        const nearer = Buffer.from(`${folder}.deep-${folders.length}-${pending.length}`);
-        await rename(place, nearer);
-        pending.push(nearer);
+    for await (const entries of folderEntries(at)) {
+      for (const { name } of entries) {
+        const place = inside(at, name);
+        if (!(await lstat(place)).isDirectory()) {
+          await unlink(place);
+        } else if (place.length < pathBytesMax) {
+          pending.push(place);
+        } else {
+          const nearer = Buffer.from(`${folder}.deep-${folders.length}-${pending.length}`);
+          await rename(place, nearer);
+          pending.push(nearer);
+        }
       }
     }
   }

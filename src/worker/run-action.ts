@@ -1,3 +1,4 @@
+import { lstat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
@@ -172,7 +173,7 @@ function outputFilesIn(folder: string) {
 }
 
 async function uploadResult(
-  { action, blobs, folder }: LeasedAction,
+  { action, blobs, folder, executor }: LeasedAction,
   { command, inputRoot }: PreparedAction,
   outcome: Outcome,
   { outputLimits, uploadTimeoutMs, clock }: ActionEnvironment,
@@ -180,8 +181,8 @@ async function uploadResult(
 ): Promise<ExecuteResponse> {
   const { stdoutPath, stderrPath } = outputFilesIn(folder);
   const upload = async (either: AbortSignal) => {
-    const stdout = await outputOf(stdoutPath, action, either);
-    const stderr = await outputOf(stderrPath, action, either);
+    const stdout = await outputOf(stdoutPath, action, outputLimits, either);
+    const stderr = await outputOf(stderrPath, action, outputLimits, either);
     await uploadMissing(blobs, [...stdout, ...stderr], either);
     const said = {
       exitCode: exitCodeOf(outcome),
@@ -193,7 +194,14 @@ async function uploadResult(
     if (verdict.status) return { result: said, ...verdict };
     try {
       const { function: digestFunction } = action;
-      const found = await collectOutputs(command, inputRoot, digestFunction, outputLimits, either);
+      const found = await collectOutputs(
+        command,
+        inputRoot,
+        digestFunction,
+        outputLimits,
+        executor.owner,
+        either,
+      );
       await uploadMissing(blobs, found.blobs, either);
       return { result: { ...said, ...found.outputs }, ...verdict };
     } catch (error) {
@@ -205,17 +213,25 @@ async function uploadResult(
 }
 
 /** Nothing for an empty file: its digest stays unset (RES-24). */
-async function outputOf(file: string, action: Digest, signal: AbortSignal): Promise<BlobSource[]> {
-  const digest = await digestOfFile(file, action.function, signal).catch((error: unknown) => {
-    throw takenAway(error) ?? error;
-  });
-  return digest.sizeBytes === 0 ? [] : [{ digest, open: () => fileChunks(file) }];
+async function outputOf(
+  file: string,
+  action: Digest,
+  { bytesMax }: OutputLimits,
+  signal: AbortSignal,
+): Promise<BlobSource[]> {
+  try {
+    const stats = await lstat(file);
+    if (!stats.isFile() || stats.size > bytesMax) throw replaced();
+    const digest = await digestOfFile(file, action.function, signal);
+    return digest.sizeBytes === 0 ? [] : [{ digest, open: () => fileChunks(file) }];
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    throw ['ENOENT', 'ELOOP', 'EISDIR', 'EACCES', 'ENXIO'].includes(code) ? replaced() : error;
+  }
 }
 
 /** A command with the rights of the worker can reach the file: another attempt would end the same. */
-function takenAway(error: unknown): StatusError | undefined {
-  const { code = '' } = error as NodeJS.ErrnoException;
-  if (!['ENOENT', 'ELOOP', 'EISDIR'].includes(code)) return undefined;
+function replaced(): StatusError {
   const message = 'the command removed or replaced the file that its output goes to';
   return new StatusError(Code.INVALID_ARGUMENT, message);
 }

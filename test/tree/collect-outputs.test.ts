@@ -40,8 +40,11 @@ function bench(t: TestContext, entries: Readonly<Record<string, string | undefin
     if (content?.startsWith('-> ')) symlinkSync(content.slice(3), at);
     else if (content !== undefined) writeFileSync(at, content);
   }
-  const collect = (command: Partial<Command>, limits = defaultOutputLimits) =>
-    collectOutputs(Command.fromPartial(command), root, sha256, limits, never);
+  const collect = (
+    command: Partial<Command>,
+    limits = defaultOutputLimits,
+    owner?: { readonly uid: number; readonly gid: number },
+  ) => collectOutputs(Command.fromPartial(command), root, sha256, limits, owner, never);
   /** What was found, in short: `f:` files, `d:` directories, `s:` links; `fs:`, `ds:` the older links. */
   const list = async (command: Partial<Command>) => {
     const { outputs } = await collect(command);
@@ -125,7 +128,7 @@ describe('collecting outputs', () => {
     { outputDirectories: ['o/f'] },
     { outputDirectories: ['o/lf'] },
   ]) {
-    it(`RES-10: refuses another kind than ${JSON.stringify(command)} says`, async (t) => {
+    it(`WK-11, RES-10: refuses another kind than ${JSON.stringify(command)} says`, async (t) => {
       const { collect } = bench(t, everything);
       await assert.rejects(collect(command), { code: Code.FAILED_PRECONDITION });
     });
@@ -239,7 +242,7 @@ describe('collecting outputs', () => {
     await assert.rejects(collecting, { code: Code.INVALID_ARGUMENT, message: /"pipe" is a/ });
   });
 
-  it('HI-03, RES-22: never follows a link out of the input root', async (t) => {
+  it('HI-03, WK-10, RES-22: never follows a link out of the input root', async (t) => {
     const { list, collect } = bench(t, {
       etc: '-> /etc',
       up: '-> ..',
@@ -288,15 +291,34 @@ describe('collecting outputs', () => {
     });
   });
 
-  it('refuses outputs beyond the limits', async (t) => {
-    const { collect } = bench(t, { f: '12345', 'd/x': '123', 'd/y': '456' });
-    for (const outputPath of ['f', 'd']) {
+  it('WK-12: refuses outputs beyond the limits, of all of them together, and a tree too deep', async (t) => {
+    const deep = Array.from({ length: 1_200 }, () => 'd').join('/');
+    const { collect } = bench(t, {
+      f: '12345',
+      'd/x': '123',
+      'd/y': '456',
+      [`e/${deep}`]: undefined,
+    });
+    const refused = { code: Code.INVALID_ARGUMENT, message: /limit/ };
+    for (const [outputPaths, limits] of [
+      [['f'], { bytesMax: 4 }],
+      [['d'], { bytesMax: 4 }],
+      [['d', 'f'], { bytesMax: 10 }],
+      [['d'], { entriesMax: 1 }],
+      [['d', './d', 'd/../d'], { entriesMax: 5 }],
+      [['e'], {}],
+    ] as const) {
       const collecting = collect(
-        { outputPaths: [outputPath] },
-        { ...defaultOutputLimits, bytesMax: 4 },
+        { outputPaths: [...outputPaths] },
+        { ...defaultOutputLimits, ...limits },
       );
-      await assert.rejects(collecting, { code: Code.INVALID_ARGUMENT, message: /limit/ });
+      await assert.rejects(collecting, refused);
     }
+    const { outputs } = await collect(
+      { outputPaths: ['d', 'f'] },
+      { ...defaultOutputLimits, bytesMax: 11 },
+    );
+    assert.equal(outputs.outputDirectories.length, 1);
   });
 });
 

@@ -10,7 +10,7 @@ test('a folder that is not there is as good as removed', async (t) => {
   await removeFolder(path.join(tempDir(t), 'none'));
 });
 
-test('N9: removes folders without rights, names that are not UTF-8, and follows no link', async (t) => {
+test('WK-04, N9: removes folders without rights, names that are not UTF-8, and follows no link', async (t) => {
   const parent = tempDir(t);
   const folder = path.join(parent, 'action');
   mkdirSync(path.join(parent, 'kept'));
@@ -48,7 +48,7 @@ test('a file and a link in place of the folder are removed themselves', async (t
   assert.deepEqual(readdirSync(parent), ['kept']);
 });
 
-test('N9: removes a tree whose paths are longer than the system takes', async (t) => {
+test('WK-04, N9: removes a tree whose paths are longer than the system takes', async (t) => {
   const parent = tempDir(t);
   const folder = path.join(parent, 'action');
   mkdirSync(folder);
@@ -57,5 +57,16 @@ test('N9: removes a tree whose paths are longer than the system takes', async (t
   assert.equal(spawnSync('sh', ['-c', script], { cwd: folder }).status, 0);
   await removeFolder(folder);
   assert.ok(!existsSync(folder));
+  assert.deepEqual(readdirSync(parent), []);
+});
+
+test('WK-04: removes a folder of more entries than are read at once', async (t) => {
+  const parent = tempDir(t);
+  const folder = path.join(parent, 'many');
+  mkdirSync(path.join(folder, 'in\nner'), { recursive: true });
+  for (let file = 0; file < 1_100; file++) {
+    writeFileSync(path.join(folder, 'in\nner', `f${file}`), '');
+  }
+  await removeFolder(folder);
   assert.deepEqual(readdirSync(parent), []);
 });

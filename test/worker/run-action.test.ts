@@ -303,9 +303,15 @@ describe('running an action', { timeout: 60_000 }, () => {
     assert.equal(stdout(await runScript('cat in; ./tool', { inputs })), 'goodok\n');
   });
 
-  it('WRK-18: a command that replaces the files of its output is to blame, not the worker', async (t) => {
+  it('WRK-18, CI-19: a command that replaces the files of its output is to blame, not the worker', async (t) => {
     const { runScript } = await bench(t);
-    for (const script of ['ln -sf /etc/passwd ../stdout', 'rm ../stderr']) {
+    const scripts = [
+      'ln -sf /etc/passwd ../stdout',
+      'rm ../stderr',
+      'rm ../stdout; mkdir ../stdout',
+      'rm ../stdout; truncate -s 1T ../stdout',
+    ];
+    for (const script of scripts) {
       const { status } = await runScript(script);
       assert.equal(status?.code, Code.INVALID_ARGUMENT);
       assert.match(status.message, /removed or replaced/);
