@@ -7,6 +7,7 @@ export class Changes {
   readonly #operations = new Set<Operation>();
   readonly #endedRuns = new Set<string>();
   readonly #forgotten = new Set<string>();
+  #drainedWorkers: ReadonlySet<string> | undefined;
 
   run(run: Run): void {
     this.#runs.add(run);
@@ -21,6 +22,10 @@ export class Changes {
     if (operation.isDurable) this.#operations.add(operation);
   }
 
+  drainedWorkers(all: ReadonlySet<string>): void {
+    this.#drainedWorkers = all;
+  }
+
   forgotten(operation: Operation): void {
     if (!operation.isDurable) return;
     this.#operations.delete(operation);
@@ -30,13 +35,15 @@ export class Changes {
   /** Hands over what has collected; it is forgotten only if `write` does not throw. */
   flush(write: (changes: OperationChanges) => void): void {
     const sets = [this.#runs, this.#operations, this.#endedRuns, this.#forgotten];
-    if (sets.every(({ size }) => size === 0)) return;
+    if (sets.every(({ size }) => size === 0) && !this.#drainedWorkers) return;
     write({
       runs: [...this.#runs].map(storedRun),
       operations: [...this.#operations].map(storedOperation),
       endedRuns: [...this.#endedRuns],
       forgottenOperations: [...this.#forgotten],
+      drainedWorkers: this.#drainedWorkers && [...this.#drainedWorkers],
     });
+    this.#drainedWorkers = undefined;
     for (const set of sets) set.clear();
   }
 }

@@ -2,18 +2,25 @@ import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
+import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
+import type {
+  Administration,
+  OperationSelection,
+  WorkerView,
+  WorkerWish,
+} from './administration.ts';
 import { LatestSlot } from './latest-slot.ts';
 import type { OperationRows } from './operation-rows.ts';
 import { OperationWatchers } from './operation-watchers.ts';
 import type { ActionRequest, Commit, Operations, OperationState } from './operations.ts';
 import type { PendingCommit } from './runs.ts';
+import type { QuarantinedAction } from './quarantine.ts';
 import { Scheduler } from './scheduler.ts';
 import { defaultSchedulerOptions, type SchedulerOptions } from './scheduler-options.ts';
 import { WakeTimer } from './wake-timer.ts';
 import type { Session } from './worker.ts';
-import type { WorkerView } from './worker-table.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 export interface LocalSchedulerOptions {
@@ -50,7 +57,7 @@ interface Settling {
  * The scheduler of this process: a `Scheduler`, and what it must not have: rows, a timer, streams.
  * Nobody hears of a change before it is written.
  */
-export class LocalScheduler implements WorkQueue, Operations {
+export class LocalScheduler implements WorkQueue, Operations, Administration {
   readonly #options: LocalSchedulerOptions;
   readonly #scheduler: Scheduler;
   readonly #watchers: OperationWatchers;
@@ -156,17 +163,42 @@ export class LocalScheduler implements WorkQueue, Operations {
     }
   }
 
-  workers(): WorkerView[] {
+  workers(): readonly WorkerView[] {
     return this.#scheduler.workers();
+  }
+
+  async updateWorkers(
+    isMeant: (worker: WorkerView) => boolean,
+    wish: WorkerWish,
+  ): Promise<string[]> {
+    this.#assertOpen();
+    const ids = this.#scheduler.updateWorkers(isMeant, wish);
+    await this.#written();
+    return ids;
+  }
+
+  operations(selection: OperationSelection, limit: number) {
+    this.#assertWritten();
+    return this.#scheduler.operations(selection, limit);
+  }
+
+  async cancelInvocation(toolInvocationId: string): Promise<string[]> {
+    this.#assertOpen();
+    const names = this.#scheduler.cancelInvocation(toolInvocationId);
+    await this.#written();
+    return names;
+  }
+
+  quarantined(): readonly QuarantinedAction[] {
+    return this.#scheduler.quarantined();
+  }
+
+  release(action: Digest): boolean {
+    return this.#scheduler.release(action);
   }
 
   get queuedCount(): number {
     return this.#scheduler.queuedCount;
-  }
-
-  /** Why the operation is not running yet, for people; undefined when it is, or is done, or unknown. */
-  waitingReason(name: string): string | undefined {
-    return this.#scheduler.waitingReason(name);
   }
 
   /** Ends every stream, and writes what is not written. What is queued or running is not lost. */

@@ -39,10 +39,14 @@ export interface StoredScheduler {
   readonly runs: readonly StoredRun[];
   /** Oldest first. */
   readonly operations: readonly StoredOperation[];
+  /** Workers that are to get nothing, by name. */
+  readonly drainedWorkers: readonly string[];
 }
 
 /** What has become different since the last write. */
-export interface OperationChanges extends StoredScheduler {
+export interface OperationChanges extends Omit<StoredScheduler, 'drainedWorkers'> {
+  /** All of them; undefined when they are as before. */
+  readonly drainedWorkers: readonly string[] | undefined;
   readonly endedRuns: readonly string[];
   readonly forgottenOperations: readonly string[];
 }

@@ -56,6 +56,11 @@ export class OperationTable {
     return this.#operations.get(name);
   }
 
+  /** Those of all instances that are not deleted, oldest first. */
+  all(): Operation[] {
+    return [...this.#operations.values()].filter(({ isDeleted }) => !isDeleted);
+  }
+
   /** Those that are not deleted, oldest first. */
   list(instanceName: string): Operation[] {
     return [...this.#operations.values()].filter(

@@ -5,6 +5,13 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
+import {
+  isSelected,
+  type OperationSelection,
+  viewOfOperation,
+  type WorkerView,
+  type WorkerWish,
+} from './administration.ts';
 import { Changes } from './changes.ts';
 import { Deadlines } from './deadlines.ts';
 import { endedBy, retryAfter } from './endings.ts';
@@ -21,7 +28,7 @@ import { type PendingCommit, Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import { SteadyTime } from './steady-time.ts';
 import type { Session } from './worker.ts';
-import { WorkerTable, type WorkerView } from './worker-table.ts';
+import { WorkerTable } from './worker-table.ts';
 
 export interface SchedulerParts {
   readonly clock: Clock;
@@ -86,12 +93,15 @@ export class Scheduler {
       queues: this.#queues,
       quarantine: this.#quarantine,
     });
-    this.#workers = new WorkerTable({
-      ...shared,
-      runs: this.#runs,
-      queues: this.#queues,
-      operations: this.#operations,
-    });
+    this.#workers = new WorkerTable(
+      {
+        ...shared,
+        runs: this.#runs,
+        queues: this.#queues,
+        operations: this.#operations,
+      },
+      stored.drainedWorkers,
+    );
     this.#restore(stored);
   }
 
@@ -218,13 +228,6 @@ export class Scheduler {
     return this.#operations.list(instanceName).map((operation) => this.#stateOf(operation));
   }
 
-  /** Why the operation is not running yet, for people; undefined when it is, or is done, or unknown. */
-  waitingReason(name: string): string | undefined {
-    const run = this.#operations.find(name)?.run;
-    if (run?.place.kind === 'queued') return this.#queues.explain(run);
-    return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
-  }
-
   /** Gives `write` what has changed; all of it again next time if it throws. */
   flush(write: (changes: OperationChanges) => void): void {
     this.#changes.flush(write);
@@ -242,6 +245,29 @@ export class Scheduler {
 
   workers(): WorkerView[] {
     return this.#workers.view();
+  }
+
+  updateWorkers(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): string[] {
+    return this.#entered(() => this.#workers.update(isMeant, wish));
+  }
+
+  /** Oldest first, `limit` at most, and how many there are in all. */
+  operations(selection: OperationSelection, limit: number) {
+    const all = this.#operations.all().filter((operation) => isSelected(operation, selection));
+    const listed = all
+      .slice(0, limit)
+      .map((each) => viewOfOperation(each, this.#stateOf(each), this.#waitingReasonOf(each)));
+    return { listed, total: all.length };
+  }
+
+  /** Cancels a build's operations that are not done; their names. */
+  cancelInvocation(toolInvocationId: string): string[] {
+    return this.#entered(() => {
+      const wanted = { toolInvocationId, includeDone: false };
+      const meant = this.#operations.all().filter((operation) => isSelected(operation, wanted));
+      for (const operation of meant) this.#cancel(operation, 'the build was cancelled');
+      return meant.map(({ name }) => name);
+    });
   }
 
   get queuedCount(): number {
@@ -263,6 +289,12 @@ export class Scheduler {
     const operation = this.#add(request, undefined, false);
     this.#operations.finish(operation, response);
     return operation.name;
+  }
+
+  /** Why the operation is not running yet; undefined when it is, or is done. */
+  #waitingReasonOf({ run }: Operation): string | undefined {
+    if (run?.place.kind === 'queued') return this.#queues.explain(run);
+    return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
   }
 
   #stateOf(operation: Operation): OperationState {

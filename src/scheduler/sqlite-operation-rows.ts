@@ -52,6 +52,7 @@ export const operationMigrations: readonly string[] = [
     response blob
   ) strict;`,
   'alter table operation add column deleted integer not null default 0;',
+  'create table drained_worker (worker_id text primary key) strict, without rowid;',
 ];
 
 interface DigestRow {
@@ -98,6 +99,8 @@ export class SqliteOperationRows implements OperationRows {
   readonly #putOperation: Statement<[OperationRow]>;
   readonly #endRun: Statement<[string]>;
   readonly #forget: Statement<[string]>;
+  readonly #undrainAll: Statement<[]>;
+  readonly #drain: Statement<[string]>;
 
   constructor(db: Database) {
     this.#db = db;
@@ -119,6 +122,8 @@ export class SqliteOperationRows implements OperationRows {
     );
     this.#endRun = db.prepare('delete from run where id = ?');
     this.#forget = db.prepare('delete from operation where name = ?');
+    this.#undrainAll = db.prepare('delete from drained_worker');
+    this.#drain = db.prepare('insert into drained_worker values (?)');
   }
 
   load(): StoredScheduler {
@@ -126,15 +131,27 @@ export class SqliteOperationRows implements OperationRows {
     const operations = this.#db
       .prepare<[], OperationRow>('select * from operation order by number')
       .all();
-    return { runs: runs.map(storedRun), operations: operations.map(storedOperation) };
+    const drainedWorkers = this.#db
+      .prepare<[], string>('select worker_id from drained_worker')
+      .pluck()
+      .all();
+    return {
+      runs: runs.map(storedRun),
+      operations: operations.map(storedOperation),
+      drainedWorkers,
+    };
   }
 
-  write({ runs, operations, endedRuns, forgottenOperations }: OperationChanges): void {
+  write(changes: OperationChanges): void {
+    const { runs, operations, endedRuns, forgottenOperations, drainedWorkers } = changes;
     const all = this.#db.transaction(() => {
       for (const run of runs) this.#putRun.run(runRow(run));
       for (const operation of operations) this.#putOperation.run(operationRow(operation));
       for (const id of endedRuns) this.#endRun.run(id);
       for (const name of forgottenOperations) this.#forget.run(name);
+      if (!drainedWorkers) return;
+      this.#undrainAll.run();
+      for (const id of drainedWorkers) this.#drain.run(id);
     });
     all.immediate();
   }

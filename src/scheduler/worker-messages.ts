@@ -46,6 +46,7 @@ export interface DesiredStateOptions {
   readonly leases: Iterable<GivenLease>;
   readonly heartbeatMs: number;
   readonly lostAfterMs: number;
+  readonly terminate: boolean;
 }
 
 /** Each name once, and amounts that can be counted. */
@@ -74,6 +75,7 @@ export function desiredStateOf(options: DesiredStateOptions): DesiredState {
   return {
     welcome: options.sequence === 1 ? welcome : undefined,
     sequence: options.sequence,
+    terminate: options.terminate,
     leases: [...options.leases].map(leaseMessageOf),
   };
 }

@@ -6,16 +6,17 @@ import type {
   Hello,
   WorkerState,
 } from '../proto/expbuild/worker/v1/worker.ts';
+import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { StoredLease } from './operation-rows.ts';
-import type { Offered } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import { type Session, Worker } from './worker.ts';
+import { viewOfWorker, type WorkerView, type WorkerWish } from './administration.ts';
 import { checkHello, desiredStateOf } from './worker-messages.ts';
 
 export interface WorkerTableOptions {
@@ -24,20 +25,8 @@ export interface WorkerTableOptions {
   readonly runs: Runs;
   readonly queues: RunQueues;
   readonly operations: OperationTable;
+  readonly changes: Changes;
   readonly limits: SchedulerOptions;
-}
-
-/** A worker, for people. */
-export interface WorkerView {
-  readonly id: string;
-  readonly bootId: string;
-  readonly isConnected: boolean;
-  readonly isDraining: boolean;
-  readonly slots: number;
-  readonly busySlots: number;
-  readonly properties: Offered;
-  /** Milliseconds since the Unix epoch; 0 when it was not heard of since a restart. */
-  readonly lastSeenAt: number;
 }
 
 /** The workers that are here, or that still have leases from when they were. */
@@ -46,9 +35,12 @@ export class WorkerTable {
   readonly #workers = new Map<string, Worker>();
   /** Sessions that end, or whose worker is to be told something. */
   readonly #changed = new Set<Session>();
+  /** Workers that get nothing, until an operator says otherwise; they need not be here. */
+  readonly #drained: Set<string>;
 
-  constructor(options: WorkerTableOptions) {
+  constructor(options: WorkerTableOptions, drained: readonly string[]) {
     this.#options = options;
+    this.#drained = new Set(drained);
   }
 
   connect(state: WorkerState): Session {
@@ -130,6 +122,7 @@ export class WorkerTable {
       offer: undefined,
     };
     const worker = this.#workers.get(workerId) ?? this.#await(new Worker(workerId, bootId));
+    worker.isDrained = this.#drained.has(workerId);
     worker.leases.set(id, lease);
     return { kind: 'leased', lease };
   }
@@ -150,16 +143,14 @@ export class WorkerTable {
   }
 
   view(): WorkerView[] {
-    return [...this.#workers.values()].map((worker) => ({
-      id: worker.id,
-      bootId: worker.bootId,
-      isConnected: worker.session !== undefined,
-      isDraining: worker.isDraining,
-      slots: worker.slots,
-      busySlots: worker.busySlots,
-      properties: worker.offered,
-      lastSeenAt: worker.lastSeenAt,
-    }));
+    return [...this.#workers.values()].map(viewOfWorker);
+  }
+
+  /** What operators wish: which of the workers it is for. */
+  update(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): string[] {
+    const meant = [...this.#workers.values()].filter((worker) => isMeant(viewOfWorker(worker)));
+    for (const worker of meant) this.#wish(worker, wish);
+    return meant.map(({ id }) => id);
   }
 
   verify(): void {
@@ -175,6 +166,19 @@ export class WorkerTable {
     }
   }
 
+  #wish(worker: Worker, wish: WorkerWish): void {
+    const { queues, changes } = this.#options;
+    if (wish === 'terminate') worker.isTerminating = true;
+    else {
+      worker.isDrained = wish === 'drain';
+      if (worker.isDrained) this.#drained.add(worker.id);
+      else this.#drained.delete(worker.id);
+      changes.drainedWorkers(this.#drained);
+    }
+    queues.update(worker);
+    if (worker.session) this.#changed.add(worker.session);
+  }
+
   #desiredState(session: Session): DesiredState | undefined {
     const { time, deadlines, limits } = this.#options;
     if (session.hasEnded) return undefined;
@@ -186,7 +190,8 @@ export class WorkerTable {
         this.#handBack(worker, lease, 'did not confirm'),
       );
     }
-    return desiredStateOf({ ...limits, sequence, leases: worker.leases.values() });
+    const { leases, isTerminating: terminate } = worker;
+    return desiredStateOf({ ...limits, sequence, terminate, leases: leases.values() });
   }
 
   /**
@@ -204,6 +209,7 @@ export class WorkerTable {
     }
     if (known) this.#lose(known, `worker ${workerId} was started anew`);
     const worker = new Worker(workerId, bootId);
+    worker.isDrained = this.#drained.has(workerId);
     this.#workers.set(workerId, worker);
     return worker;
   }

@@ -52,8 +52,14 @@ export class Worker {
   readonly leases = new Map<string, GivenLease>();
   readonly #leaving = new Map<string, Leaving>();
   offered: Offered = nothingOffered;
+  softwareVersion = '';
+  isolation = '';
   slots = 0;
   isDraining = false;
+  /** An operator wants it to get nothing new. */
+  isDrained = false;
+  /** An operator wants its process to end. */
+  isTerminating = false;
   /** When it last said something, in the scheduler's own time. */
   heardAt = Number.NEGATIVE_INFINITY;
   /** The same in milliseconds since the Unix epoch, for people. */
@@ -75,7 +81,7 @@ export class Worker {
 
   /** It may be given leases, now or later. */
   get isOpen(): boolean {
-    return this.session !== undefined && !this.isDraining;
+    return this.session !== undefined && !this.isDraining && !this.isDrained && !this.isTerminating;
   }
 
   /** Wanted leases that take a slot: a finished one does not, it only waits to be stored. */
@@ -131,6 +137,8 @@ export class Worker {
     this.detach();
     this.offered = offeredBy(hello.properties, hello.capacities);
     this.slots = hello.slots;
+    this.softwareVersion = hello.softwareVersion;
+    this.isolation = hello.isolation;
     this.session = { worker: this, received: 0, sent: 0, sentAt: 0, seen: 0, hasEnded: false };
     for (const lease of this.leases.values()) {
       lease.offeredIn = undefined;

@@ -62,7 +62,9 @@ export async function work(
 class Worker {
   readonly #options: WorkOptions;
   readonly #clock: Clock;
+  /** Its own shutdown, or the scheduler's wish for one. */
   readonly #drain: AbortSignal;
+  readonly #terminating = new AbortController();
   readonly #leases: HeldLeases;
   readonly #hello: Hello;
   #heartbeatMs = firstHeartbeatMs;
@@ -73,7 +75,7 @@ class Worker {
   constructor(options: WorkOptions, environment: ActionEnvironment, drain: AbortSignal) {
     this.#options = options;
     this.#clock = environment.clock;
-    this.#drain = drain;
+    this.#drain = AbortSignal.any([drain, this.#terminating.signal]);
     this.#leases = new HeldLeases(options, environment, () => this.#changed());
     this.#hello = {
       workerId: environment.workerId,
@@ -159,8 +161,9 @@ class Worker {
     }
   }
 
-  #take({ welcome, sequence, leases }: DesiredState): void {
+  #take({ welcome, sequence, leases, terminate }: DesiredState): void {
     if (sequence <= this.#seen) return;
+    if (terminate) this.#terminating.abort();
     if (welcome) {
       const { seconds, nanos } = welcome.heartbeatEvery ?? { seconds: 0, nanos: 0 };
       this.#heartbeatMs = seconds * 1_000 + nanos / 1e6 || firstHeartbeatMs;

@@ -77,7 +77,7 @@ describe('what actions share on a worker', () => {
     const worker = rig.worker('w', { capacities: { cpu: 8, memory: 2 ** 34 } });
     const name = rig.enqueue(request('a', { cpu: '64' }));
     const odd = rig.enqueue(request('b', { memory: 'plenty' }));
-    assert.equal(rig.scheduler.waitingReason(name), 'no worker has cpu=64; the largest has cpu=8');
+    assert.equal(rig.waitingReason(name), 'no worker has cpu=64; the largest has cpu=8');
     rig.pass(6_000, worker);
     assert.equal(rig.codeOf(name), Code.FAILED_PRECONDITION);
     assert.equal(rig.codeOf(odd), Code.FAILED_PRECONDITION);
@@ -90,7 +90,7 @@ describe('what actions share on a worker', () => {
     rig.enqueue(request('a', { cpu: '3' }));
     const name = rig.enqueue(request('b', { cpu: '2' }));
     assert.equal(
-      rig.scheduler.waitingReason(name),
+      rig.waitingReason(name),
       'the one worker that can run it is busy: none has cpu=2 left',
     );
   });

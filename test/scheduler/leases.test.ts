@@ -57,7 +57,7 @@ describe('workers and platforms', () => {
     const name = rig.enqueue(requestOf('a', { properties: { OSFamily: 'plan9' } }));
     rig.scheduler.watch(name);
     const why = 'no worker has OSFamily=plan9; workers offer OSFamily=linux';
-    assert.equal(rig.scheduler.waitingReason(name), why);
+    assert.equal(rig.waitingReason(name), why);
     rig.pass(59_000, worker);
     assert.equal(rig.codeOf(name), undefined);
     rig.pass(2_000, worker);
@@ -373,7 +373,7 @@ describe('pauses and restarts', () => {
     worker.run();
     rig.restart();
     assert.equal(rig.scheduler.queuedCount, 1);
-    assert.match(rig.scheduler.waitingReason(running) ?? '', /w is away/);
+    assert.match(rig.waitingReason(running) ?? '', /w is away/);
     worker.connect();
     assert.equal(worker.lease.leaseId, lease.leaseId);
     worker.finish();

@@ -10,18 +10,25 @@ import type {
 export class MemoryOperationRows implements OperationRows {
   readonly runs = new Map<string, StoredRun>();
   readonly operations = new Map<string, StoredOperation>();
+  drainedWorkers: readonly string[] = [];
   /** Set to let writes fail. */
   failure: Error | undefined;
 
   load(): StoredScheduler {
-    return { runs: [...this.runs.values()], operations: [...this.operations.values()] };
+    return {
+      runs: [...this.runs.values()],
+      operations: [...this.operations.values()],
+      drainedWorkers: this.drainedWorkers,
+    };
   }
 
-  write({ runs, operations, endedRuns, forgottenOperations }: OperationChanges): void {
+  write(changes: OperationChanges): void {
+    const { runs, operations, endedRuns, forgottenOperations, drainedWorkers } = changes;
     if (this.failure) throw this.failure;
     for (const run of runs) this.runs.set(run.id, run);
     for (const operation of operations) this.operations.set(operation.name, operation);
     for (const id of endedRuns) this.runs.delete(id);
     for (const name of forgottenOperations) this.operations.delete(name);
+    this.drainedWorkers = drainedWorkers ?? this.drainedWorkers;
   }
 }

@@ -110,6 +110,12 @@ export class Rig {
     return this.state(name).response?.status?.message ?? '';
   }
 
+  /** Why the operation does not run yet, as operators are told. */
+  waitingReason(name: string): string | undefined {
+    const { listed } = this.scheduler.operations({ includeDone: true }, Infinity);
+    return listed.find(({ state }) => state.name === name)?.waitingReason;
+  }
+
   /** Writes and tells what there is to write and tell. */
   settle(): void {
     this.scheduler.flush((changes) => this.rows.write(changes));

@@ -44,7 +44,13 @@ const operation: StoredOperation = {
   isDeleted: false,
 };
 
-const none = { runs: [], operations: [], endedRuns: [], forgottenOperations: [] };
+const none = {
+  runs: [],
+  operations: [],
+  endedRuns: [],
+  forgottenOperations: [],
+  drainedWorkers: undefined,
+};
 
 test('operations and runs come back as they were written', (t) => {
   const file = path.join(tempDir(t), 'operations.db');
@@ -62,7 +68,11 @@ test('operations and runs come back as they were written', (t) => {
   };
   first.rows.write({ ...none, runs: [leased] });
   first.db.close();
-  assert.deepEqual(openRows(t, file).rows.load(), { runs: [leased], operations: [operation] });
+  assert.deepEqual(openRows(t, file).rows.load(), {
+    runs: [leased],
+    operations: [operation],
+    drainedWorkers: [],
+  });
 });
 
 test('OPS-07: an operation that is deleted comes back so', (t) => {
@@ -106,5 +116,15 @@ test('a write that fails leaves nothing behind', (t) => {
   const { rows } = openRows(t, ':memory:');
   const broken = { ...operation, name: 'x', instanceName: undefined as unknown as string };
   assert.throws(() => rows.write({ ...none, runs: [run], operations: [operation, broken] }));
-  assert.deepEqual(rows.load(), { runs: [], operations: [] });
+  assert.deepEqual(rows.load(), { runs: [], operations: [], drainedWorkers: [] });
+});
+
+test('workers that an operator drained come back so', (t) => {
+  const file = path.join(tempDir(t), 'operations.db');
+  const first = openRows(t, file);
+  first.rows.write({ ...none, drainedWorkers: ['a', 'b'] });
+  first.rows.write({ ...none, drainedWorkers: ['b'] });
+  first.rows.write(none);
+  first.db.close();
+  assert.deepEqual(openRows(t, file).rows.load().drainedWorkers, ['b']);
 });

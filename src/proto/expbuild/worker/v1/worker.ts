@@ -131,6 +131,8 @@ export interface DesiredState {
    * it holds that are not listed. A finished lease stays listed until its result is stored.
    */
   leases: Lease[];
+  /** The worker shall shut down as on SIGTERM: finish what it has, and end. */
+  terminate: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -716,7 +718,7 @@ export const HeldLease: MessageFns<HeldLease> = {
 };
 
 function createBaseDesiredState(): DesiredState {
-  return { welcome: undefined, sequence: 0, leases: [], _unknownFields: {} };
+  return { welcome: undefined, sequence: 0, leases: [], terminate: false, _unknownFields: {} };
 }
 
 export const DesiredState: MessageFns<DesiredState> = {
@@ -729,6 +731,9 @@ export const DesiredState: MessageFns<DesiredState> = {
     }
     for (const v of message.leases) {
       Lease.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.terminate !== false) {
+      writer.uint32(32).bool(message.terminate);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -778,6 +783,14 @@ export const DesiredState: MessageFns<DesiredState> = {
             message.leases.push(Lease.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.terminate = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -808,6 +821,7 @@ export const DesiredState: MessageFns<DesiredState> = {
       : undefined;
     message.sequence = object.sequence ?? 0;
     message.leases = object.leases?.map((e) => Lease.fromPartial(e)) || [];
+    message.terminate = object.terminate ?? false;
     return message;
   },
 };

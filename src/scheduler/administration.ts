@@ -1,0 +1,120 @@
+import type { Digest } from '../digest/digest.ts';
+import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { OperationState } from './operations.ts';
+import type { Offered } from './platform.ts';
+import type { QuarantinedAction } from './quarantine.ts';
+import { type Operation } from './run.ts';
+import type { Worker } from './worker.ts';
+
+/** What is to become of a worker: draining lasts until it is undone, whatever is restarted. */
+export type WorkerWish = 'drain' | 'undrain' | 'terminate';
+
+/** A worker, for people. */
+export interface WorkerView {
+  readonly id: string;
+  readonly bootId: string;
+  readonly softwareVersion: string;
+  readonly isolation: string;
+  readonly isConnected: boolean;
+  /** It shuts down by itself. */
+  readonly isDraining: boolean;
+  readonly isDrained: boolean;
+  readonly isTerminating: boolean;
+  /** It failed or refused lately, and gets nothing for a while. */
+  readonly isResting: boolean;
+  readonly slots: number;
+  readonly busySlots: number;
+  readonly offered: Offered;
+  /** Milliseconds since the Unix epoch; 0 when it was not heard of since a restart. */
+  readonly lastSeenAt: number;
+  /** The operations that it has. */
+  readonly operationNames: readonly string[];
+}
+
+/** An operation, for people. */
+export interface OperationView {
+  readonly state: OperationState;
+  readonly waitingReason: string | undefined;
+  /** The worker that has it. */
+  readonly workerId: string | undefined;
+  readonly requestMetadata: RequestMetadata | undefined;
+  readonly priority: number;
+  /** Milliseconds since the Unix epoch; undefined when it is done. */
+  readonly queuedAt: number | undefined;
+  /** Workers that were lost, failed or handed it back. */
+  readonly earlierAttempts: number;
+  readonly watchers: number;
+}
+
+/** Which operations are meant. */
+export interface OperationSelection {
+  readonly instanceName?: string | undefined;
+  readonly toolInvocationId?: string | undefined;
+  readonly includeDone: boolean;
+}
+
+/** The scheduler as its operators see it: all instances at once. */
+export interface Administration {
+  workers(): readonly WorkerView[];
+  /** Tells the workers that are meant; their names. */
+  updateWorkers(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): Promise<string[]>;
+  /** Oldest first, `limit` at most, and how many there are in all. */
+  operations(
+    selection: OperationSelection,
+    limit: number,
+  ): { readonly listed: readonly OperationView[]; readonly total: number };
+  /** Cancels a build's operations that are not done; their names. */
+  cancelInvocation(toolInvocationId: string): Promise<string[]>;
+  quarantined(): readonly QuarantinedAction[];
+  /** Lets the action run again; false when it was free to. */
+  release(action: Digest): boolean;
+}
+
+export function viewOfWorker(worker: Worker): WorkerView {
+  return {
+    id: worker.id,
+    bootId: worker.bootId,
+    softwareVersion: worker.softwareVersion,
+    isolation: worker.isolation,
+    isConnected: worker.session !== undefined,
+    isDraining: worker.isDraining,
+    isDrained: worker.isDrained,
+    isTerminating: worker.isTerminating,
+    isResting: worker.rest !== undefined,
+    slots: worker.slots,
+    busySlots: worker.busySlots,
+    offered: worker.offered,
+    lastSeenAt: worker.lastSeenAt,
+    operationNames: [...worker.leases.values()].flatMap(({ run }) =>
+      [...run.operations].map(({ name }) => name),
+    ),
+  };
+}
+
+export function isSelected({ instanceName, run, done }: Operation, wanted: OperationSelection) {
+  if (done && !wanted.includeDone) return false;
+  if (wanted.instanceName !== undefined && instanceName !== wanted.instanceName) return false;
+  const { toolInvocationId } = wanted;
+  return (
+    toolInvocationId === undefined ||
+    run?.request.requestMetadata?.toolInvocationId === toolInvocationId
+  );
+}
+
+/** `state` is the operation's, as its clients see it. */
+export function viewOfOperation(
+  { run, watchers }: Operation,
+  state: OperationState,
+  waitingReason: string | undefined,
+): OperationView {
+  return {
+    state,
+    waitingReason,
+    workerId: run && 'lease' in run.place ? run.place.lease.workerId : undefined,
+    requestMetadata: run?.request.requestMetadata,
+    priority: run?.priority ?? 0,
+    queuedAt: run?.queuedAt,
+    earlierAttempts: run ? run.losses + run.failures + run.refusals : 0,
+    watchers,
+  };
+}
