@@ -3,6 +3,7 @@ import type { ActionSpec } from '../client/prepare-action.ts';
 import { parseDuration } from '../config/units.ts';
 import { wholeNumber } from './command.ts';
 import { UsageError } from './exit-codes.ts';
+import { namesAndValues } from './names-and-values.ts';
 
 /** A command and what it needs, as flags tell it. */
 export interface ActionFlags {
@@ -89,11 +90,7 @@ export function actionSpecOf(
     inputFolder: flags.input,
     workingDirectory: flags.workingDirectory,
     outputPaths: flags.outputPath,
-    platform: flags.platform.map((entry) => {
-      const [name, value] = split(entry);
-      if (value !== undefined) return { name, value };
-      throw new UsageError(`--platform ${entry} is not NAME=VALUE`);
-    }),
+    platform: namesAndValues('--platform', flags.platform),
     timeoutMs,
     doNotCache: flags.noCache,
     salt: Buffer.from(flags.salt),

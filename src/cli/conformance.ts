@@ -12,6 +12,7 @@ import { type Finding, runProbes } from '../conformance/run-probes.ts';
 import { testedOf } from '../conformance/tested-of.ts';
 import { type Program, wholeNumber } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
+import { namesAndValues } from './names-and-values.ts';
 import { type ClientFlags, clientFlags, settingsOf } from './session.ts';
 
 export interface ConformanceOptions extends ClientFlags {
@@ -70,7 +71,7 @@ export async function conformance(program: Program, options: ConformanceOptions)
   const chosen = chosenBy(options.only);
   const timeoutMs = timeoutOf(options.timeout);
   const { seed = randomInt(SEED_MAX) } = options;
-  const platform = options.platform.map(propertyOf);
+  const platform = namesAndValues('--platform', options.platform);
   const { connectWire } = await import('./wire.ts');
   const endpoint = formatAddress(address);
   using wire = connectWire(endpoint, program);
@@ -121,12 +122,6 @@ function summaryOf({
     `${brokenOther} that it should or may keep; ${notApplicable} not applicable` +
     (notRun > 0 ? `, ${notRun} not tested` : '')
   );
-}
-
-function propertyOf(text: string): { name: string; value: string } {
-  const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-  if (name !== undefined && value !== undefined) return { name, value };
-  throw new UsageError(`--platform ${text} is not NAME=VALUE`);
 }
 
 function chosenBy(only: readonly string[]): readonly Area[] {

@@ -14,9 +14,12 @@ import { findMissing, findMissingCommand } from './find-missing.ts';
 import { getActionResult, getActionResultCommand } from './get-action-result.ts';
 import { logs, logsCommand } from './logs.ts';
 import { printable } from '../base/printable.ts';
+import { operations, operationsCommand } from './operations.ts';
 import { ping, pingCommand } from './ping.ts';
 import { prepareActionCommand, prepareActionRun } from './prepare-action.ts';
+import { quarantine, quarantineCommand } from './quarantine.ts';
 import { run, runCommand } from './run.ts';
+import { workers, workersCommand } from './workers.ts';
 import { worker, workerCommand } from './worker-command.ts';
 import { server, serverCommand } from './server-command.ts';
 import { up, upCommand } from './up.ts';
@@ -55,6 +58,9 @@ function commandsOf(program: Program, end: (exitCode: number) => void): AnyComma
     command(prepareActionCommand, (options) => prepareActionRun(program, options), end),
     command(executeCommand, (options) => execute(program, options), end),
     command(logsCommand, (options) => logs(program, options), end),
+    command(workersCommand, (options) => workers(program, options), end),
+    command(operationsCommand, (options) => operations(program, options), end),
+    command(quarantineCommand, (options) => quarantine(program, options), end),
     command(findMissingCommand, (options) => findMissing(program, options), end),
     command(getActionResultCommand, (options) => getActionResult(program, options), end),
   ];

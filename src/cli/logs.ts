@@ -4,6 +4,7 @@ import { allDigestFunctions } from '../digest/digest-functions.ts';
 import type { OperationState } from '../scheduler/operations.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
+import { operationName } from './operation-name.ts';
 import { type ClientFlags, clientFlags, openSession, type Session, settingsOf } from './session.ts';
 import { shownOutput } from './show-output.ts';
 
@@ -67,9 +68,4 @@ async function showEnd(
   if (isCutShort) output.follow(metadata);
   await output.finish(response?.result, isCutShort, used, leaving);
   return ExitCode.OK;
-}
-
-function operationName(told: string, instanceName: string): string {
-  if (told.includes('/')) return told;
-  return `${instanceName === '' ? '' : `${instanceName}/`}operations/${told}`;
 }

@@ -9,6 +9,7 @@ import type { LogStreams } from '../logs/log-streams.ts';
 import type { ServerCapabilities } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { uploadChunkingOf, type WantedChunking } from '../rpc/stubs/announced-chunking.ts';
 import { type Channel, connectChannel } from '../rpc/stubs/channel.ts';
+import { RemoteAdmin } from '../rpc/stubs/remote-admin.ts';
 import { RemoteActionCache } from '../rpc/stubs/remote-action-cache.ts';
 import { remoteBlobStore } from '../rpc/stubs/remote-blob-store.ts';
 import {
@@ -29,6 +30,7 @@ export interface Remote extends Disposable {
   readonly actions: ActionCache;
   readonly execution: Execution;
   readonly logs: LogStreams;
+  readonly admin: RemoteAdmin;
   /** Resolves when the server has answered a call that asks nobody else. */
   ping(signal: AbortSignal): Promise<void>;
 }
@@ -66,6 +68,7 @@ export async function connectRemote(
       actions: new RemoteActionCache(patient, instanceName),
       execution: new RemoteExecution(patient, instanceName),
       logs: new RemoteLogStreams(channel),
+      admin: new RemoteAdmin(channel),
       ping: async (pinging) => void (await fetchCapabilities(channel, instanceName, pinging)),
       [Symbol.dispose]: () => channel.close(),
     };

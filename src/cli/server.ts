@@ -25,6 +25,7 @@ import { Instances } from '../rpc/instances.ts';
 import { defaultServerLimits, instanceLimitsFor } from '../rpc/limits.ts';
 import type { Service } from '../rpc/method.ts';
 import { actionCache } from '../rpc/services/action-cache.ts';
+import { admin } from '../rpc/services/admin.ts';
 import { byteStream } from '../rpc/services/byte-stream.ts';
 import { capabilities } from '../rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../rpc/services/content-addressable-storage.ts';
@@ -108,6 +109,7 @@ export async function startServer(
   ];
   const executing = [executionService(instances), operations(instances, clock)];
   if (scheduler) services.push(...executing);
+  if (scheduler) services.push(admin(scheduler));
   if (logs) services.push(logStream(instances, logs));
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
   const draining = new AbortController();

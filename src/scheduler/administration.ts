@@ -1,13 +1,21 @@
 import type { Digest } from '../digest/digest.ts';
-import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type {
+  Platform_Property,
+  RequestMetadata,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { OperationState } from './operations.ts';
 import type { Offered } from './platform.ts';
 import type { QuarantinedAction } from './quarantine.ts';
-import { type Operation } from './run.ts';
+import type { Operation } from './run.ts';
 import type { Worker } from './worker.ts';
 
 /** What is to become of a worker: draining lasts until it is undone, whatever is restarted. */
 export type WorkerWish = 'drain' | 'undrain' | 'terminate';
+
+/** Which workers are meant: those of these names, or all that offer all of these properties. */
+export type WorkerSelection =
+  | { readonly ids: ReadonlySet<string> }
+  | { readonly properties: readonly Platform_Property[] };
 
 /** A worker, for people. */
 export interface WorkerView {
@@ -50,6 +58,7 @@ export interface OperationView {
 export interface OperationSelection {
   readonly instanceName?: string | undefined;
   readonly toolInvocationId?: string | undefined;
+  readonly names?: ReadonlySet<string> | undefined;
   readonly includeDone: boolean;
 }
 
@@ -57,7 +66,7 @@ export interface OperationSelection {
 export interface Administration {
   workers(): readonly WorkerView[];
   /** Tells the workers that are meant; their names. */
-  updateWorkers(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): Promise<string[]>;
+  updateWorkers(selection: WorkerSelection, wish: WorkerWish): Promise<string[]>;
   /** Oldest first, `limit` at most, and how many there are in all. */
   operations(
     selection: OperationSelection,
@@ -91,7 +100,16 @@ export function viewOfWorker(worker: Worker): WorkerView {
   };
 }
 
-export function isSelected({ instanceName, run, done }: Operation, wanted: OperationSelection) {
+export function isMeant({ id, offered }: Worker, selection: WorkerSelection): boolean {
+  if ('ids' in selection) return selection.ids.has(id);
+  return selection.properties.every(({ name, value }) => offered.values.get(name)?.has(value));
+}
+
+export function isSelected(
+  { name, instanceName, run, done }: Operation,
+  wanted: OperationSelection,
+): boolean {
+  if (wanted.names && !wanted.names.has(name)) return false;
   if (done && !wanted.includeDone) return false;
   if (wanted.instanceName !== undefined && instanceName !== wanted.instanceName) return false;
   const { toolInvocationId } = wanted;

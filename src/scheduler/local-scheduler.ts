@@ -8,6 +8,7 @@ import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/work
 import type {
   Administration,
   OperationSelection,
+  WorkerSelection,
   WorkerView,
   WorkerWish,
 } from './administration.ts';
@@ -167,12 +168,9 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
     return this.#scheduler.workers();
   }
 
-  async updateWorkers(
-    isMeant: (worker: WorkerView) => boolean,
-    wish: WorkerWish,
-  ): Promise<string[]> {
+  async updateWorkers(selection: WorkerSelection, wish: WorkerWish): Promise<string[]> {
     this.#assertOpen();
-    const ids = this.#scheduler.updateWorkers(isMeant, wish);
+    const ids = this.#scheduler.updateWorkers(selection, wish);
     await this.#written();
     return ids;
   }

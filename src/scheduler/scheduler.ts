@@ -9,6 +9,7 @@ import {
   isSelected,
   type OperationSelection,
   viewOfOperation,
+  type WorkerSelection,
   type WorkerView,
   type WorkerWish,
 } from './administration.ts';
@@ -247,8 +248,8 @@ export class Scheduler {
     return this.#workers.view();
   }
 
-  updateWorkers(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): string[] {
-    return this.#entered(() => this.#workers.update(isMeant, wish));
+  updateWorkers(selection: WorkerSelection, wish: WorkerWish): string[] {
+    return this.#entered(() => this.#workers.update(selection, wish));
   }
 
   /** Oldest first, `limit` at most, and how many there are in all. */

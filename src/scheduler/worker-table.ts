@@ -16,7 +16,13 @@ import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import { type Session, Worker } from './worker.ts';
-import { viewOfWorker, type WorkerView, type WorkerWish } from './administration.ts';
+import {
+  isMeant,
+  viewOfWorker,
+  type WorkerSelection,
+  type WorkerView,
+  type WorkerWish,
+} from './administration.ts';
 import { checkHello, desiredStateOf } from './worker-messages.ts';
 
 export interface WorkerTableOptions {
@@ -146,11 +152,16 @@ export class WorkerTable {
     return [...this.#workers.values()].map(viewOfWorker);
   }
 
-  /** What operators wish: which of the workers it is for. */
-  update(isMeant: (worker: WorkerView) => boolean, wish: WorkerWish): string[] {
-    const meant = [...this.#workers.values()].filter((worker) => isMeant(viewOfWorker(worker)));
+  /** Takes in what operators wish; gives the names of the workers that are meant. */
+  update(selection: WorkerSelection, wish: WorkerWish): string[] {
+    const meant = [...this.#workers.values()].filter((worker) => isMeant(worker, selection));
     for (const worker of meant) this.#wish(worker, wish);
-    return meant.map(({ id }) => id);
+    const ids = meant.map(({ id }) => id);
+    if (wish !== 'undrain' || !('ids' in selection)) return ids;
+    const away = [...this.#drained].filter((id) => selection.ids.has(id));
+    for (const id of away) this.#drained.delete(id);
+    this.#options.changes.drainedWorkers(this.#drained);
+    return [...ids, ...away];
   }
 
   verify(): void {

@@ -28,7 +28,7 @@ test('an action that is queued while the server restarts runs afterwards', async
   const { cli, worker, server, restart } = await startFleet(t);
   const terminal = new FakeTerminal();
   const running = cli(['run', '--', 'echo', 'late'], { terminal });
-  await terminal.shown(/^queued$/m);
+  await terminal.shown(/^queued: no worker is connected$/m);
   await server.stop();
   await restart();
   await worker('one');

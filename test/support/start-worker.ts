@@ -20,7 +20,7 @@ export interface StartWorkerOptions {
 export async function startTestWorker(
   t: Pick<TestContext, 'after'>,
   { server, folder, toml = '', log = silentLog }: StartWorkerOptions,
-): Promise<{ stop(): Promise<void> }> {
+): Promise<{ stop(): Promise<void>; readonly ended: Promise<void> }> {
   // Commands run as the test does, for they write into its folder: a worker that is root changes users.
   const surroundings = { ...testSurroundings(folder), uid: undefined };
   const file = { path: 'worker.toml', text: `server_url = "${server}"\n${toml}` };
@@ -28,6 +28,6 @@ export async function startTestWorker(
   const deps = { clock: systemClock, newId, log, surroundings };
   const closing = new AsyncDisposableStack();
   t.after(() => closing.disposeAsync());
-  await startWorker(config, remotePorts(config, deps, closing), deps, closing);
-  return { stop: () => closing.disposeAsync() };
+  const { ended } = await startWorker(config, remotePorts(config, deps, closing), deps, closing);
+  return { stop: () => closing.disposeAsync(), ended };
 }

@@ -105,6 +105,8 @@ export interface ListOperationsRequest {
   includeDone: boolean;
   /** At most so many; 1000 unless set, and never more than 10000. */
   limit: number;
+  /** Only these, if any are named. */
+  names: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -821,7 +823,7 @@ export const UpdateWorkersResponse: MessageFns<UpdateWorkersResponse> = {
 };
 
 function createBaseListOperationsRequest(): ListOperationsRequest {
-  return { instanceName: undefined, toolInvocationId: "", includeDone: false, limit: 0, _unknownFields: {} };
+  return { instanceName: undefined, toolInvocationId: "", includeDone: false, limit: 0, names: [], _unknownFields: {} };
 }
 
 export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
@@ -837,6 +839,9 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(32).uint32(message.limit);
+    }
+    for (const v of message.names) {
+      writer.uint32(42).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -894,6 +899,14 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
             message.limit = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -923,6 +936,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
     message.toolInvocationId = object.toolInvocationId ?? "";
     message.includeDone = object.includeDone ?? false;
     message.limit = object.limit ?? 0;
+    message.names = object.names?.map((e) => e) || [];
     return message;
   },
 };

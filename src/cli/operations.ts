@@ -1,0 +1,162 @@
+import type { Argv } from 'yargs';
+import { printable } from '../base/printable.ts';
+import { Code, StatusError } from '../base/status.ts';
+import { ListOperationsRequest, type Operation } from '../proto/expbuild/admin/v1/admin.ts';
+import { ExecutionStage_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { columns } from './columns.ts';
+import type { Program } from './command.ts';
+import { ExitCode, UsageError } from './exit-codes.ts';
+import { operationName } from './operation-name.ts';
+import { formatDuration } from './progress.ts';
+import { type ClientFlags, clientFlags, openSession, type Session, settingsOf } from './session.ts';
+
+const verbs = ['list', 'show', 'why', 'cancel'] as const;
+
+export interface OperationsOptions extends ClientFlags {
+  readonly verb: (typeof verbs)[number];
+  readonly operations: readonly string[];
+  readonly invocation: string | undefined;
+  readonly all: boolean;
+  readonly json: boolean;
+}
+
+export const operationsCommand = {
+  command: 'operations <verb> [operations..]',
+  describe: 'Look at what a scheduler has to run, why it waits, and cancel it',
+  flags: (yargs: Argv) =>
+    clientFlags(yargs)
+      .positional('verb', {
+        choices: verbs,
+        demandOption: true,
+        describe: 'why: what an operation waits for',
+      })
+      .positional('operations', {
+        type: 'string',
+        array: true,
+        default: [],
+        describe: 'Their names, or the last part of them',
+      })
+      .option('invocation', { type: 'string', describe: 'Only those of this build' })
+      .option('all', { type: 'boolean', default: false, describe: 'Those too that are done' })
+      .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
+      .example('$0 operations list', 'All instances, oldest first')
+      .example('$0 operations why main/operations/0b7c…', '')
+      .example('$0 operations cancel --invocation 5f0a…', 'A whole build'),
+};
+
+/** Operators' view of the operations. */
+export async function operations(program: Program, options: OperationsOptions): Promise<number> {
+  const settings = settingsOf(program, options);
+  const names = options.operations.map((told) => operationName(told, settings.instanceName));
+  using session = await openSession(program, settings, { execution: true });
+  const { verb, invocation } = options;
+  if (verb === 'cancel') return await cancel(program, session, names, options);
+  if (verb !== 'list' && names.length === 0) {
+    throw new UsageError(`operations ${verb} needs the name of an operation`);
+  }
+  const request = ListOperationsRequest.fromPartial({
+    names,
+    toolInvocationId: invocation ?? '',
+    includeDone: options.all || names.length > 0,
+  });
+  const { operations: found, total } = await session.remote.admin.listOperations(
+    request,
+    program.leaving,
+  );
+  for (const name of names) {
+    if (found.some((operation) => operation.name === name)) continue;
+    throw new StatusError(Code.NOT_FOUND, `the scheduler knows no operation ${name}`);
+  }
+  show(program, options, found);
+  if (total > found.length) program.terminal.note(`${total - found.length} more are not shown`);
+  return ExitCode.OK;
+}
+
+async function cancel(
+  { terminal, leaving }: Program,
+  { remote }: Session,
+  names: readonly string[],
+  { invocation, json }: OperationsOptions,
+): Promise<number> {
+  if ((names.length === 0) === (invocation === undefined)) {
+    throw new UsageError('operations cancel needs names of operations, or --invocation');
+  }
+  const request = { names: [...names], toolInvocationId: invocation ?? '' };
+  const { names: cancelled } = await remote.admin.cancelOperations(request, leaving);
+  if (json) terminal.out(JSON.stringify({ cancelled }));
+  else for (const name of cancelled) terminal.out(name);
+  return ExitCode.OK;
+}
+
+function show(
+  { terminal, clock }: Program,
+  { verb, json }: OperationsOptions,
+  found: readonly Operation[],
+): void {
+  const now = clock.now();
+  if (json) terminal.out(JSON.stringify({ operations: found.map(plain) }));
+  else if (verb === 'why') for (const each of found) terminal.out(printable(reasonOf(each)));
+  else if (verb === 'list') {
+    const rows = found.map((each) => [
+      each.name,
+      stageOf(each),
+      ageOf(each, now),
+      each.requestMetadata?.targetId ?? '',
+      reasonOf(each),
+    ]);
+    for (const line of columns(['OPERATION', 'STAGE', 'AGE', 'TARGET', 'WHY'], rows)) {
+      terminal.out(line);
+    }
+  } else for (const each of found) for (const line of linesOf(each, now)) terminal.out(line);
+}
+
+function linesOf(operation: Operation, now: number): string[] {
+  const { actionDigest, requestMetadata } = operation;
+  const lines = [
+    ['operation', operation.name],
+    ['stage', stageOf(operation)],
+    ['why', reasonOf(operation)],
+    ['action', `${actionDigest?.hash}/${actionDigest?.sizeBytes}`],
+    ['worker', operation.workerId],
+    ['priority', `${operation.priority}`],
+    ['queued', ageOf(operation, now)],
+    ['earlier attempts', `${operation.earlierAttempts}`],
+    ['watchers', `${operation.watchers}`],
+    ['tool', requestMetadata?.toolDetails?.toolName ?? ''],
+    ['invocation', requestMetadata?.toolInvocationId ?? ''],
+    ['target', requestMetadata?.targetId ?? ''],
+    ['mnemonic', requestMetadata?.actionMnemonic ?? ''],
+  ];
+  return columns(
+    [],
+    lines.filter(([, value]) => value !== ''),
+  );
+}
+
+const stages = new Map<number, string>([
+  [ExecutionStage_Value.QUEUED, 'queued'],
+  [ExecutionStage_Value.EXECUTING, 'executing'],
+  [ExecutionStage_Value.COMPLETED, 'done'],
+]);
+
+function stageOf({ stage }: Operation): string {
+  return stages.get(stage) ?? `${stage}`;
+}
+
+/** What it waits for, where it is, or how it ended. */
+function reasonOf({ waitingReason, workerId, statusCode, exitCode }: Operation): string {
+  if (waitingReason !== '') return waitingReason;
+  if (exitCode !== undefined && !statusCode) return `exit code ${exitCode}`;
+  if (statusCode !== undefined) return `ended with code ${statusCode}`;
+  return workerId === '' ? '' : `on ${workerId}`;
+}
+
+function ageOf({ queuedAt }: Operation, now: number): string {
+  if (!queuedAt) return '';
+  return formatDuration(Math.max(0, now - queuedAt.seconds * 1_000));
+}
+
+function plain({ queuedAt, ...operation }: Operation): object {
+  const queued = queuedAt && new Date(queuedAt.seconds * 1_000).toISOString();
+  return { ...operation, stage: stageOf({ queuedAt, ...operation }), queuedAt: queued };
+}

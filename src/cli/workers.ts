@@ -1,0 +1,134 @@
+import type { Argv } from 'yargs';
+import { Code, StatusError } from '../base/status.ts';
+import { UpdateWorkersRequest_Wish, type Worker } from '../proto/expbuild/admin/v1/admin.ts';
+import { amountText } from '../scheduler/amounts.ts';
+import { columns } from './columns.ts';
+import type { Program } from './command.ts';
+import { ExitCode, UsageError } from './exit-codes.ts';
+import { namesAndValues } from './names-and-values.ts';
+import { formatDuration } from './progress.ts';
+import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+
+const verbs = ['list', 'show', 'drain', 'undrain', 'terminate'] as const;
+
+export interface WorkersOptions extends ClientFlags {
+  readonly verb: (typeof verbs)[number];
+  readonly workers: readonly string[];
+  readonly property: readonly string[];
+  readonly json: boolean;
+}
+
+export const workersCommand = {
+  command: 'workers <verb> [workers..]',
+  describe: "Look at a scheduler's workers, and tell them to take nothing new or to end",
+  flags: (yargs: Argv) =>
+    clientFlags(yargs)
+      .positional('verb', {
+        choices: verbs,
+        demandOption: true,
+        describe:
+          'drain: gets nothing new until undrain, whatever is restarted; terminate: its process ends ' +
+          'once its actions have',
+      })
+      .positional('workers', { type: 'string', array: true, default: [], describe: 'Their names' })
+      .option('property', {
+        type: 'string',
+        array: true,
+        default: [],
+        describe: 'NAME=VALUE: all workers that offer it, in place of names',
+      })
+      .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
+      .example('$0 workers list', '')
+      .example('$0 workers drain worker-01', 'Before a host is taken away')
+      .example('$0 workers terminate --property pool=old', ''),
+};
+
+/** Operators' view of the workers. */
+export async function workers(program: Program, options: WorkersOptions): Promise<number> {
+  const { verb, json } = options;
+  const { terminal, clock, leaving } = program;
+  using session = await openSession(program, settingsOf(program, options), { execution: true });
+  const { admin } = session.remote;
+  if (verb === 'list' || verb === 'show') {
+    const { workers: all } = await admin.listWorkers(leaving);
+    const shown = verb === 'show' ? named(all, options.workers) : all;
+    if (json) terminal.out(JSON.stringify({ workers: shown.map(plain) }));
+    else if (verb === 'show') for (const worker of shown) describe(program, worker);
+    else for (const line of table(shown, clock.now())) terminal.out(line);
+    return ExitCode.OK;
+  }
+  const { workerIds } = await admin.updateWorkers(
+    {
+      workerIds: [...options.workers],
+      properties: namesAndValues('--property', options.property),
+      wish: wishOf(verb),
+    },
+    leaving,
+  );
+  if (json) terminal.out(JSON.stringify({ workers: workerIds }));
+  else for (const id of workerIds) terminal.out(id);
+  return ExitCode.OK;
+}
+
+function wishOf(verb: 'drain' | 'undrain' | 'terminate'): UpdateWorkersRequest_Wish {
+  if (verb === 'drain') return UpdateWorkersRequest_Wish.DRAIN;
+  return verb === 'undrain'
+    ? UpdateWorkersRequest_Wish.UNDRAIN
+    : UpdateWorkersRequest_Wish.TERMINATE;
+}
+
+function named(all: readonly Worker[], ids: readonly string[]): Worker[] {
+  if (ids.length === 0) throw new UsageError('workers show needs the name of a worker');
+  return ids.map((id) => {
+    const found = all.find(({ workerId }) => workerId === id);
+    if (!found) throw new StatusError(Code.NOT_FOUND, `the scheduler knows no worker ${id}`);
+    return found;
+  });
+}
+
+function table(all: readonly Worker[], now: number): string[] {
+  const rows = all.map((worker) => [
+    worker.workerId,
+    stateOf(worker),
+    `${worker.busySlots}/${worker.slots}`,
+    worker.isolation.replace(/[:;,].*/, ''),
+    worker.properties.map(({ name, value }) => `${name}=${value}`).join(' '),
+    lastSeen(worker, now),
+  ]);
+  return columns(['WORKER', 'STATE', 'BUSY', 'ISOLATION', 'PROPERTIES', 'SEEN'], rows);
+}
+
+function describe({ terminal, clock }: Program, worker: Worker): void {
+  const capacities = worker.capacities.map(({ name, amount }) => `${name}=${amountText(amount)}`);
+  const lines = [
+    ['worker', worker.workerId],
+    ['state', stateOf(worker)],
+    ['version', worker.softwareVersion],
+    ['isolation', worker.isolation],
+    ['slots', `${worker.busySlots} of ${worker.slots} busy`],
+    ['capacity', capacities.join(' ')],
+    ['properties', worker.properties.map(({ name, value }) => `${name}=${value}`).join(' ')],
+    ['last seen', lastSeen(worker, clock.now())],
+    ...worker.operationNames.map((name) => ['runs', name]),
+  ];
+  for (const line of columns([], lines)) terminal.out(line);
+}
+
+function stateOf(worker: Worker): string {
+  if (!worker.connected) return 'away';
+  if (worker.terminating) return 'terminating';
+  if (worker.draining) return 'stopping';
+  if (worker.drained) return 'drained';
+  return worker.resting ? 'resting' : 'ready';
+}
+
+function lastSeen({ lastSeenAt }: Worker, now: number): string {
+  if (!lastSeenAt) return 'not yet';
+  const ms = lastSeenAt.seconds * 1_000 + lastSeenAt.nanos / 1e6;
+  return `${formatDuration(Math.max(0, now - ms))} ago`;
+}
+
+function plain({ lastSeenAt, ...worker }: Worker): object {
+  const seen = lastSeenAt && new Date(lastSeenAt.seconds * 1_000).toISOString();
+  return { ...worker, state: stateOf({ lastSeenAt, ...worker }), lastSeenAt: seen };
+}
