@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
 import { provePromises, sandboxPromises } from '../../src/executor/promises.ts';
@@ -325,5 +325,3 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
     assert.ok((outcome.usage.maxResidentBytes ?? 0) > 1_000_000);
   });
 });
-
-after(() => assert.deepEqual(processesNaming('--unshare-pid'), []));

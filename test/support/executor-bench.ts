@@ -71,8 +71,13 @@ export async function lineOf(file: string): Promise<string> {
 }
 
 /** Zombies are not. */
-export const isAlive = (id: string) =>
-  existsSync(`/proc/${id}`) && !/^\S+ \(.*\) [ZX]/.test(readFileSync(`/proc/${id}/stat`, 'utf8'));
+export function isAlive(id: string): boolean {
+  try {
+    return !/^\S+ \(.*\) [ZX]/.test(readFileSync(`/proc/${id}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 /** Waits for the end of a process that is not a child. */
 export async function untilDead(id: string): Promise<void> {
