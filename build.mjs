@@ -90,8 +90,22 @@ function bundleInto(outfile) {
         "import { createRequire as createRequireOfNode } from 'node:module'; " +
         'const require = createRequireOfNode(process.execPath);',
     },
+    // dockerode reaches daemons over SSH with them; here it is a socket of this machine, and native parts
+    // cannot be bundled.
+    plugins: [without(/^(?:ssh2|cpu-features)$/)],
     logLevel: 'warning',
   });
+}
+
+/** Puts nothing in the place of some packages. */
+function without(names) {
+  return {
+    name: 'without',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: names }, ({ path: name }) => ({ path: name, namespace: 'nothing' }));
+      onLoad({ filter: names, namespace: 'nothing' }, () => ({ contents: '' }));
+    },
+  };
 }
 
 function seaConfig(bundle, output) {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
+import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { ExecutorConfig, WorkerConfig } from '../config/worker-config.ts';
-import type { Owner } from '../executor/executor.ts';
+import type { Executor, Owner } from '../executor/executor.ts';
 import { defaultPath, findExecutable } from '../executor/find-executable.ts';
 import {
   defaultHostExecutorOptions,
@@ -14,6 +15,7 @@ import {
 } from '../executor/host-executor.ts';
 import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
+import { openFilesMax } from '../executor/open-files.ts';
 import {
   hostPromises,
   hostUserPromises,
@@ -27,13 +29,16 @@ import { launcherCommand } from './launcher-command.ts';
 
 export interface StartedExecutors {
   /** One for each slot. */
-  readonly executors: readonly HostExecutor[];
+  readonly executors: readonly Executor[];
   /** What commands are kept from, in one line, as far as a first command proved it. */
   readonly isolation: string;
 }
 
-/** Enough for any linker; the soft limit stays at 1024, as programs that use select() need it. */
-const filesMax = 65_536;
+export interface WorkerIdentity {
+  readonly workerId: string;
+  readonly newId: NewId;
+}
+
 const never = new AbortController().signal;
 
 /**
@@ -43,14 +48,16 @@ const never = new AbortController().signal;
  */
 export async function startExecutors(
   config: WorkerConfig,
+  worker: WorkerIdentity,
   surroundings: Pick<Surroundings, 'environment'>,
   log: Log,
   closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
   const { executor, rootPath, slots } = config;
+  const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
+  if (executor.type === 'docker') return startInContainers(config, users, worker, log);
   for (const utility of ['prlimit', 'setpriv']) refuseWithout(utility);
   if (executor.users) refuseUnreachable(rootPath, executor.users.firstUid);
-  const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
   if (executor.type !== 'host') {
     try {
       return await startSandboxed(config, users, surroundings, log, closing);
@@ -66,6 +73,26 @@ export async function startExecutors(
   } catch (thrown) {
     const { code, message } = StatusError.from(thrown);
     if (code !== Code.FAILED_PRECONDITION) throw thrown;
+    throw new SystemError(message, { cause: thrown });
+  }
+}
+
+async function startInContainers(
+  config: WorkerConfig,
+  users: readonly (Owner | undefined)[],
+  worker: WorkerIdentity,
+  log: Log,
+): Promise<StartedExecutors> {
+  // Its packages take time to load, which other workers need not spend.
+  const { startDocker } = await import('./start-docker.ts');
+  try {
+    const { executors, isolation } = await startDocker(config, users, { ...worker, log });
+    const as = `${isolation}, as ${usersInWords(users)}`;
+    log.info('executor', { isolation: as });
+    return { executors, isolation: as };
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    if (code === Code.CANCELLED) throw thrown;
     throw new SystemError(message, { cause: thrown });
   }
 }
@@ -182,12 +209,10 @@ function commandLimits({ executor, rootPath }: WorkerConfig): Limits {
 
 /** The same on each worker, whatever starts it (WK-18); in the form of `prlimit`. */
 function resourceLimitsOf({ users, processesMax }: ExecutorConfig): string[] {
-  const [, hard = ''] =
-    /^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-  const files = Math.min(Number(hard) || filesMax, filesMax);
+  const { soft, hard } = openFilesMax();
   // It counts all of a user's, which are the command's alone only if the user is.
   const processes = users ? [`--nproc=${processesMax}`] : [];
-  return [`--nofile=${Math.min(1_024, files)}:${files}`, '--core=0', ...processes];
+  return [`--nofile=${soft}:${hard}`, '--core=0', ...processes];
 }
 
 async function startEach(

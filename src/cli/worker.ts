@@ -64,7 +64,13 @@ export async function startWorker(
   const { rootPath, slots } = config;
   takeFolder(rootPath, closing);
   const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
-  const { executors, isolation } = await startExecutors(config, surroundings, log, closing);
+  const { executors, isolation } = await startExecutors(
+    config,
+    { workerId, newId },
+    surroundings,
+    log,
+    closing,
+  );
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
     bytesMax: config.cacheMaxSizeBytes,
     newId,

@@ -13,6 +13,7 @@ import {
   size,
   text,
 } from './keys.ts';
+import { type DockerConfig, dockerConfigOf, dockerSchema } from './docker-config.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
@@ -21,7 +22,7 @@ import { type Chunking, chunkingKey, type Compression, compressionKey } from './
 /** How commands are run. */
 export interface ExecutorConfig {
   /** `auto` is `sandbox` where it works, else `host`. */
-  readonly type: 'auto' | 'host' | 'sandbox';
+  readonly type: 'auto' | 'host' | 'sandbox' | 'docker';
   readonly environmentNames: readonly string[];
   /** Undefined: commands run as the worker does. Else each slot has a user of its own. */
   readonly users: { readonly firstUid: number; readonly gid: number | undefined } | undefined;
@@ -33,6 +34,7 @@ export interface ExecutorConfig {
   readonly memoryMaxBytes: number | undefined;
   readonly cpusMax: number | undefined;
   readonly processesMax: number;
+  readonly docker: DockerConfig;
 }
 
 /** What `expbuild worker` is told. The folder is absolute. */
@@ -62,10 +64,10 @@ const executorSchema = section({
   type: v.optional(
     choice(
       'How commands are run: "sandbox" shuts each in with bubblewrap, "host" starts them as ' +
-        'processes of this machine, and "auto" takes the sandbox where it works and else the host, ' +
-        'with a warning.',
-      ['auto', 'host', 'sandbox'],
-      ['docker', 'gvisor', 'firecracker', 'kvm', 'vm'],
+        'processes of this machine, "docker" runs each in a container, and "auto" takes the sandbox ' +
+        'where it works and else the host, with a warning.',
+      ['auto', 'host', 'sandbox', 'docker'],
+      ['firecracker', 'kvm', 'vm'],
     ),
     'auto',
   ),
@@ -124,6 +126,7 @@ const executorSchema = section({
     duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
     '2s',
   ),
+  docker: v.optional(dockerSchema, {}),
 });
 
 export const workerSchema = section({
@@ -199,6 +202,7 @@ export function readWorkerConfig(
       memoryMaxBytes: executor.memory_max,
       cpusMax: executor.cpus_max,
       processesMax: executor.processes_max,
+      docker: dockerConfigOf(executor.docker, executor.type === 'docker', surroundings),
     },
     logging: values.logging,
   };

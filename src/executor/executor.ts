@@ -16,6 +16,8 @@ export interface Command {
   readonly network: boolean;
   /** What memory it asked for; it is held to it where an executor can. */
   readonly memoryBytesMax: number | undefined;
+  /** The action's platform properties: of some of them it is the executor that decides. */
+  readonly properties?: ReadonlyMap<string, string>;
 }
 
 /** What the command used, its children that it waited for included. */
@@ -43,7 +45,7 @@ export interface Owner {
 }
 
 /**
- * Runs commands in prepared input roots, one at a time: as processes, in Docker, in virtual machines.
+ * Runs commands in prepared input roots, one at a time: as processes, in containers, in virtual machines.
  * When `run` settles, no process of the command is left. It fails with INVALID_ARGUMENT when there is
  * nothing to run under argv[0] (ACT-11), and with CANCELLED, after ending the command, when `signal`
  * aborts.

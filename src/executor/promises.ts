@@ -31,14 +31,34 @@ export const hostPromises: readonly Promised[] = [noNewPrivileges, noInheritedFi
 /** And when they run as users of their own. */
 export const hostUserPromises: readonly Promised[] = [notRoot, noCapabilities, ...hostPromises];
 
-export const sandboxPromises: readonly Promised[] = [
-  ...hostUserPromises,
-  { what: 'filtered system calls', holds: ({ seccomp }) => seccomp },
+/** What a command sees of a place of its own, whatever kernel it runs on. */
+const ownPlace: readonly Promised[] = [
   { what: 'no network', holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo' },
   { what: 'read-only root', holds: ({ rootWritable }) => !rootWritable },
   { what: 'private /tmp', holds: ({ mountPoints }) => mountPoints.includes('/tmp') },
   { what: 'own processes only', holds: ({ processesSeen }) => processesSeen <= processesMax },
+];
+
+export const sandboxPromises: readonly Promised[] = [
+  ...hostUserPromises,
+  { what: 'filtered system calls', holds: ({ seccomp }) => seccomp },
+  ...ownPlace,
   { what: 'no new namespaces', holds: ({ newUserNamespace }) => !newUserNamespace },
+];
+
+/** A container has what a sandbox has, by other means. */
+export const dockerPromises: readonly Promised[] = [...sandboxPromises];
+
+/**
+ * gVisor keeps commands from the machine's kernel by being another: that one gives no privileges that
+ * could be gained, makes namespaces within itself, and tells nothing of the filter around it.
+ */
+export const gvisorPromises: readonly Promised[] = [
+  { what: "gVisor's kernel", holds: ({ kernel }) => /gvisor/i.test(kernel) },
+  notRoot,
+  noCapabilities,
+  noInheritedFiles,
+  ...ownPlace,
 ];
 
 function isStandard(descriptor: string): boolean {

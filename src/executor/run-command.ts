@@ -269,7 +269,8 @@ function whyNotStarted(file: string, error: unknown): StatusError {
   return new StatusError(codes[code] ?? Code.INTERNAL, `cannot run ${file}: ${message}${hint}`);
 }
 
-function refuseNul(texts: readonly string[]): void {
+/** Fails with INVALID_ARGUMENT for what no argument or variable can hold. */
+export function refuseNul(texts: readonly string[]): void {
   const text = texts.find((other) => other.includes('\0'));
   if (text === undefined) return;
   throw new StatusError(

@@ -19,6 +19,8 @@ export interface Facts {
   readonly newUserNamespace: boolean;
   readonly descriptors: readonly string[];
   readonly mountPoints: readonly string[];
+  /** What the kernel says of itself, and of its start where a command may read that. */
+  readonly kernel: string;
 }
 
 /** Looks around, with what every system has. */
@@ -29,6 +31,7 @@ echo '== mounts'; cat /proc/self/mountinfo
 echo '== processes'; for at in /proc/[0-9]*; do echo "$at"; done
 echo '== descriptors'; for at in /proc/$$/fd/*; do if [ -e "$at" ]; then echo "\${at##*/}"; fi; done
 echo '== root'; if (: > /expbuild-self-test) 2>/dev/null; then rm /expbuild-self-test; echo writable; fi
+echo '== kernel'; cat /proc/version; dmesg 2>/dev/null | head -n 20
 echo '== namespace'; if unshare --user true 2>/dev/null; then echo made; fi
 `;
 const timeoutMs = 30_000;
@@ -84,9 +87,9 @@ function factsOf(text: string): Facts {
   );
   const lines = (name: string) => sections.get(name) ?? [];
   const status = new Map(lines('status').map((line) => line.split(/:\s*/) as [string, string]));
-  const capabilities = ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'].map((set) =>
-    BigInt(`0x${status.get(set) ?? 'f'}`),
-  );
+  const sets = ['CapInh', 'CapPrm', 'CapEff'].map((set) => status.get(set) ?? 'f');
+  // gVisor has no ambient set.
+  const capabilities = [...sets, status.get('CapAmb') ?? '0'].map((set) => BigInt(`0x${set}`));
   return {
     uid: Number(status.get('Uid')?.split('\t')[1]),
     capabilities: capabilities.reduce((all, set) => all | set, 0n),
@@ -100,5 +103,6 @@ function factsOf(text: string): Facts {
     newUserNamespace: lines('namespace').includes('made'),
     descriptors: lines('descriptors'),
     mountPoints: lines('mounts').map((line) => line.split(' ')[4] ?? ''),
+    kernel: lines('kernel').join('\n'),
   };
 }

@@ -25,6 +25,8 @@ export interface PreparedAction {
   readonly network: boolean;
   /** Its platform property `memory`, in bytes. */
   readonly memoryBytesMax: number | undefined;
+  /** Those of the action count, and without them its command's (ACT-03, ACT-04). */
+  readonly properties: ReadonlyMap<string, string>;
 }
 
 /** Nothing starts with less: such a number was meant in another unit. */
@@ -75,6 +77,7 @@ export async function prepareAction(
     workingDirectory,
     temporary,
     network,
+    properties: new Map(properties.map(({ name, value }) => [name, value])),
     memoryBytesMax: memory < memoryBytesMin ? undefined : Math.floor(memory),
   };
 }

@@ -37,6 +37,8 @@ describe('the example configurations of workers', { timeout: 60_000 }, () => {
   }
 });
 
+const identity = { workerId: 'worker-1', newId };
+
 const start = async (folder: string, toml: string, closing: AsyncDisposableStack) => {
   const surroundings = { ...testSurroundings(folder), environment: { PATH: '/nowhere' } };
   const file = { path: 'worker.toml', text: toml };
@@ -44,7 +46,7 @@ const start = async (folder: string, toml: string, closing: AsyncDisposableStack
   mkdirSync(config.rootPath);
   const warnings: unknown[] = [];
   const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
-  return { ...(await startExecutors(config, surroundings, log, closing)), warnings };
+  return { ...(await startExecutors(config, identity, surroundings, log, closing)), warnings };
 };
 
 describe('a worker without bubblewrap', () => {

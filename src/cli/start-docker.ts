@@ -1,0 +1,136 @@
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import type { NewId } from '../base/id.ts';
+import type { Log } from '../base/log.ts';
+import { Code, StatusError } from '../base/status.ts';
+import type { WorkerConfig } from '../config/worker-config.ts';
+import { DockerEngine, type EngineFacts } from '../executor/docker-engine.ts';
+import { DockerExecutor } from '../executor/docker-executor.ts';
+import { DockerImages } from '../executor/docker-images.ts';
+import type { Owner } from '../executor/executor.ts';
+import { dockerPromises, gvisorPromises, provePromises } from '../executor/promises.ts';
+import type { StartedExecutors } from './start-executors.ts';
+
+export interface DockerDeps {
+  readonly workerId: string;
+  readonly newId: NewId;
+  readonly log: Log;
+}
+
+/** On each container of a worker; its value is the worker's id. */
+const workerLabel = 'expbuild.worker';
+/** Test logs reach tens of megabytes; beyond this it is a loop. */
+const outputBytesMax = 256 * 1024 * 1024;
+const never = new AbortController().signal;
+
+/**
+ * Starts what runs commands in containers: removes what an earlier run of the worker left, fetches the
+ * images, and proves by a first command what containers are kept from. Fails with FAILED_PRECONDITION or
+ * UNAVAILABLE, saying what is missing.
+ */
+export async function startDocker(
+  config: WorkerConfig,
+  users: readonly (Owner | undefined)[],
+  { workerId, newId, log }: DockerDeps,
+): Promise<StartedExecutors> {
+  const { executor, rootPath } = config;
+  const { docker } = executor;
+  const engine = new DockerEngine(docker.socketPath);
+  const facts = await engine.facts();
+  refuseUnfit(config, facts);
+  await sweep(engine, workerId, log);
+  const images = new DockerImages(
+    engine,
+    {
+      image: docker.image,
+      allowed: docker.allowedImages,
+      requiresDigest: docker.requiresDigest,
+      pull: docker.pull,
+      credentialsPath: docker.credentialsPath,
+    },
+    facts.architecture,
+  );
+  images.choose(undefined);
+  for (const image of new Set([docker.image, ...docker.warmUp])) await images.find(image, never);
+  const options = {
+    engine,
+    images,
+    runtime: docker.runtime,
+    network: executor.network === 'on-request' ? docker.network : undefined,
+    limits: {
+      memoryBytesMax: executor.memoryMaxBytes,
+      cpusMax: executor.cpusMax,
+      processesMax: executor.processesMax,
+      tmpBytesMax: executor.tmpMaxSizeBytes,
+    },
+    labels: { [workerLabel]: workerId, 'expbuild.boot': newId() },
+    graceMs: executor.killGraceMs,
+    outputBytesMax,
+    newId,
+  };
+  const executors = users.map((owner) => new DockerExecutor({ ...options, owner }));
+  const promises = isGvisor(docker.runtime) ? gvisorPromises : dockerPromises;
+  const folder = path.join(rootPath, 'self-test');
+  rmSync(folder, { recursive: true, force: true });
+  try {
+    const [first] = executors;
+    if (first) await provePromises(promises, first, folder, never);
+  } catch (thrown) {
+    throw unusable(
+      `${StatusError.from(thrown).message}. The first command needs /bin/sh in the image`,
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const kept = promises.map(({ what }) => what).join(', ');
+  const isolation =
+    `docker: ${docker.runtime} of Docker ${facts.version}, ${docker.image} unless the action asks for ` +
+    `another image; ${kept}`;
+  return { executors, isolation };
+}
+
+/** Containers of this worker that are here before it runs any: it was killed (DK-05). */
+async function sweep(engine: DockerEngine, workerId: string, log: Log): Promise<void> {
+  const left = await engine.labelled(`${workerLabel}=${workerId}`);
+  for (const { id } of left) await engine.remove(id);
+  if (left.length > 0) log.info('removed containers that were left', { containers: left.length });
+}
+
+/** Nothing less than what is configured is taken (DK-12, DK-14). */
+function refuseUnfit(
+  { executor }: WorkerConfig,
+  { runtimes, security, limits }: EngineFacts,
+): void {
+  const { docker, memoryMaxBytes, cpusMax } = executor;
+  if (!runtimes.includes(docker.runtime)) {
+    throw unusable(
+      `the daemon knows no runtime "${docker.runtime}"; it knows ${runtimes.join(', ')}. Add it to ` +
+        '"runtimes" in /etc/docker/daemon.json, or choose another executor.docker.runtime',
+    );
+  }
+  const remaps = ['userns', 'rootless'].find((kind) => security.includes(kind));
+  if (remaps !== undefined) {
+    throw unusable(
+      `the daemon gives containers other user ids than this machine's ("${remaps}"), so that commands ` +
+        'could not write their outputs. Use a daemon that does not',
+    );
+  }
+  for (const [key, limit, isKept] of [
+    ['memory_max', memoryMaxBytes, limits.memory],
+    ['cpus_max', cpusMax, limits.cpus],
+    ['processes_max', executor.processesMax, limits.processes],
+  ] as const) {
+    if (limit === undefined || isKept) continue;
+    throw unusable(
+      `the daemon cannot keep executor.${key} on this machine, which lacks its cgroup`,
+    );
+  }
+}
+
+function isGvisor(runtime: string): boolean {
+  return /^(?:runsc|gvisor)/.test(runtime);
+}
+
+function unusable(why: string): StatusError {
+  return new StatusError(Code.FAILED_PRECONDITION, `the executor "docker" cannot be used: ${why}`);
+}

@@ -1,0 +1,130 @@
+import path from 'node:path';
+import type Docker from 'dockerode';
+import type { ImageFacts } from './docker-engine.ts';
+import type { Command, Owner } from './executor.ts';
+import { defaultPath } from './find-executable.ts';
+import { openFilesMax } from './open-files.ts';
+
+/** What each container of a worker may use. */
+export interface ContainerLimits {
+  readonly memoryBytesMax: number | undefined;
+  readonly cpusMax: number | undefined;
+  readonly processesMax: number;
+  /** For /tmp, /var/tmp, /dev/shm and each volume of the image; what is in them is memory. */
+  readonly tmpBytesMax: number;
+}
+
+export interface ContainerRequest {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly image: ImageFacts;
+  readonly user: Owner;
+  /** As the daemon knows it. */
+  readonly runtime: string;
+  /** A network of the daemon's; "none" has nothing but a loopback interface. */
+  readonly network: string;
+  readonly limits: ContainerLimits;
+}
+
+/** The types of dockerode lack what came with version 1.40 of the API. */
+type ContainerBody = Docker.ContainerCreateOptions & {
+  readonly HostConfig: Docker.HostConfig & { readonly CgroupnsMode: string };
+};
+
+/** Where the input root is, in each container: outputs that name it are the same wherever they are made. */
+const inputRootInside = '/build';
+/** Sockets and locks; what is in it is memory. */
+const runOptions = 'rw,nosuid,nodev,noexec,mode=1777,size=16m';
+
+/**
+ * What Docker is told to run a command: nothing of it is the action's to choose but the image, and the
+ * network where the worker lets it. What the image says of users, entry points, volumes and health is
+ * overruled (DK-02).
+ */
+export function containerOf(
+  command: Command,
+  inputRoot: string,
+  { name, labels, image, user, runtime, network, limits }: ContainerRequest,
+): ContainerBody {
+  const files = openFilesMax();
+  const fromRoot = path.relative(inputRoot, command.workingDirectory);
+  return {
+    name,
+    Image: image.id,
+    Cmd: [...command.argv],
+    Entrypoint: [],
+    Env: variablesOf(command, image),
+    User: `${user.uid}:${user.gid}`,
+    WorkingDir: path.posix.join(inputRootInside, fromRoot),
+    Hostname: 'localhost',
+    Labels: { ...labels },
+    Tty: false,
+    OpenStdin: false,
+    AttachStdin: false,
+    AttachStdout: true,
+    AttachStderr: true,
+    Healthcheck: { Test: ['NONE'] },
+    NetworkDisabled: network === 'none',
+    HostConfig: {
+      Runtime: runtime,
+      NetworkMode: network,
+      CapDrop: ['ALL'],
+      Privileged: false,
+      SecurityOpt: ['no-new-privileges:true'],
+      ReadonlyRootfs: true,
+      // Reaps what is orphaned, and ends with the command: then the kernel ends all the others.
+      Init: true,
+      // How it ended could not be asked for any more (DK-06).
+      AutoRemove: false,
+      RestartPolicy: { Name: 'no' },
+      IpcMode: 'private',
+      CgroupnsMode: 'private',
+      // The output goes to the worker alone, not to the daemon's disk.
+      LogConfig: { Type: 'none', Config: {} },
+      OomScoreAdj: 500,
+      Ulimits: [
+        { Name: 'nofile', Soft: files.soft, Hard: files.hard },
+        { Name: 'core', Soft: 0, Hard: 0 },
+      ],
+      ...resourcesOf(limits),
+      Tmpfs: tmpfsOf(image, limits),
+      Mounts: [
+        {
+          Type: 'bind',
+          Source: inputRoot,
+          Target: inputRootInside,
+          ReadOnly: false,
+          BindOptions: { Propagation: 'rprivate' },
+        },
+      ],
+    },
+  };
+}
+
+function resourcesOf({ memoryBytesMax, cpusMax, processesMax, tmpBytesMax }: ContainerLimits) {
+  return {
+    PidsLimit: processesMax,
+    ShmSize: tmpBytesMax,
+    // With as much for both there is no swap: what is beyond the limit is killed, and slows nobody.
+    ...(memoryBytesMax === undefined ? {} : { Memory: memoryBytesMax, MemorySwap: memoryBytesMax }),
+    ...(cpusMax === undefined ? {} : { NanoCpus: cpusMax * 1e9 }),
+  };
+}
+
+/** An image's volumes would be folders on the daemon's disk without a limit. */
+function tmpfsOf({ volumes }: ImageFacts, { tmpBytesMax }: ContainerLimits) {
+  const tmp = `rw,nosuid,nodev,exec,mode=1777,size=${tmpBytesMax}`;
+  const folders = ['/tmp', '/var/tmp', ...volumes].filter((folder) => folder !== inputRootInside);
+  return Object.fromEntries([...folders.map((folder) => [folder, tmp]), ['/run', runOptions]]);
+}
+
+/** The command's, and no others: a name without a value takes away what the image says (ACT-13). */
+function variablesOf({ environment }: Command, image: ImageFacts): string[] {
+  const own = { PATH: defaultPath, TMPDIR: '/tmp', ...environment };
+  const names = new Set(Object.keys(own));
+  const others = [...image.variables.map((variable) => variable.split('=')[0] ?? ''), 'HOSTNAME'];
+  return [
+    ...Object.entries(own).map(([name, value]) => `${name}=${value}`),
+    ...others.filter((name) => name !== '' && !names.has(name)),
+  ];
+}

@@ -1,0 +1,211 @@
+import { readFileSync } from 'node:fs';
+import { systemClock } from '../base/clock.ts';
+import type { NewId } from '../base/id.ts';
+import { Code, StatusError } from '../base/status.ts';
+import { refuseDangerous } from './docker-properties.ts';
+import { type ContainerLimits, containerOf } from './docker-container.ts';
+import type { ContainerEnd, DockerEngine } from './docker-engine.ts';
+import type { DockerImages } from './docker-images.ts';
+import { copyOutput } from './docker-output.ts';
+import type { Command, Executor, Outcome, Owner } from './executor.ts';
+import { refuseNul } from './run-command.ts';
+
+export interface DockerExecutorOptions {
+  readonly engine: DockerEngine;
+  readonly images: DockerImages;
+  /** Whom the commands run as; undefined for the worker's own user. */
+  readonly owner: Owner | undefined;
+  readonly runtime: string;
+  /** The network that actions get which ask for one; undefined when none does. */
+  readonly network: string | undefined;
+  readonly limits: ContainerLimits;
+  /** What all containers of this worker are known by, and those of this run of it. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** How long a command may take to end after SIGTERM. */
+  readonly graceMs: number;
+  /** For standard output and standard error each. */
+  readonly outputBytesMax: number;
+  readonly newId: NewId;
+}
+
+type Cause = 'timed-out' | 'cancelled' | { readonly message: string };
+
+/** Runs each command in a container of its own, which is gone when it has ended. */
+export class DockerExecutor implements Executor {
+  readonly owner: Owner | undefined;
+  readonly protectsInputs: boolean;
+  readonly #options: DockerExecutorOptions;
+  /** Containers that could not be removed. */
+  readonly #left = new Set<string>();
+
+  constructor(options: DockerExecutorOptions) {
+    this.#options = options;
+    this.owner = options.owner;
+    this.protectsInputs = options.owner !== undefined && options.owner.uid !== process.getuid?.();
+  }
+
+  async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
+    signal.throwIfAborted();
+    const { engine, images, newId, network, labels, runtime, limits } = this.#options;
+    refuseNul([...command.argv, ...Object.entries(command.environment).flat()]);
+    const properties = command.properties ?? new Map<string, string>();
+    refuseDangerous(properties);
+    if (command.network && network === undefined) {
+      throw new StatusError(
+        Code.INVALID_ARGUMENT,
+        'the action asks for the network (platform property network=on), which this worker does not ' +
+          'give: executor.network must be "on-request" there',
+      );
+    }
+    const image = await images.find(images.choose(properties.get('container-image')), signal);
+    await this.#removeLeft();
+    const name = `expbuild-${newId()}`;
+    const memoryBytesMax = leastOf(limits.memoryBytesMax, command.memoryBytesMax);
+    const body = containerOf(command, inputRoot, {
+      name,
+      labels,
+      image,
+      user: this.owner ?? ownUser(),
+      runtime,
+      network: (command.network ? network : undefined) ?? 'none',
+      limits: { ...limits, memoryBytesMax },
+    });
+    // From here on it may exist, whatever the daemon answers.
+    this.#left.add(name);
+    try {
+      await engine.create(body);
+      return await new ContainerRun(name, command, memoryBytesMax, this.#options).ended(signal);
+    } finally {
+      await this.#removeLeft();
+    }
+  }
+
+  /** Removes what could not be removed before, when the daemon did not answer. */
+  async #removeLeft(): Promise<void> {
+    for (const name of this.#left) {
+      // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
+      await this.#options.engine.remove(name);
+      this.#left.delete(name);
+    }
+  }
+}
+
+function leastOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+}
+
+/** The worker's own user, when it cannot choose others. */
+function ownUser(): Owner {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+}
+
+/** One command in its container, from its start to its end. */
+class ContainerRun {
+  readonly #name: string;
+  readonly #command: Command;
+  readonly #memoryBytesMax: number | undefined;
+  readonly #options: DockerExecutorOptions;
+  /** Aborts once the container has ended. */
+  readonly #over = new AbortController();
+  /** Settles, with an error, when the container could not be ended. */
+  readonly #stuck = Promise.withResolvers<never>();
+  #cause: Cause | undefined;
+
+  constructor(
+    name: string,
+    command: Command,
+    memoryBytesMax: number | undefined,
+    options: DockerExecutorOptions,
+  ) {
+    this.#name = name;
+    this.#command = command;
+    this.#memoryBytesMax = memoryBytesMax;
+    this.#options = options;
+    this.#stuck.promise.catch(() => {});
+  }
+
+  /** The container exists. Its output is attached to before it starts, so that none is lost (DK-06). */
+  async ended(signal: AbortSignal): Promise<Outcome> {
+    const { engine, outputBytesMax } = this.#options;
+    const { stdoutPath, stderrPath, timeoutMs } = this.#command;
+    const frames = await engine.attach(this.#name);
+    const files = { stdoutPath, stderrPath, bytesMax: outputBytesMax };
+    const copied = copyOutput(frames, files, (message) => this.#end({ message }, 0));
+    copied.catch(() => {});
+    const cancel = () => this.#end('cancelled', this.#options.graceMs);
+    try {
+      await engine.start(this.#name);
+      signal.addEventListener('abort', cancel);
+      if (signal.aborted) cancel();
+      void this.#expire(timeoutMs);
+      await Promise.race([copied.catch(brokenOutput), this.#stuck.promise]);
+      await engine.ended(this.#name);
+    } finally {
+      this.#over.abort();
+      signal.removeEventListener('abort', cancel);
+      frames.destroy();
+      await copied.catch(() => {});
+    }
+    return this.#outcomeOf(await engine.endOf(this.#name));
+  }
+
+  async #expire(timeoutMs: number): Promise<void> {
+    if (await passed(timeoutMs, this.#over.signal)) this.#end('timed-out', this.#options.graceMs);
+  }
+
+  /** Asks the command to end, and ends it when it does not within `graceMs`. */
+  #end(cause: Cause, graceMs: number): void {
+    if (this.#cause !== undefined) return;
+    this.#cause = cause;
+    void this.#kill(graceMs).catch((error: unknown) => this.#stuck.reject(error));
+  }
+
+  async #kill(graceMs: number): Promise<void> {
+    const { engine } = this.#options;
+    if (graceMs > 0) await engine.kill(this.#name, 'SIGTERM');
+    if (await passed(graceMs, this.#over.signal)) await engine.kill(this.#name, 'SIGKILL');
+  }
+
+  #outcomeOf({ exitCode, isOutOfMemory, wallTimeMs }: ContainerEnd): Outcome {
+    const cause = this.#cause;
+    if (cause === 'cancelled') throw new StatusError(Code.CANCELLED, 'the command was cancelled');
+    const usage = { userTimeMs: 0, systemTimeMs: 0, maxResidentBytes: undefined };
+    const measured = { usage, wallTimeMs };
+    if (cause === 'timed-out') return { kind: 'timed-out', ...measured };
+    if (cause !== undefined) return { kind: 'output-limit', ...cause, ...measured };
+    this.#refuseUnstarted(exitCode);
+    if (isOutOfMemory && exitCode !== 0) {
+      const message = `it used more memory than its limit of ${this.#memoryText}`;
+      return { kind: 'resource-limit', exitCode, message, ...measured };
+    }
+    return { kind: 'exited', exitCode, ...measured };
+  }
+
+  get #memoryText(): string {
+    const bytes = this.#memoryBytesMax;
+    return bytes === undefined ? "the machine's" : `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  }
+
+  /** Docker's first process says so when it finds nothing to run: the action's fault (ACT-11). */
+  #refuseUnstarted(exitCode: number): void {
+    if (exitCode !== 126 && exitCode !== 127) return;
+    const said = readFileSync(this.#command.stderrPath, 'utf8').slice(-1_000);
+    const why = /^\[FATAL tini \(\d+\)\] exec .* failed: (.*)\n$/m.exec(said)?.[1];
+    if (why === undefined) return;
+    const name = JSON.stringify(this.#command.argv[0].slice(0, 200));
+    throw new StatusError(Code.INVALID_ARGUMENT, `cannot run ${name} in the container: ${why}`);
+  }
+}
+
+function brokenOutput(error: Error): never {
+  const message = `the output of a container broke off: ${error.message}`;
+  throw new StatusError(Code.UNAVAILABLE, message, { cause: error });
+}
+
+/** Waits; false when `signal` aborts first. */
+function passed(ms: number, signal: AbortSignal): Promise<boolean> {
+  return systemClock.sleep(ms, signal).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { newId } from '../../src/base/id.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { remotePorts } from '../../src/cli/remote-ports.ts';
+import { startWorker } from '../../src/cli/worker.ts';
+import { readWorkerConfig } from '../../src/config/worker-config.ts';
+import {
+  type DockerDaemon,
+  dockerSkip,
+  gvisorSkip,
+  startDockerDaemon,
+} from '../support/docker-daemon.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { testSurroundings } from '../support/test-surroundings.ts';
+
+const examples = new URL('../../configs/worker/', import.meta.url);
+
+describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, () => {
+  let daemon: DockerDaemon;
+  const ending = new AsyncDisposableStack();
+  before(async () => {
+    daemon = await startDockerDaemon({ after: (end) => ending.defer(end) });
+    daemon.busybox();
+  });
+  after(() => ending.disposeAsync());
+
+  /** Starts a worker with an example and what a test changes of it; tells what it says of itself. */
+  async function isolationOf(t: TestContext, name: string, changes: Record<string, string> = {}) {
+    const folder = tempDir(t);
+    const surroundings = testSurroundings(folder);
+    const file = { path: name, text: readFileSync(new URL(name, examples), 'utf8') };
+    const values = { socket: daemon.socket, image: 'busybox:test', pull: 'never', ...changes };
+    const flags = Object.entries(values).map(([key, value]) => ({
+      key: `executor.docker.${key}`,
+      value,
+      flag: '--set',
+    }));
+    const memory = { key: 'executor.memory_max', value: '256MiB', flag: '--set' };
+    const config = readWorkerConfig(
+      { file, environment: {}, flags: [...flags, memory] },
+      surroundings,
+      folder,
+    );
+    const deps = { clock: systemClock, newId, log: silentLog, surroundings };
+    await using closing = new AsyncDisposableStack();
+    const ports = remotePorts(config, deps, closing);
+    const worker = await startWorker({ ...config, workerId: 'one' }, ports, deps, closing);
+    return worker.isolation;
+  }
+
+  it('docker.toml starts a worker as it says', async (t) => {
+    const isolation = await isolationOf(t, 'docker.toml');
+    assert.match(
+      isolation,
+      /^docker: runc of Docker \d.*, busybox:test .*no network, read-only root/,
+    );
+    assert.deepEqual(daemon.containers(), []);
+  });
+
+  it('gvisor.toml starts a worker as it says', { skip: gvisorSkip }, async (t) => {
+    assert.match(await isolationOf(t, 'gvisor.toml'), /^docker: runsc of .*gVisor's kernel/);
+  });
+
+  it('DK-05: removes the containers that it left when it was killed, and no others', async (t) => {
+    for (const [name, label] of [
+      ['left', 'one'],
+      ['other', 'two'],
+    ] as const) {
+      const args = `run -d --name ${name} --label expbuild.worker=${label} --network none`;
+      daemon.docker(...args.split(' '), 'busybox:test', 'sleep', '600');
+    }
+    const args = 'create --name made --label expbuild.worker=one busybox:test x';
+    daemon.docker(...args.split(' '));
+    await isolationOf(t, 'docker.toml');
+    assert.deepEqual(daemon.containers(), ['other']);
+    daemon.docker('rm', '-f', 'other');
+  });
+
+  for (const [id, flaw, changes, message] of [
+    [
+      'DK-14',
+      'a runtime the daemon does not know',
+      { runtime: 'runsd' },
+      /knows no runtime "runsd"; it knows .*runc/,
+    ],
+    [
+      'DK-07',
+      'an image that is not there',
+      { image: 'absent:1' },
+      /image absent:1 is not on the worker's machine/,
+    ],
+    [
+      'DK-07',
+      'an image without a digest where one is needed',
+      { require_digest: 'true' },
+      /busybox:test" must be named by its digest/,
+    ],
+    [
+      'DK-12',
+      'a daemon that is not there',
+      { socket: '/nowhere/docker.sock' },
+      /the Docker daemon at \/nowhere\/docker.sock does not answer/,
+    ],
+  ] as const) {
+    it(`${id}: does not start with ${flaw}, and says so`, async (t) => {
+      await assert.rejects(isolationOf(t, 'docker.toml', changes), {
+        name: 'SystemError',
+        message,
+      });
+    });
+  }
+
+  it('DK-14: does not take another runtime for gVisor', async (t) => {
+    // A runtime of that name which is none.
+    await assert.rejects(isolationOf(t, 'gvisor.toml', { runtime: 'runsc-not' }), {
+      message: /without: .*gVisor's kernel/,
+    });
+  });
+});

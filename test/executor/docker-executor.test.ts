@@ -1,0 +1,361 @@
+import assert from 'node:assert/strict';
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { newId } from '../../src/base/id.ts';
+import { Code } from '../../src/base/status.ts';
+import { DockerExecutor, type DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
+import { DockerImages } from '../../src/executor/docker-images.ts';
+import type { Command } from '../../src/executor/executor.ts';
+import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
+import { findFacts } from '../../src/executor/self-test.ts';
+import { type DockerDaemon, dockerSkip, startDockerDaemon } from '../support/docker-daemon.ts';
+import { processesNaming } from '../support/processes.ts';
+import { never } from '../support/never.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const owner = { uid: 64_001, gid: 64_001 };
+let daemon: DockerDaemon;
+
+function dockerBench(t: TestContext, changes: Partial<DockerExecutorOptions> = {}) {
+  const folder = tempDir(t);
+  const inputRoot = path.join(folder, 'root');
+  mkdirSync(inputRoot);
+  chownSync(inputRoot, owner.uid, owner.gid);
+  const policy = { image: 'busybox:test', allowed: ['busybox:*'], requiresDigest: false };
+  const { engine } = daemon;
+  const executor = new DockerExecutor({
+    engine,
+    images: new DockerImages(
+      engine,
+      { ...policy, pull: 'never', credentialsPath: undefined },
+      'amd64',
+    ),
+    owner,
+    runtime: 'runc',
+    network: undefined,
+    limits: {
+      memoryBytesMax: 64 * 2 ** 20,
+      cpusMax: undefined,
+      processesMax: 64,
+      tmpBytesMax: 10_000_000,
+    },
+    labels: { 'expbuild.worker': 'test' },
+    graceMs: 500,
+    outputBytesMax: 1_000_000,
+    newId,
+    ...changes,
+  });
+  let runs = 0;
+  const output = (name: string) => path.join(folder, `${name}.${runs}`);
+  return {
+    executor,
+    inputRoot,
+    run: (argv: readonly [string, ...string[]], more: Partial<Command> = {}, signal = never) => {
+      runs++;
+      const command: Command = {
+        argv,
+        environment: {},
+        workingDirectory: inputRoot,
+        temporary: '/its/own',
+        folder,
+        stdoutPath: output('stdout'),
+        stderrPath: output('stderr'),
+        timeoutMs: 30_000,
+        network: more.properties?.get('network') === 'on',
+        memoryBytesMax: undefined,
+        ...more,
+      };
+      return executor.run(command, inputRoot, signal);
+    },
+    stdout: () => readFileSync(output('stdout'), 'utf8'),
+    stderr: () => readFileSync(output('stderr'), 'utf8'),
+  };
+}
+
+/** Waits for a container that runs. */
+async function oneContainer(): Promise<string> {
+  for (;;) {
+    const [name] = daemon.docker('ps', '--format', '{{.Names}}').split('\n');
+    if (name) return name;
+    // oxlint-disable-next-line no-await-in-loop -- polls
+    await wait(20);
+  }
+}
+
+describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
+  const closing = new AsyncDisposableStack();
+  before(async () => {
+    daemon = await startDockerDaemon({ after: (end) => closing.defer(end) });
+    daemon.busybox();
+  });
+  after(() => closing.disposeAsync());
+
+  it('WRK-20: runs a command in its input root, and outputs are found outside', async (t) => {
+    const { run, inputRoot, stdout, stderr } = dockerBench(t);
+    writeFileSync(path.join(inputRoot, 'in'), 'given\n');
+    const outcome = await run([
+      'sh',
+      '-c',
+      'pwd; id -u; cat in; echo out > made; echo err >&2; exit 3',
+    ]);
+    assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
+    assert.equal(stdout(), '/build\n64001\ngiven\n');
+    assert.equal(stderr(), 'err\n');
+    assert.equal(readFileSync(path.join(inputRoot, 'made'), 'utf8'), 'out\n');
+    assert.deepEqual(daemon.containers(), []);
+  });
+
+  it('DK-06: loses no output and no exit code of commands that end at once', async (t) => {
+    const { run, stdout, stderr } = dockerBench(t);
+    for (let exitCode = 0; exitCode < 5; exitCode++) {
+      const outcome = await run(['sh', '-c', `printf out; printf err >&2; exit ${exitCode}`]);
+      assert.equal(outcome.kind === 'exited' && outcome.exitCode, exitCode);
+      assert.deepEqual([stdout(), stderr()], ['out', 'err']);
+    }
+    const large = await run(['sh', '-c', 'head -c 900000 /dev/zero | tr "\\0" x; echo end >&2']);
+    assert.equal(large.kind, 'exited');
+    assert.equal(stdout(), 'x'.repeat(900_000));
+    assert.equal(stderr(), 'end\n');
+  });
+
+  it('ACT-10, ACT-13: gives it its own environment, PATH and TMPDIR, and none of the image', async (t) => {
+    daemon.busybox('busybox:env', ['ENV OF_IMAGE=1', 'ENV A=image', 'ENV PATH=/nowhere']);
+    const { run, stdout } = dockerBench(t);
+    const properties = new Map([['container-image', 'docker://busybox:env']]);
+    await run(['env'], { environment: { 'B-b': 'b c', A: '', HOME: '/tmp' }, properties });
+    assert.deepEqual(stdout().trim().split('\n').toSorted(), [
+      'A=',
+      'B-b=b c',
+      'HOME=/tmp',
+      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      'TMPDIR=/tmp',
+    ]);
+  });
+
+  it("ACT-11: refuses what is not there or cannot be run, as the action's own fault", async (t) => {
+    const { run, inputRoot } = dockerBench(t);
+    writeFileSync(path.join(inputRoot, 'text'), 'no program', { mode: 0o644 });
+    for (const name of ['none', '/build/none', './text']) {
+      await assert.rejects(run([name]), { code: Code.INVALID_ARGUMENT, message: /cannot run / });
+    }
+    await assert.rejects(run(['echo', 'a\0b']), { code: Code.INVALID_ARGUMENT });
+    const own = await run(['sh', '-c', 'echo "[FATAL] no" >&2; exit 127']);
+    assert.equal(own.kind === 'exited' && own.exitCode, 127);
+    assert.deepEqual(daemon.containers(), []);
+  });
+
+  it('DK-01: keeps all it promises, as a command inside finds and the daemon confirms', async (t) => {
+    const { executor, run } = dockerBench(t);
+    const { kernel, mountPoints, processesSeen, ...facts } = await findFacts(
+      executor,
+      path.join(tempDir(t), 'test'),
+      never,
+    );
+    assert.deepEqual(facts, {
+      uid: 64_001,
+      capabilities: 0n,
+      noNewPrivileges: true,
+      seccomp: true,
+      networkInterfaces: ['lo'],
+      rootWritable: false,
+      newUserNamespace: false,
+      descriptors: ['0', '1', '2'],
+    });
+    assert.ok(processesSeen < 10);
+    assert.ok(mountPoints.includes('/tmp'));
+    assert.match(kernel, /^Linux version/);
+    await provePromises(dockerPromises, executor, path.join(tempDir(t), 'test'), never);
+
+    const cancel = new AbortController();
+    const running = run(['sleep', '60'], {}, cancel.signal);
+    const name = await oneContainer();
+    const [seen] = JSON.parse(daemon.docker('inspect', name)) as [
+      { HostConfig: Record<string, unknown>; Config: Record<string, unknown> },
+    ];
+    cancel.abort();
+    await assert.rejects(running, { code: Code.CANCELLED });
+    const golden = {
+      NetworkMode: 'none',
+      CapAdd: null,
+      CapDrop: ['ALL'],
+      Privileged: false,
+      SecurityOpt: ['no-new-privileges:true'],
+      ReadonlyRootfs: true,
+      IpcMode: 'private',
+      PidMode: '',
+      UTSMode: '',
+      CgroupnsMode: 'private',
+      UsernsMode: '',
+      Memory: 64 * 2 ** 20,
+      MemorySwap: 64 * 2 ** 20,
+      PidsLimit: 64,
+      AutoRemove: false,
+      Binds: null,
+      VolumesFrom: null,
+      Runtime: 'runc',
+      LogConfig: { Type: 'none', Config: {} },
+    };
+    const chosen = Object.keys(golden).map((key) => [key, seen.HostConfig[key]]);
+    assert.deepEqual(Object.fromEntries(chosen), golden);
+    assert.deepEqual(seen.HostConfig['Devices'] ?? [], []);
+    assert.ok((seen.HostConfig['MaskedPaths'] as string[]).includes('/proc/kcore'));
+    assert.equal(seen.Config['User'], '64001:64001');
+  });
+
+  it('DK-02: overrules what the image says of users, entry points, health and volumes', async (t) => {
+    daemon.busybox('busybox:odd', [
+      'USER root',
+      'ENTRYPOINT ["/bin/false"]',
+      'VOLUME /data',
+      'HEALTHCHECK CMD /bin/true',
+      'WORKDIR /bin',
+    ]);
+    const { run, stdout } = dockerBench(t);
+    const properties = new Map([['container-image', 'busybox:odd']]);
+    const look = 'id -u; pwd; grep " /data " /proc/mounts | cut -d " " -f 1';
+    await run(['sh', '-c', look], { properties });
+    assert.equal(stdout(), '64001\n/build\ntmpfs\n');
+    assert.equal(daemon.docker('volume', 'ls', '-q'), '');
+  });
+
+  for (const [name, value] of [
+    ['dockerPrivileged', 'true'],
+    ['dockerNetwork', 'host'],
+    ['dockerUser', 'root'],
+    ['dockerRunAsRoot', 'true'],
+    ['dockerRuntime', 'runc'],
+    ['dockerAddCapabilities', 'SYS_ADMIN'],
+    ['dockerSiblingContainers', 'true'],
+    ['containerVolumes', '/:/host'],
+    ['network', 'host'],
+    ['network', 'on'],
+    ['container-image', 'ubuntu'],
+    ['container-image', 'docker://busybox:test --privileged'],
+    ['container-image', ''],
+  ] as const) {
+    it(`DK-03: refuses the property ${name}=${value}`, async (t) => {
+      const { run } = dockerBench(t);
+      await assert.rejects(run(['true'], { properties: new Map([[name, value]]) }), {
+        code: Code.INVALID_ARGUMENT,
+        message: new RegExp(name),
+      });
+    });
+  }
+
+  it("DK-03: takes properties that ask for nothing, and others' as nothing of its own", async (t) => {
+    const { run } = dockerBench(t);
+    const properties = new Map([
+      ['dockerNetwork', 'off'],
+      ['dockerPrivileged', 'false'],
+      ['network', 'off'],
+      ['OSFamily', 'linux'],
+    ]);
+    assert.equal((await run(['true'], { properties })).kind, 'exited');
+  });
+
+  it('WK-26: tells that memory was the limit, and which', async (t) => {
+    const { run } = dockerBench(t);
+    const outcome = await run(['sh', '-c', 'tail /dev/zero']);
+    assert.equal(outcome.kind, 'resource-limit');
+    assert.ok(outcome.kind === 'resource-limit');
+    assert.equal(outcome.exitCode, 137);
+    assert.match(outcome.message, /more memory than its limit of 64 MiB/);
+  });
+
+  it('WK-26: holds an action to the memory that it asks for, if that is less', async (t) => {
+    const { run } = dockerBench(t);
+    const outcome = await run(['tail', '/dev/zero'], { memoryBytesMax: 32 * 2 ** 20 });
+    assert.match(outcome.kind === 'resource-limit' ? outcome.message : '', /limit of 32 MiB/);
+  });
+
+  it('WK-27: keeps to the number of processes', async (t) => {
+    const { run, stderr } = dockerBench(t);
+    const outcome = await run([
+      'sh',
+      '-c',
+      'i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done',
+    ]);
+    assert.notEqual(outcome.kind === 'exited' && outcome.exitCode, 0);
+    assert.match(stderr(), /fork/);
+  });
+
+  it('WK-23: /tmp, /var/tmp and /dev/shm are private, limited, and gone afterwards', async (t) => {
+    const { run, stdout, stderr } = dockerBench(t);
+    const folders = '/tmp /var/tmp /dev/shm';
+    await run([
+      'sh',
+      '-c',
+      `for at in ${folders}; do dd if=/dev/zero of=$at/x bs=1M count=20; done`,
+    ]);
+    await run([
+      'sh',
+      '-c',
+      `ls ${folders}; for at in ${folders}; do head -c 20000000 /dev/zero > $at/x; stat -c %s $at/x; done`,
+    ]);
+    const lines = stdout()
+      .trim()
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('/'));
+    assert.equal(lines.length, 3, stdout() + stderr());
+    for (const size of lines) assert.ok(Number(size) <= 10_002_432, size);
+  });
+
+  it('WRK-07: gives a command time to end by itself when its time is over', async (t) => {
+    const { run, stdout } = dockerBench(t, { graceMs: 10_000 });
+    const script = 'trap "echo ended; exit" TERM; echo begun; while :; do sleep 0.01; done';
+    const outcome = await run(['sh', '-c', script], { timeoutMs: 300 });
+    assert.equal(outcome.kind, 'timed-out');
+    assert.ok(outcome.wallTimeMs >= 300);
+    assert.equal(stdout(), 'begun\nended\n');
+  });
+
+  for (const [how, last] of [
+    ['success', 'sleep 0.05'],
+    ['a timeout', 'while :; do sleep 1; done'],
+  ] as const) {
+    it(`WK-01, WK-02: after ${how}, nothing is left of what left the session, forks or ignores signals`, async (t) => {
+      const { run } = dockerBench(t, { graceMs: 50 });
+      const mark = String(process.pid * 1_000 + how.length);
+      const stubborn = `trap "" TERM HUP; (setsid sh -c 'trap "" TERM; sleep ${mark}; sleep ${mark}' &)`;
+      const storm = `(setsid sh -c 'while :; do (sleep ${mark} &) ; sleep 0.01; done' > /dev/null 2>&1 &)`;
+      await run(['sh', '-c', `${stubborn}; ${storm}; ${last}`], { timeoutMs: 1_000 });
+      assert.deepEqual(processesNaming(mark), []);
+      assert.deepEqual(daemon.containers(), []);
+    });
+  }
+
+  it('WK-14: ends a command that says too much, and keeps what fits', async (t) => {
+    const { run, stdout } = dockerBench(t);
+    const outcome = await run(['yes']);
+    assert.equal(outcome.kind, 'output-limit');
+    assert.equal(stdout().length, 1_000_000);
+  });
+
+  it('WK-25, DK-19: shows neither the worker, other actions nor the daemon', async (t) => {
+    const { run, stdout, inputRoot } = dockerBench(t);
+    await run([
+      'sh',
+      '-c',
+      `ls ${path.dirname(inputRoot)} /var/run/docker.sock ${daemon.socket}; ls /`,
+    ]);
+    const allowed = /^(?:bin|build|dev|etc|lib\w*|proc|run|sbin|sys|tmp|usr|var)$/;
+    assert.deepEqual(
+      stdout()
+        .trim()
+        .split('\n')
+        .filter((name) => !allowed.test(name)),
+      [],
+    );
+  });
+
+  it('DK-07: names an image that is missing, or that is not to be had', async (t) => {
+    const { run } = dockerBench(t);
+    const absent = new Map([['container-image', 'busybox:absent']]);
+    await assert.rejects(run(['true'], { properties: absent }), {
+      code: Code.FAILED_PRECONDITION,
+      message: /image busybox:absent is not on the worker's machine.*"never"/,
+    });
+  });
+});

@@ -1,0 +1,168 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { DockerEngine } from '../../src/executor/docker-engine.ts';
+
+/** A daemon of the test's own, with everything it keeps in a temporary folder. */
+export interface DockerDaemon {
+  readonly socket: string;
+  readonly engine: DockerEngine;
+  /** Makes an image named `busybox:test`, or another name, and returns its id. */
+  busybox(name?: string, changes?: readonly string[]): string;
+  /** Makes an image of some of this machine's files. */
+  imageOf(name: string, files: readonly string[]): void;
+  /** The names of all containers, running or not. */
+  containers(): string[];
+  docker(...args: readonly string[]): string;
+  /** Ends the daemon and what it runs, with a signal. */
+  end(signal: NodeJS.Signals): Promise<void>;
+  pause(): void;
+  resume(): void;
+  restart(): Promise<void>;
+}
+
+/** Why no daemon can be started here; false when it can. */
+export const dockerSkip: string | false = whyNot();
+
+function whyNot(): string | false {
+  if (process.getuid?.() !== 0) return "needs root to start Docker's daemon";
+  for (const [file, name] of [
+    ['/usr/sbin/dockerd', 'docker.io'],
+    ['/usr/bin/docker-init', 'tini'],
+    ['/bin/busybox', 'busybox-static'],
+  ] as const) {
+    if (!existsSync(file)) return `needs ${file}: apt install ${name}`;
+  }
+  return false;
+}
+
+/** Why gVisor cannot be tested here; false when it can. */
+export const gvisorSkip: string | false =
+  dockerSkip || (existsSync('/usr/bin/runsc') ? false : 'needs gVisor: apt install runsc');
+
+/** What gVisor needs inside of a machine that is a container itself. */
+const runscArgs = ['--network=none', '--platform=ptrace', '--ignore-cgroups'];
+const startMsMax = 60_000;
+
+/** Starts a daemon, which takes half a second; `after` is called to end it. */
+export async function startDockerDaemon(t: {
+  after(end: () => Promise<void>): void;
+}): Promise<DockerDaemon> {
+  // Sockets have paths of at most 107 bytes, and containerd's is deep.
+  const folder = mkdtempSync(path.join(tmpdir(), 'dk-'));
+  const at = (name: string) => path.join(folder, name);
+  // One of them only claims to be gVisor.
+  const runtimes = {
+    runsc: { path: '/usr/bin/runsc', runtimeArgs: runscArgs },
+    'runsc-not': { path: '/usr/sbin/runc' },
+  };
+  writeFileSync(at('daemon.json'), JSON.stringify({ runtimes }));
+  const socket = at('docker.sock');
+  const engine = new DockerEngine(socket);
+  const start = () => startIn(at, socket, engine);
+  let daemon = await start();
+  const docker = (...args: readonly string[]) => dockerIn(socket, args);
+  const end = async (signal: NodeJS.Signals) => {
+    if (daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const exited = once(daemon, 'exit');
+    daemon.kill('SIGCONT');
+    daemon.kill(signal);
+    await exited;
+  };
+  t.after(async () => {
+    await end('SIGTERM');
+    for (const mount of mountsIn(folder)) execFileSync('umount', ['-l', mount]);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const imageOf = (name: string, tree: string, changes: readonly string[] = []) => {
+    const tar = at('image.tar');
+    execFileSync('tar', ['-C', tree, '-cf', tar, '.']);
+    return docker('import', ...changes.flatMap((change) => ['-c', change]), tar, name).trim();
+  };
+  return {
+    socket,
+    engine,
+    docker,
+    end,
+    busybox: (name = 'busybox:test', changes = []) => imageOf(name, busyboxTree(at), changes),
+    imageOf: (name, files) => {
+      const list = at('files');
+      writeFileSync(list, files.join('\n'));
+      const tar = at('image.tar');
+      execFileSync('tar', ['-C', '/', '--no-recursion', '-T', list, '-cf', tar]);
+      docker('import', tar, name);
+    },
+    containers: () => docker('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+    pause: () => void daemon.kill('SIGSTOP'),
+    resume: () => void daemon.kill('SIGCONT'),
+    restart: async () => {
+      await end('SIGTERM');
+      daemon = await start();
+    },
+  };
+}
+
+async function startIn(at: (name: string) => string, socket: string, engine: DockerEngine) {
+  const args = [
+    ['--config-file', at('daemon.json'), '--data-root', at('data'), '--exec-root', at('exec')],
+    ['--pidfile', at('pid'), '-H', `unix://${socket}`, '--log-level', 'error'],
+    // Containers without a network need none, and this machine's is left alone.
+    ['--bridge=none', '--iptables=false', '--ip6tables=false'],
+  ].flat();
+  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  const daemon = spawn('/usr/sbin/dockerd', args, { stdio: 'ignore', env });
+  const endAt = performance.now() + startMsMax;
+  for (;;) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- polls
+      await engine.facts();
+      return daemon;
+    } catch (error) {
+      if (performance.now() > endAt || daemon.exitCode !== null) throw error;
+      // oxlint-disable-next-line no-await-in-loop -- polls
+      await wait(50);
+    }
+  }
+}
+
+function dockerIn(socket: string, args: readonly string[]): string {
+  const options = { env: { PATH: '/usr/bin' }, maxBuffer: 64 * 2 ** 20 } as const;
+  return execFileSync('docker', ['-H', `unix://${socket}`, ...args], options).toString();
+}
+
+/** A system of one program under many names. */
+function busyboxTree(at: (name: string) => string): string {
+  const tree = at('tree');
+  if (existsSync(tree)) return tree;
+  for (const name of ['bin', 'etc', 'proc', 'tmp']) {
+    mkdirSync(path.join(tree, name), { recursive: true });
+  }
+  // Where an image has it, its mode counts.
+  chmodSync(path.join(tree, 'tmp'), 0o1777);
+  execFileSync('cp', ['/bin/busybox', path.join(tree, 'bin')]);
+  const names = execFileSync('/bin/busybox', ['--list']).toString().split('\n').filter(Boolean);
+  for (const name of names) {
+    if (name !== 'busybox') symlinkSync('busybox', path.join(tree, 'bin', name));
+  }
+  return tree;
+}
+
+/** What a killed daemon leaves mounted, the deepest first. */
+function mountsIn(folder: string): string[] {
+  const lines = execFileSync('cat', ['/proc/self/mounts']).toString().split('\n');
+  return lines
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((mount) => mount.startsWith(`${folder}/`))
+    .toReversed();
+}
