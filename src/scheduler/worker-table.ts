@@ -173,6 +173,7 @@ export class WorkerTable {
       }
       if (worker.session) {
         assert.ok(worker.givenSlots <= worker.slots, `worker ${worker.id} is given too much`);
+        assert.ok(worker.isWithinCapacity, `worker ${worker.id} is given more than it has`);
       }
     }
   }

@@ -122,10 +122,11 @@ export class Worker {
   hasRoomFor(requirements: Requirements): boolean {
     const wanted = takenOf(requirements, this.offered);
     if (wanted.size === 0) return true;
-    const taken = this.#taken();
+    const taken = this.#takenBy(this.#busy());
     return [...wanted].every(
       ([name, amount]) =>
-        (taken.get(name) ?? 0) + amount <= (this.offered.capacities.get(name) ?? 0),
+        (taken.get(name) ?? 0) + amount <=
+        (this.offered.capacities.get(name) ?? 0) + rounding(amount),
     );
   }
 
@@ -202,18 +203,32 @@ export class Worker {
     return { changed, done, missing };
   }
 
-  /** Of what its actions share: what those have that may still be at work. */
-  #taken(): Map<string, number> {
+  /** What it is given now takes no more than there is. */
+  get isWithinCapacity(): boolean {
+    const { capacities } = this.offered;
+    return [...this.#takenBy(this.#given())].every(
+      ([name, taken]) => taken <= (capacities.get(name) ?? 0) + rounding(taken),
+    );
+  }
+
+  /** Wanted leases that may be at work. */
+  #given(): GivenLease[] {
+    return [...this.leases.values()].filter(({ phase }) => phase !== HeldLease_Phase.PHASE_DONE);
+  }
+
+  /** Those, and what the worker has not let go of yet. */
+  #busy(): GivenLease[] {
+    const leaving = [...this.#leaving.values()].filter(({ isActive }) => isActive);
+    return [...this.#given(), ...leaving.flatMap(({ lease }) => lease ?? [])];
+  }
+
+  #takenBy(leases: readonly GivenLease[]): Map<string, number> {
     const taken = new Map<string, number>();
-    const take = ({ run }: GivenLease) => {
+    for (const { run } of leases) {
       for (const [name, amount] of takenOf(run.requirements, this.offered)) {
         taken.set(name, (taken.get(name) ?? 0) + amount);
       }
-    };
-    for (const lease of this.leases.values()) {
-      if (lease.phase !== HeldLease_Phase.PHASE_DONE) take(lease);
     }
-    for (const { lease, isActive } of this.#leaving.values()) if (lease && isActive) take(lease);
     return taken;
   }
 
@@ -239,6 +254,11 @@ function takeStreams(lease: GivenLease, held: HeldLease): boolean {
   }
   lease.streams = { stdout, stderr };
   return true;
+}
+
+/** Ten tenths are a whole, whatever adding them gives. */
+function rounding(amount: number): number {
+  return amount * 1e-9;
 }
 
 function hasSeen(session: Session, sequence: number | undefined): boolean {

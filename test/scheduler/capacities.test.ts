@@ -49,6 +49,13 @@ describe('what actions share on a worker', () => {
     assert.equal(rig.scheduler.queuedCount, 0);
   });
 
+  it('ten tenths of a processor fit on one', () => {
+    const rig = new Rig();
+    const worker = rig.worker('w', { slots: 20, capacities: { cpu: 0.3 } });
+    for (let n = 0; n < 4; n += 1) rig.enqueue(request(`tenth ${n}`, { cpu: '100m' }));
+    assert.equal(worker.leases.length, 3);
+  });
+
   it('counts what the worker has not let go of yet', () => {
     const rig = new Rig();
     const worker = rig.worker('w', { slots: 2, capacities: { gpu: 1 } });

@@ -7,9 +7,14 @@ import type { WorkerWorld } from './simulated-worker.ts';
 const actions = Array.from({ length: 12 }, (_, n) =>
   requestOf(`action ${n}`, {
     doNotCache: n % 5 === 4,
-    properties: [{ OSFamily: 'linux' }, { OSFamily: 'macos' }, {}, { OSFamily: 'plan9' }][
-      n === 11 ? 3 : n % 3
-    ] as Record<string, string>,
+    properties: [
+      { OSFamily: 'linux' },
+      { OSFamily: 'macos' },
+      {},
+      { OSFamily: 'plan9' },
+      // Two of the three slots of the only worker that has as much, or all of them.
+      { OSFamily: 'linux', cpu: n === 3 ? '2' : '3' },
+    ][n === 11 ? 3 : n === 3 || n === 6 ? 4 : n % 3] as Record<string, string>,
   }),
 );
 

@@ -39,6 +39,7 @@ export interface WorkerTraits {
   readonly id: string;
   readonly slots: number;
   readonly properties: readonly { name: string; value: string }[];
+  readonly capacities: readonly { name: string; amount: number }[];
 }
 
 /** A worker that keeps to the protocol, and meets with whatever a world has in store. */
@@ -86,6 +87,13 @@ export class SimulatedWorker {
     this.say();
   }
 
+  /** Its process ends, and whoever looks after it starts the next one. */
+  #terminate(): void {
+    if (this.isDraining) return;
+    this.drain();
+    this.#world.after(this.#world.between(10_000, 40_000), () => this.start());
+  }
+
   drop(): void {
     if (this.connection) this.connection.isOpen = false;
     this.connection = undefined;
@@ -103,12 +111,13 @@ export class SimulatedWorker {
 
   say(): void {
     if (!this.isUp || this.isPaused || !this.connection) return;
-    const { id, slots, properties } = this.traits;
+    const { id, slots, properties, capacities } = this.traits;
     const hello = {
       workerId: id,
       bootId: `${id}.${this.#boot}`,
       slots,
       properties: [...properties],
+      capacities: [...capacities],
     };
     this.#sent += 1;
     const isFirst = this.#sent === 1;
@@ -122,8 +131,9 @@ export class SimulatedWorker {
     this.#world.send(this.connection, state);
   }
 
-  hear(connection: Connection, { sequence, leases }: DesiredState): void {
+  hear(connection: Connection, { sequence, leases, terminate }: DesiredState): void {
     if (connection !== this.connection || sequence <= this.#seen) return;
+    if (terminate) this.#terminate();
     this.#seen = sequence;
     const wanted = new Set(leases.map(({ leaseId }) => leaseId));
     for (const [id, held] of this.#held) if (!wanted.has(id)) this.#end(id, held);

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { DesiredState, WorkerState } from '../../src/proto/expbuild/worker/v1/worker.ts';
 import { Deadlines } from '../../src/scheduler/deadlines.ts';
-import type { StoredRun } from '../../src/scheduler/operation-rows.ts';
 import type { OperationState } from '../../src/scheduler/operations.ts';
 import type { PendingCommit } from '../../src/scheduler/runs.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
@@ -11,7 +10,7 @@ import type { Session } from '../../src/scheduler/worker.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { MemoryOperationRows } from './memory-operation-rows.ts';
-import { findOvertaken } from './overtaken-run.ts';
+import { LeaseHistory } from './lease-history.ts';
 import { countedIds } from './rig.ts';
 import { drawRequest } from './simulated-requests.ts';
 import { type Connection, SimulatedWorker, type WorkerWorld } from './simulated-worker.ts';
@@ -57,9 +56,7 @@ export class Simulation implements WorkerWorld {
   #isCalm = false;
   readonly #accepted = new Map<string, Accepted>();
   #unwritten: string[] = [];
-  /** Every lease that was ever written: its run and epoch. */
-  readonly #leases = new Map<string, { runId: string; epoch: number }>();
-  readonly #epochs = new Map<string, number>();
+  readonly #leases = new LeaseHistory((line) => this.trace(line));
   readonly #offered = new Set<string>();
   readonly #drainHeard = new WeakSet<Session>();
   /** Runs whose result is being stored. */
@@ -82,7 +79,8 @@ export class Simulation implements WorkerWorld {
       ['c', 2, 'macos'],
     ] as const) {
       const properties = [{ name: 'OSFamily', value: os }];
-      const worker = new SimulatedWorker({ id, slots, properties }, this);
+      const capacities = [{ name: 'cpu', amount: slots }];
+      const worker = new SimulatedWorker({ id, slots, properties, capacities }, this);
       worker.trouble = 0.05;
       this.#workers.push(worker);
       this.after(this.between(0, 10_000), () => worker.start());
@@ -191,7 +189,7 @@ export class Simulation implements WorkerWorld {
     }
     const before = new Map(this.#rows.runs);
     scheduler.flush((changes) => this.#rows.write(changes));
-    this.#checkRuns(before);
+    this.#leases.check(before, this.#rows.runs, this.#entries === 1);
     this.#entries = 0;
     for (const name of this.#unwritten) {
       this.#accepted.set(name, { ...justAccepted, name });
@@ -240,10 +238,8 @@ export class Simulation implements WorkerWorld {
 
   /** Stores a result: the lease it is from must be the newest of its run. */
   #commit(scheduler: Scheduler, pending: PendingCommit): void {
-    const { runId, epoch, response } = pending;
-    const lease = this.#leases.get(response.message);
-    assert.deepEqual(lease, { runId, epoch }, `${response.message} is not a lease of ${runId}`);
-    assert.equal(epoch, this.#epochs.get(runId), `${response.message} is stale`);
+    const { runId, response } = pending;
+    this.#leases.checkCommit(pending);
     assert.ok(!this.#committing.has(runId), `${runId} is to be stored twice`);
     this.#committing.add(runId);
     this.after(this.between(1, 500), () => {
@@ -278,22 +274,6 @@ export class Simulation implements WorkerWorld {
     accepted.toldAt = this.#now;
     if (state.response.result) {
       assert.ok([...this.#committed.values()].includes(state.response.message), 'told uncommitted');
-    }
-  }
-
-  /** What was written must be a step that may be taken. */
-  #checkRuns(before: ReadonlyMap<string, StoredRun>): void {
-    const waiting = [...this.#rows.runs.values()].filter(({ lease }) => !lease);
-    for (const run of this.#rows.runs.values()) {
-      const known = before.get(run.id);
-      assert.ok(run.epoch >= (known?.epoch ?? 0), `the epoch of ${run.id} went back`);
-      if (!run.lease || known?.lease?.id === run.lease.id) continue;
-      this.#leases.set(run.lease.id, { runId: run.id, epoch: run.epoch });
-      this.#epochs.set(run.id, run.epoch);
-      this.trace(`${run.id} goes to ${run.lease.workerId} as ${run.lease.id}`);
-      if (this.#entries !== 1) continue;
-      const overtaken = findOvertaken(run, waiting);
-      assert.equal(overtaken, undefined, `${run.id} overtook ${overtaken?.id}`);
     }
   }
 
@@ -343,7 +323,7 @@ export class Simulation implements WorkerWorld {
   }
 
   #harm(worker: SimulatedWorker): void {
-    const fault = this.between(0, 7);
+    const fault = this.between(0, 8);
     if (fault === 0) this.#crashServer();
     else if (fault === 1 && worker.isUp) {
       const session = worker.connection && this.#bySession.get(worker.connection);
@@ -364,6 +344,25 @@ export class Simulation implements WorkerWorld {
       if (session) this.#enter((scheduler) => scheduler.disconnect(session));
       this.after(this.between(100, 50_000), () => worker.connect());
     } else if (fault === 6) this.#clock.advance(this.between(0, 40_000));
+    else this.#operate(worker.traits.id);
+  }
+
+  /** An operator drains a worker for a while, or wants its process to end. */
+  #operate(id: string): void {
+    const selection = { ids: new Set([id]) };
+    if (this.chance(0.5)) {
+      this.#enter((scheduler) => scheduler.updateWorkers(selection, 'terminate'));
+      return;
+    }
+    this.trace(`${id} is drained`);
+    this.#enter((scheduler) => scheduler.updateWorkers(selection, 'drain'));
+    this.after(this.between(1_000, 30_000), () => this.#undrain(id));
+  }
+
+  /** The scheduler may be away, or forget it in a crash before it is written. */
+  #undrain(id: string): void {
+    this.#enter((scheduler) => scheduler.updateWorkers({ ids: new Set([id]) }, 'undrain'));
+    if (this.#rows.drainedWorkers.includes(id)) this.after(1_000, () => this.#undrain(id));
   }
 
   #crashServer(): void {
