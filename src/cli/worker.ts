@@ -74,6 +74,7 @@ export async function startWorker(
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
     bytesMax: config.cacheMaxSizeBytes,
     newId,
+    log,
   });
   const drain = new AbortController();
   const ended = work(

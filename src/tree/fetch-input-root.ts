@@ -3,7 +3,6 @@ import {
   chmod,
   chown,
   copyFile,
-  link,
   lutimes,
   mkdir,
   symlink,
@@ -133,7 +132,7 @@ async function makeFile(
   const time = timeOf(properties);
   const isPlain = time === undefined && properties?.unixMode === undefined;
   if (digest.sizeBytes > 0) {
-    if (hardLinks && isPlain && (await couldLink(held.pathOf(file), path))) return;
+    if (hardLinks && isPlain && (await couldLink(held, file, path))) return;
     // Takes over the mode as well.
     await copyFile(held.pathOf(file), path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
   } else {
@@ -148,9 +147,9 @@ async function makeFile(
 }
 
 /** False on another file system, and when the file has all the links that it can have. */
-async function couldLink(from: string, to: string): Promise<boolean> {
+async function couldLink(held: HeldFiles, file: ParsedFile, to: string): Promise<boolean> {
   try {
-    await link(from, to);
+    await held.link(file, to);
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -9,8 +9,10 @@ export interface InputFile {
 
 /** Files that stay where they are until they are released. */
 export interface HeldFiles {
-  /** Where a file is: with its mode and time, for reading and linking only. */
+  /** Where a file is: with its mode and time, for reading only. */
   pathOf(file: InputFile): string;
+  /** Makes a hard link to it; fails as `link` of the file system does. */
+  link(file: InputFile, to: string): Promise<void>;
   /** Blobs that the store does not have either; there are no files of them. */
   readonly missing: readonly Digest[];
   release(): void;

@@ -1,7 +1,9 @@
 import { rmSync } from 'node:fs';
-import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { NewId } from '../base/id.ts';
+import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
@@ -13,11 +15,13 @@ import {
 } from '../tree/input-files.ts';
 import { digestOfFile } from '../tree/file-chunks.ts';
 import { transferEach } from '../tree/transfer-each.ts';
+import { type FileFacts, factsOf, isSame } from './file-facts.ts';
 
 export interface FileCacheOptions {
   /** Files nobody uses go once there are more bytes than this. */
   readonly bytesMax: number;
   readonly newId: NewId;
+  readonly log: Log;
 }
 
 interface Entry {
@@ -27,7 +31,10 @@ interface Entry {
   holders: number;
   /** Settles once the file is on the disk and known to be right; undefined before the first use. */
   ready: Promise<void> | undefined;
-  isReady: boolean;
+  /** What the file system said of it when it was known to be right; undefined until then. */
+  right: FileFacts | undefined;
+  /** Each link that is made or removed changes the time of its last change. */
+  isLinked: boolean;
   /** Aborts the download when nobody waits for it any more. */
   readonly stop: AbortController;
 }
@@ -36,6 +43,10 @@ interface Entry {
  * The files of blobs on this disk, shared by all slots and kept across restarts: what input roots are
  * linked to or copied from. A blob is fetched once, however many want it; a file is written under another
  * name, closed and renamed, and never changed after (WRK-03, N5). Executables are files of their own.
+ *
+ * Commands cannot change it; what was changed all the same is thrown away with a warning, and fetched anew:
+ * before each use its facts are compared, and after a restart its hash (CC-20). Of a file that was linked,
+ * who is root could change the bytes and set back its time: that is found at the next restart alone.
  */
 export class FileCache implements InputFiles {
   readonly #folder: string;
@@ -57,8 +68,9 @@ export class FileCache implements InputFiles {
     for (const shard of shards) {
       await mkdir(path.join(folder, shard), { recursive: true });
       for (const name of await readdir(path.join(folder, shard))) {
-        const sizeBytes = Number(/^[0-9a-f]+-[A-Z0-9]+-(\d+)(?:-x)?$/.exec(name)?.[1] ?? 0);
-        cache.#add(newEntry(name, sizeBytes));
+        const sizeBytes = Number(/^[0-9a-f]+-[A-Z0-9]+-(\d+)(?:-x)?$/.exec(name)?.[1]);
+        if (Number.isSafeInteger(sizeBytes)) cache.#add(newEntry(name, sizeBytes));
+        else await rm(path.join(folder, shard, name), { recursive: true, force: true });
       }
     }
     cache.#evict();
@@ -84,6 +96,7 @@ export class FileCache implements InputFiles {
       this.#evict();
     };
     const holdOne = async (file: InputFile, either: AbortSignal) => {
+      if (held.size % holdsAtOnce === 0) await setImmediate();
       const entry = this.#entryOf(file, blobs);
       held.set(nameOf(file), entry);
       try {
@@ -101,6 +114,11 @@ export class FileCache implements InputFiles {
     }
     return {
       pathOf: (file) => this.#pathOf(nameOf(file)),
+      link: (file, to) => {
+        const entry = held.get(nameOf(file));
+        if (entry) entry.isLinked = true;
+        return link(this.#pathOf(nameOf(file)), to);
+      },
       missing: [...missing].flatMap((name) => distinct.get(name)?.digest ?? []),
       release,
     };
@@ -109,8 +127,13 @@ export class FileCache implements InputFiles {
   /** The entry of a file, held once more and used just now. */
   #entryOf(file: InputFile, blobs: BlobStore): Entry {
     const name = nameOf(file);
-    const known = this.#entries.get(name);
+    let known = this.#entries.get(name);
     if (known) this.#forget(known);
+    if (known?.right && !isSame(known.right, this.#pathOf(name), known.isLinked)) {
+      this.#warnOf(file, 'its size, mode, owner or times are not what they were');
+      rmSync(this.#pathOf(name), { recursive: true, force: true });
+      known = undefined;
+    }
     const entry = known ?? newEntry(name, file.digest.sizeBytes);
     this.#add(entry);
     entry.holders++;
@@ -120,11 +143,16 @@ export class FileCache implements InputFiles {
 
   async #load(entry: Entry, isThere: boolean, file: InputFile, blobs: BlobStore): Promise<void> {
     const { signal } = entry.stop;
+    const place = this.#pathOf(entry.name);
     try {
-      if (!isThere || !(await this.#isIntact(entry.name, file, signal))) {
-        await this.#download(entry.name, file, blobs, signal);
+      if (isThere && !(await this.#isIntact(place, file, signal))) {
+        this.#warnOf(file, 'its bytes or its mode are not those of its digest');
+        await rm(place, { recursive: true, force: true });
+        await this.#download(place, file, blobs, signal);
+      } else if (!isThere) {
+        await this.#download(place, file, blobs, signal);
       }
-      entry.isReady = true;
+      entry.right = factsOf(place);
     } catch (error) {
       this.#forget(entry);
       throw error;
@@ -133,7 +161,7 @@ export class FileCache implements InputFiles {
 
   #letGo(entry: Entry): void {
     entry.holders--;
-    if (entry.holders > 0 || entry.isReady) return;
+    if (entry.holders > 0 || entry.right) return;
     this.#forget(entry);
     entry.stop.abort();
   }
@@ -150,11 +178,12 @@ export class FileCache implements InputFiles {
   }
 
   /** A power cut, or a hand, may have changed what an earlier process left. */
-  async #isIntact(name: string, file: InputFile, signal: AbortSignal): Promise<boolean> {
+  async #isIntact(place: string, file: InputFile, signal: AbortSignal): Promise<boolean> {
     try {
-      const { mode } = await stat(this.#pathOf(name));
-      if ((mode & 0o777) !== inputModeOf(file.isExecutable)) return false;
-      const digest = await digestOfFile(this.#pathOf(name), file.digest.function, signal);
+      const { mode, size } = await lstat(place);
+      if ((mode & 0o7777) !== inputModeOf(file.isExecutable)) return false;
+      if (size !== file.digest.sizeBytes) return false;
+      const digest = await digestOfFile(place, file.digest.function, signal);
       return digest.equals(file.digest);
     } catch {
       signal.throwIfAborted();
@@ -162,8 +191,13 @@ export class FileCache implements InputFiles {
     }
   }
 
+  #warnOf(file: InputFile, why: string): void {
+    const fields = { digest: String(file.digest), path: this.#pathOf(nameOf(file)), why };
+    this.#options.log.warn('a file of the input cache was changed and is thrown away', fields);
+  }
+
   async #download(
-    name: string,
+    place: string,
     { digest, isExecutable }: InputFile,
     blobs: BlobStore,
     signal: AbortSignal,
@@ -185,7 +219,7 @@ export class FileCache implements InputFiles {
         throw new StatusError(Code.INTERNAL, `blob ${digest} arrived with other bytes`);
       }
       await chmod(temporary, inputModeOf(isExecutable));
-      await rename(temporary, this.#pathOf(name));
+      await rename(temporary, place);
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
@@ -201,7 +235,7 @@ export class FileCache implements InputFiles {
       if (this.#sizeBytes <= this.#options.bytesMax) return;
       if (entry.holders > 0) continue;
       this.#forget(entry);
-      rmSync(this.#pathOf(entry.name), { force: true });
+      rmSync(this.#pathOf(entry.name), { recursive: true, force: true });
     }
   }
 
@@ -214,6 +248,9 @@ export class FileCache implements InputFiles {
   }
 }
 
+/** Holds with nothing to fetch would go through many thousands without a pause. */
+const holdsAtOnce = 256;
+
 /** Few enough entries in each folder for every file system. */
 const shards = Array.from({ length: 256 }, (_, shard) => shard.toString(16).padStart(2, '0'));
 
@@ -224,7 +261,15 @@ function nameOf({ digest, isExecutable }: InputFile): string {
 
 function newEntry(name: string, sizeBytes: number): Entry {
   const stop = new AbortController();
-  return { name, sizeBytes, holders: 0, ready: undefined, isReady: false, stop };
+  return {
+    name,
+    sizeBytes,
+    holders: 0,
+    ready: undefined,
+    right: undefined,
+    isLinked: false,
+    stop,
+  };
 }
 
 /** Waits for `promise`, but no longer than until `signal` aborts. */

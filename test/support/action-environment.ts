@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/id.ts';
+import { silentLog } from '../../src/base/log.ts';
 import { defaultOutputLimits } from '../../src/tree/collect-outputs.ts';
 import { DirectoryCache } from '../../src/tree/directory-cache.ts';
 import { defaultTreeLimits } from '../../src/tree/walk-directories.ts';
@@ -12,7 +13,7 @@ export async function actionEnvironment(
   folder: string,
   changes: Partial<ActionEnvironment> = {},
 ): Promise<ActionEnvironment> {
-  const cacheOptions = { bytesMax: 100_000_000, newId };
+  const cacheOptions = { bytesMax: 100_000_000, newId, log: silentLog };
   return {
     workerId: 'worker-1',
     files: await FileCache.open(path.join(folder, 'files'), cacheOptions),

@@ -3,6 +3,7 @@ import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync 
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { newId } from '../../src/base/id.ts';
+import { silentLog } from '../../src/base/log.ts';
 import { Code, type StatusError } from '../../src/base/status.ts';
 import type { Digest } from '../../src/digest/digest.ts';
 import { Directory } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
@@ -20,7 +21,7 @@ import { tempDir } from '../support/temp-dir.ts';
 async function bench(t: TestContext, options: Partial<FetchOptions> = {}) {
   const folder = tempDir(t);
   const store = new PlainBlobStore();
-  const cacheOptions = { bytesMax: 1_000_000, newId };
+  const cacheOptions = { bytesMax: 1_000_000, newId, log: silentLog };
   const files = await FileCache.open(path.join(folder, 'files'), cacheOptions);
   const root = path.join(folder, 'root');
   const fetch = (digest: Digest, to = root) =>

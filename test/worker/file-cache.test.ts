@@ -1,12 +1,27 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { type Chunks, chunksOf } from '../../src/base/chunks.ts';
 import { newId } from '../../src/base/id.ts';
+import { createLog } from '../../src/base/log.ts';
 import { Code } from '../../src/base/status.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import type { Digest } from '../../src/digest/digest.ts';
+import { inputTime } from '../../src/tree/input-files.ts';
 import { FileCache } from '../../src/worker/file-cache.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
@@ -34,13 +49,20 @@ const hashes = (digests: readonly Digest[]) => digests.map(({ hash }) => hash).t
 
 async function bench(t: TestContext, bytesMax = 1_000) {
   const folder = path.join(tempDir(t), 'files');
-  const open = () => FileCache.open(folder, { bytesMax, newId });
+  const lines: string[] = [];
+  const log = createLog({
+    level: 'warn',
+    format: 'text',
+    write: (line) => lines.push(line),
+    now: () => 0,
+  });
+  const open = () => FileCache.open(folder, { bytesMax, newId, log });
   const store = new GatedBlobStore();
   const file = async (content: string, isExecutable = false) => ({
     digest: await store.put(content, sha256),
     isExecutable,
   });
-  return { folder, open, store, file, cache: await open() };
+  return { folder, open, store, file, lines, cache: await open() };
 }
 
 describe('a file cache', () => {
@@ -143,7 +165,7 @@ describe('a file cache', () => {
     assert.equal(store.reads.length, 4);
   });
 
-  it('survives a restart, and trusts no file that was changed meanwhile', async (t) => {
+  it('CC-20: survives a restart, and trusts no file that was changed meanwhile', async (t) => {
     const { cache, open, store, file, folder } = await bench(t);
     const [good, bad, open0] = [await file('good'), await file('bad'), await file('mode')];
     const held = await cache.hold([good, bad, open0], store, never);
@@ -162,5 +184,74 @@ describe('a file cache', () => {
     );
     assert.equal(readFileSync(heldAgain.pathOf(bad), 'utf8'), 'bad');
     assert.ok(!existsSync(path.join(folder, 'tmp', 'half')));
+  });
+
+  it('CC-20: what a crash left half-filled, or nothing made here, is thrown away with a warning', async (t) => {
+    const { cache, open, store, file, folder, lines } = await bench(t);
+    const [short, empty, other] = [await file('short'), await file('empty'), await file('other')];
+    const held = await cache.hold([short, empty, other], store, never);
+    truncateSync(held.pathOf(short), 2);
+    truncateSync(held.pathOf(empty), 0);
+    rmSync(held.pathOf(other));
+    mkdirSync(path.join(held.pathOf(other), 'inside'), { recursive: true });
+    mkdirSync(path.join(folder, '00', 'strange'));
+    const again = await open();
+    assert.ok(!existsSync(path.join(folder, '00', 'strange')));
+    const heldAgain = await again.hold([short, empty, other], store, never);
+    const contents = [short, empty, other].map((one) =>
+      readFileSync(heldAgain.pathOf(one), 'utf8'),
+    );
+    assert.deepEqual(contents, ['short', 'empty', 'other']);
+    assert.equal(lines.length, 3);
+    assert.match(lines.join(), new RegExp(`WARN.*input cache.*digest=${short.digest}`));
+    assert.match(lines.join(), new RegExp(`path=${heldAgain.pathOf(short)}`));
+  });
+
+  const later = new Date('2001-01-01');
+  for (const [how, change] of [
+    ['written to', (place: string) => appendFileSync(place, 'x')],
+    ['cut', (place: string) => truncateSync(place, 1)],
+    ['of another mode', (place: string) => chmodSync(place, 0o644)],
+    ['of another time', (place: string) => utimesSync(place, later, later)],
+    ['removed', (place: string) => rmSync(place)],
+    [
+      'replaced by a file that looks the same',
+      (place: string) => {
+        writeFileSync(`${place}~`, 'bad', { mode: 0o444 });
+        utimesSync(`${place}~`, inputTime, inputTime);
+        renameSync(`${place}~`, place);
+      },
+    ],
+  ] as const) {
+    for (const isLinked of [true, false]) {
+      it(`WK-06: a file that is ${how} is thrown away with a warning${isLinked ? ', linked' : ''}`, async (t) => {
+        const { cache, store, file, lines, folder } = await bench(t);
+        const input = await file('abc');
+        const held = await cache.hold([input], store, never);
+        if (isLinked) await held.link(input, path.join(folder, 'link'));
+        held.release();
+        change(held.pathOf(input));
+        const again = await cache.hold([input], store, never);
+        assert.equal(readFileSync(again.pathOf(input), 'utf8'), 'abc');
+        assert.equal(statSync(again.pathOf(input)).mode & 0o777, 0o444);
+        assert.equal(lines.length, 1);
+        assert.match(lines[0] ?? '', new RegExp(`WARN.*${input.digest}.*${again.pathOf(input)}`));
+        (await cache.hold([input], store, never)).release();
+        assert.equal(lines.length, 1);
+      });
+    }
+  }
+
+  it('WK-06: a file that was never linked is not trusted when its bytes change and its time does not', async (t) => {
+    const { cache, store, file, lines } = await bench(t);
+    const input = await file('abc');
+    const held = await cache.hold([input], store, never);
+    chmodSync(held.pathOf(input), 0o644);
+    writeFileSync(held.pathOf(input), 'ABC');
+    chmodSync(held.pathOf(input), 0o444);
+    utimesSync(held.pathOf(input), inputTime, inputTime);
+    const again = await cache.hold([input], store, never);
+    assert.equal(readFileSync(again.pathOf(input), 'utf8'), 'abc');
+    assert.equal(lines.length, 1);
   });
 });
