@@ -120,6 +120,10 @@ export class Campaign {
   /** What was refused must be missing, in every instance. */
   async #checkRefused(calls: readonly FuzzedCall[], answers: readonly RawAnswer[]): Promise<void> {
     const refused: { readonly call: FuzzedCall; readonly uploads: Blob }[] = [];
+    // It may have been sent whole, in place of the call's own.
+    for (const { other } of calls) {
+      if (other?.uploads) this.#offered.add(other.uploads.digest.hash);
+    }
     const hashes = calls.map(({ good }) => good.uploads?.digest.hash);
     for (const [index, call] of calls.entries()) {
       const { code, responses } = answers[index] as RawAnswer;

@@ -13,6 +13,8 @@ export interface FuzzedCall {
   readonly method: TargetMethod;
   readonly request: RawRequest;
   readonly good: GoodCall;
+  /** The call that parts of it may be from. */
+  readonly other?: GoodCall;
   /** Whether its messages, and nothing else, may be wrong. */
   readonly isPlain: boolean;
 }
@@ -53,7 +55,8 @@ export class FuzzedCalls {
     const type = this.#schema.requestTypes.get(path) ?? '';
     const good = this.#good(method);
     let messages = [...good.messages];
-    const other = this.#good(otherMethod).messages[0] ?? Buffer.of();
+    const otherGood = this.#good(otherMethod);
+    const other = otherGood.messages[0] ?? Buffer.of();
     const at = chance.below(messages.length);
     const change = (mutate: (message: Buffer) => Buffer) => {
       messages = messages.with(at, mutate(messages[at] ?? Buffer.of()));
@@ -87,7 +90,7 @@ export class FuzzedCalls {
       patienceMs: patienceMsOf(method),
     };
     const isPlain = isFramedWell && Object.keys(headers).length === 0;
-    return { method, request, good, isPlain };
+    return { method, request, good, other: otherGood, isPlain };
   }
 
   #good({ path }: TargetMethod): GoodCall {

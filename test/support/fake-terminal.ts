@@ -1,5 +1,8 @@
 import type { Terminal } from '../../src/cli/terminal.ts';
 
+/** What a program shows takes seconds at most; one that never shows it must not hold up all tests. */
+const SHOWN_TIMEOUT_MS = 60_000;
+
 /** A terminal that remembers what it was shown. */
 export class FakeTerminal implements Terminal {
   readonly isWatched: boolean;
@@ -17,10 +20,15 @@ export class FakeTerminal implements Terminal {
     this.isWatched = isWatched;
   }
 
-  /** Resolves once what was shown, in the answer or beside it, matches. */
+  /** Resolves once what was shown, in the answer or beside it, matches. Fails after a minute. */
   async shown(pattern: RegExp): Promise<void> {
+    const late = AbortSignal.timeout(SHOWN_TIMEOUT_MS);
     while (!pattern.test(this.stdout) && !pattern.test(this.stderr)) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      if (late.aborted) throw new Error(`no ${pattern} in:\n${this.stdout}${this.stderr}`);
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+        late.addEventListener('abort', () => resolve(), { once: true });
+      });
     }
   }
 
