@@ -3,6 +3,7 @@ import {
   constants,
   type Http2Server,
   type IncomingHttpHeaders,
+  type ServerOptions,
   type ServerHttp2Session,
   type Http2Stream,
 } from 'node:http2';
@@ -12,10 +13,13 @@ export interface ConnectionLimits {
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   readonly connectionsMax: number;
+  readonly concurrentCallsMax: number;
+  readonly cancelledCallsMax: number;
+  readonly cancelledCallsPerSecond: number;
 }
 
 interface ServerInternals {
-  readonly commonServerOptions: { settings?: { initialWindowSize?: number } };
+  readonly commonServerOptions: ServerOptions;
   createHttp2Server: (credentials: unknown) => Http2Server;
 }
 
@@ -26,7 +30,7 @@ export interface Connections {
 
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
- * windows, bounds the connections and can end them, keeps calls with far deadlines alive, and ends those
+ * windows, bounds the connections and can end them, lets clients cancel calls, keeps calls with far deadlines alive, and ends those
  * whose client sends on after the answer. Call it before the server listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
@@ -44,6 +48,11 @@ export function openSessions(server: Server, limits: ConnectionLimits): Connecti
     ...commonServerOptions.settings,
     initialWindowSize: limits.streamWindowBytes,
   };
+  commonServerOptions.streamResetBurst = limits.cancelledCallsMax;
+  commonServerOptions.streamResetRate = limits.cancelledCallsPerSecond;
+  // A call that was cancelled takes its place until Node has noticed: a client that cancels all its calls
+  // and makes as many at once is told to come back with them, and keeps its connection.
+  commonServerOptions.maxSessionRejectedStreams = limits.concurrentCallsMax;
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   internals.createHttp2Server = (credentials) => {

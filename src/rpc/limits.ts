@@ -14,6 +14,10 @@ export interface ServerLimits {
   readonly connectionWindowBytes: number;
   /** Connections open at once; more are closed as they come. */
   readonly connectionsMax: number;
+  /** Calls that one connection may cancel at once; more close it (CVE-2023-44487). */
+  readonly cancelledCallsMax: number;
+  /** What comes to that again each second. */
+  readonly cancelledCallsPerSecond: number;
   /** How long a connection may be silent before the server asks whether the client is still there. */
   readonly keepaliveTimeMs: number;
   /** How long the client may take to answer that. */
@@ -33,6 +37,11 @@ export const defaultServerLimits: ServerLimits = {
   connectionWindowBytes: 32 * 2 ** 20,
   // A thousand build hosts and workers with some connections each; one costs some 50 KiB.
   connectionsMax: 10_000,
+  // Clients cancel what another machine was faster with, what was answered before they had sent all (BS-40),
+  // and all that runs when a build ends. HTTP/2 libraries close a connection after 1000, and 33 a second.
+  cancelledCallsMax: 10_000,
+  // A connection that cancels as many costs no more than one that makes as many calls.
+  cancelledCallsPerSecond: 1000,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
 };

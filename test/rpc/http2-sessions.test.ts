@@ -44,6 +44,29 @@ test('BS-40: a client that sends on after an early answer has it, and is stopped
   assert.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR);
 });
 
+test('a client may cancel thousands of calls at once, and its connection lives', async (t) => {
+  const early = clientStream('/t.T/Early', ReadRequest, ReadResponse, async () => answer);
+  const { listener } = await startServer(t, [[early]]);
+  const session = connectHttp2(`http://${listener.address}`);
+  t.after(() => session.destroy());
+  let ended: number | undefined;
+  session.on('error', () => {}).on('goaway', (code: number) => (ended = code));
+  // A server that has no other limits closes the connection after 1000.
+  for (let round = 0; round < 12; round++) {
+    const calls = Array.from({ length: 500 }, async () => {
+      const stream = session.request(
+        { ':method': 'POST', ':path': early.path, 'content-type': 'application/grpc' },
+        { endStream: false },
+      );
+      stream.on('error', () => {});
+      stream.write(Buffer.alloc(5), () => stream.close(constants.NGHTTP2_CANCEL));
+      await once(stream, 'close');
+    });
+    await Promise.all(calls);
+    assert.equal(ended, undefined, `closed in round ${round}`);
+  }
+});
+
 test('no more connections are taken than the limit', async (t) => {
   const echo = unary('/t.T/Echo', ReadRequest, ReadResponse, async () => answer);
   const { listener, client } = await startServer(t, [[echo]], { limits: { connectionsMax: 2 } });
