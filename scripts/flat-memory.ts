@@ -1,5 +1,5 @@
 // Writes and reads a blob of 4 GiB through a server of its own, as it is and in zstd, and tells the most
-// memory that the server's process held (CAS-64, BS-18). Fails above the bound.
+// memory that the server's process held (CAS-64). Fails above the bound.
 //
 //   node scripts/flat-memory.ts [--gib 4] [--bound-mib 400]
 import { createHash } from 'node:crypto';
