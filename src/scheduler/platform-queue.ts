@@ -1,6 +1,6 @@
 import type { Deadline } from './deadlines.ts';
 import { Heap, type HeapEntry } from './heap.ts';
-import type { Requirements } from './platform.ts';
+import { countPreferred, type Requirements } from './platform.ts';
 import type { Invocation } from './invocations.ts';
 import type { Run } from './run.ts';
 import type { Worker } from './worker.ts';
@@ -56,20 +56,21 @@ export class PlatformQueue {
   }
 
   /**
-   * Of the workers with free slots one that has room for the run and may run it: the freest of those that
-   * ran its kind before and so have most of its inputs, else the freest. A worker where the run has failed
-   * serves only if there is no other, busy ones included.
+   * Of the workers with free slots one that has room for the run and may run it: of those that meet most
+   * of its preferences the freest that ran its kind before and so has most of its inputs, else the
+   * freest. A worker where the run has failed serves only if there is no other, busy ones included.
    */
   findWorker(run: Run, freeSlots: ReadonlyMap<Worker, number>): Worker | undefined {
     const isAvoidable =
       run.avoided.size > 0 && [...this.workers].some(({ id }) => !run.avoided.has(id));
-    let best: { worker: Worker; free: number; isKnown: boolean } | undefined;
+    let best: { worker: Worker; worth: readonly number[] } | undefined;
     for (const [worker, free] of freeSlots) {
       if (!this.workers.has(worker) || (isAvoidable && run.avoided.has(worker.id))) continue;
       if (worker.reservedFor !== undefined && worker.reservedFor !== this) continue;
-      const isKnown = worker.hasRun(run.request.affinityKey);
-      const isBetter = !best || (isKnown === best.isKnown ? free > best.free : isKnown);
-      if (isBetter && worker.hasRoomFor(run.requirements)) best = { worker, free, isKnown };
+      const preferred = countPreferred(run.requirements, worker.offered);
+      const worth = [preferred, worker.hasRun(run.request.affinityKey) ? 1 : 0, free];
+      if (best && !isMore(worth, best.worth)) continue;
+      if (worker.hasRoomFor(run.requirements)) best = { worker, worth };
     }
     return best?.worker;
   }
@@ -94,4 +95,10 @@ export class PlatformQueue {
     if (this.#reserved) this.#reserved.reservedFor = undefined;
     this.#reserved = undefined;
   }
+}
+
+/** The first numbers that differ tell. */
+function isMore(one: readonly number[], other: readonly number[]): boolean {
+  const at = one.findIndex((value, n) => value !== other[n]);
+  return at >= 0 && (one[at] ?? 0) > (other[at] ?? 0);
 }

@@ -16,7 +16,12 @@ export interface Requirements {
   readonly properties: readonly Platform_Property[];
   /** Those of the properties that are amounts, where a worker has that to share out. */
   readonly amounts: ReadonlyMap<string, number>;
+  /** What it would rather have; a worker without it will do. */
+  readonly preferences: readonly Platform_Property[];
 }
+
+/** Before the name of a property that an action would rather have than not. */
+const preferencePrefix = 'prefer:';
 
 /** Values of one property that a message names; more would hide what matters. */
 const namedValuesMax = 20;
@@ -43,8 +48,13 @@ export function requirementsOf(
 ): Requirements {
   const byKey = new Map<string, Platform_Property>();
   const amounts = new Map<string, number>();
+  const preferences: Platform_Property[] = [];
   for (const property of properties) {
     if (ignored.has(property.name)) continue;
+    if (property.name.startsWith(preferencePrefix)) {
+      preferences.push({ ...property, name: property.name.slice(preferencePrefix.length) });
+      continue;
+    }
     byKey.set(JSON.stringify([property.name, property.value]), property);
     const amount = parseAmount(property.value);
     if (amount !== undefined) amounts.set(property.name, amount);
@@ -54,7 +64,13 @@ export function requirementsOf(
     key: keys.join(),
     properties: keys.flatMap((key) => byKey.get(key) ?? []),
     amounts,
+    preferences,
   };
+}
+
+/** How many of the action's preferences the worker meets. */
+export function countPreferred({ preferences }: Requirements, { values }: Offered): number {
+  return preferences.filter(({ name, value }) => values.get(name)?.has(value)).length;
 }
 
 /**

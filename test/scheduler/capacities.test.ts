@@ -151,6 +151,16 @@ describe('what actions share on a worker', () => {
     assert.equal(busy?.leases.length, 2);
   });
 
+  it('a preference chooses among workers, and is no condition', () => {
+    const rig = new Rig();
+    const slow = rig.worker('slow', { slots: 4, properties: { disk: 'hdd' } });
+    const fast = rig.worker('fast', { slots: 2, properties: { disk: 'ssd' } });
+    for (let n = 0; n < 3; n += 1) rig.enqueue(request(`${n}`, { 'prefer:disk': 'ssd' }));
+    assert.deepEqual([fast.leases.length, slow.leases.length], [2, 1]);
+    rig.enqueue(request('other', { 'prefer:gpu': '1' }));
+    assert.equal(slow.leases.length, 2);
+  });
+
   it('a worker with nonsense for capacities is refused', () => {
     for (const capacities of [{ cpu: -1 }, { cpu: Number.NaN }, { cpu: Infinity }]) {
       assert.throws(
