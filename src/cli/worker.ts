@@ -17,6 +17,7 @@ import { defaultOutputLimits } from '../tree/collect-outputs.ts';
 import { DirectoryCache } from '../tree/directory-cache.ts';
 import { defaultTreeLimits } from '../tree/walk-directories.ts';
 import { FileCache } from '../worker/file-cache.ts';
+import { defaultOutboxOptions, Outbox } from '../worker/outbox.ts';
 import { defaultWorkOptions, work } from '../worker/work.ts';
 import { SystemError } from './exit-codes.ts';
 import { startExecutors } from './start-executors.ts';
@@ -76,6 +77,11 @@ export async function startWorker(
     newId,
     log,
   });
+  const outbox = await Outbox.open({
+    ...defaultOutboxOptions,
+    folder: path.join(rootPath, 'outbox'),
+    log,
+  });
   const drain = new AbortController();
   const ended = work(
     {
@@ -88,6 +94,7 @@ export async function startWorker(
       capacities: config.capacities,
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),
+      outbox,
       drainTimeoutMs: config.drainTimeoutMs,
       newId,
       log,

@@ -234,8 +234,11 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
     try {
       connection.session = this.#scheduler.connect(state);
       this.#sessions.set(connection.session, connection.slot);
-      const { worker } = connection.session;
-      this.#options.log.info('worker connected', { worker: worker.id, slots: worker.slots });
+      const { worker, results } = connection.session;
+      const { log } = this.#options;
+      log.info('worker connected', { worker: worker.id, slots: worker.slots });
+      if (results.taken + results.late > 0)
+        log.info('it brings results of before', { worker: worker.id, ...results });
     } catch (thrown) {
       const refusal = StatusError.from(thrown);
       this.#options.log.warn('a worker was refused', { error: refusal.message });

@@ -63,6 +63,8 @@ export interface Run {
   refusals: number;
   /** Workers that it should not meet again. */
   readonly avoided: Set<string>;
+  /** The lease of its present epoch, also when that is not what it waits for any more. */
+  latestLease: GivenLease | undefined;
   place: Place;
 }
 
@@ -90,7 +92,8 @@ export interface GivenLease {
   readonly epoch: number;
   readonly run: Run;
   readonly workerId: string;
-  readonly bootId: string;
+  /** The start of the worker that has it: a later one may bring its result. */
+  bootId: string;
   /** Undefined until the worker has confirmed it. */
   phase: HeldLease_Phase | undefined;
   metadata: ExecutedActionMetadata | undefined;

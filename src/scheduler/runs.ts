@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { HeldLease } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import { endedBy, retryAfter } from './endings.ts';
@@ -45,6 +46,8 @@ export class Runs {
   readonly #byId = new Map<string, Run>();
   /** Those that a request for the same action may join. */
   readonly #joinable = new Map<string, Run>();
+  /** By its id, the latest lease of each run that had one. */
+  readonly #leases = new Map<string, GivenLease>();
   #commits: PendingCommit[] = [];
   #nextOrder = 1;
 
@@ -75,11 +78,12 @@ export class Runs {
       invocation: invocations.join(stored.request, time.now),
       operations: new Set(),
       avoided: new Set(stored.avoided),
+      latestLease: undefined,
       place: { kind: 'queued' },
     });
     run.place = place(run);
-    if (run.place.kind === 'queued') this.#options.queues.add(run);
-    else run.invocation.started(run, run.priority, time.now);
+    if ('lease' in run.place) this.#begin(run, run.place.lease);
+    else this.#options.queues.add(run);
     this.#nextOrder = Math.max(this.#nextOrder, run.order + 1);
     return run;
   }
@@ -102,9 +106,30 @@ export class Runs {
       offer: undefined,
     };
     run.place = { kind: 'leased', lease };
-    run.invocation.started(run, run.priority, this.#options.time.now);
+    this.#begin(run, lease);
     this.#changed(run);
     return lease;
+  }
+
+  /**
+   * The lease whose result a worker brings, if that may still be stored: no later lease was given, and
+   * the run has not ended. Undefined for any other, and for leases of other workers (SC-09).
+   */
+  findLease(workerId: string, { leaseId, epoch }: HeldLease): GivenLease | undefined {
+    const lease = this.#leases.get(leaseId);
+    return lease?.workerId === workerId && lease.epoch === epoch ? lease : undefined;
+  }
+
+  /** The lease counts again, as its worker is back with its result. */
+  resume(lease: GivenLease): void {
+    const { run } = lease;
+    assert.equal(run.latestLease, lease);
+    if (run.place.kind === 'queued') {
+      this.#options.queues.remove(run);
+      run.place = { kind: 'leased', lease };
+      this.#begin(run, lease);
+    }
+    this.#changed(run);
   }
 
   /** Its worker is gone, and what it did with it: another one runs it again (EXE-64). */
@@ -184,6 +209,7 @@ export class Runs {
     this.#options.invocations.leave(run.invocation);
     run.place = { kind: 'ended' };
     this.#byId.delete(run.id);
+    if (run.latestLease) this.#leases.delete(run.latestLease.id);
     const key = joinKeyOf(run.request);
     // It stands there unless it was not to be shared (SC-12).
     if (this.#joinable.get(key) === run) this.#joinable.delete(key);
@@ -200,6 +226,10 @@ export class Runs {
     for (const run of this.#byId.values()) {
       assert.ok(run.operations.size > 0, `run ${run.id} has no operation`);
       assert.notEqual(run.place.kind, 'ended');
+      if ('lease' in run.place) assert.equal(run.place.lease, run.latestLease);
+    }
+    for (const { id, run } of this.#leases.values()) {
+      assert.equal(this.#byId.get(run.id)?.latestLease?.id, id, `lease ${id} is superseded`);
     }
     for (const [key, run] of this.#joinable) {
       assert.equal(this.#byId.get(run.id), run, `${key} may be joined, but is not live`);
@@ -231,6 +261,7 @@ export class Runs {
       failures: 0,
       refusals: 0,
       avoided: new Set(),
+      latestLease: undefined,
       place: { kind: 'queued' },
     });
     this.#nextOrder += 1;
@@ -259,6 +290,14 @@ export class Runs {
     run.place = { kind: 'queued' };
     this.#options.queues.add(run);
     this.#changed(run);
+  }
+
+  /** The lease is the one that counts, and takes a slot. */
+  #begin(run: Run, lease: GivenLease): void {
+    if (run.latestLease) this.#leases.delete(run.latestLease.id);
+    run.latestLease = lease;
+    this.#leases.set(lease.id, lease);
+    run.invocation.started(run, run.priority, this.#options.time.now);
   }
 
   /** It takes no slot any more. */

@@ -15,7 +15,7 @@ import type { RunQueues } from './run-queues.ts';
 import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
-import { type Session, Worker } from './worker.ts';
+import { isResult, type Session, Worker } from './worker.ts';
 import {
   isMeant,
   viewOfWorker,
@@ -52,12 +52,13 @@ export class WorkerTable {
   connect(state: WorkerState): Session {
     const { hello } = state;
     checkHello(hello);
-    const worker = this.#admit(hello);
+    const worker = this.#admit(hello, state.leases);
     if (worker.session) this.#changed.add(worker.session);
     const session = worker.attach(hello);
     worker.isDraining = state.draining;
     this.#options.queues.update(worker);
     this.#changed.add(session);
+    this.#adopt(session, state.leases);
     this.report(session, state);
     this.#makeRoom(worker);
     return session;
@@ -207,10 +208,11 @@ export class WorkerTable {
   }
 
   /**
-   * The worker of that name: a new start of it has nothing of what an earlier one had. Two processes of
-   * one name would each end what the other runs, for ever: the second is refused.
+   * The worker of that name: a new start of it has nothing of what an earlier one had, but the results
+   * that it brings. Two processes of one name would each end what the other runs, for ever: the second is
+   * refused.
    */
-  #admit({ workerId, bootId }: Hello): Worker {
+  #admit({ workerId, bootId }: Hello, held: readonly HeldLease[]): Worker {
     const known = this.#workers.get(workerId);
     if (known?.bootId === bootId) return known;
     if (known && this.#isHere(known)) {
@@ -219,11 +221,30 @@ export class WorkerTable {
         `another worker named ${workerId} is connected; give each its own worker_id, or leave it unset`,
       );
     }
-    if (known) this.#lose(known, `worker ${workerId} was started anew`);
+    if (known) {
+      for (const result of held.filter(isResult)) {
+        const lease = this.#options.runs.findLease(workerId, result);
+        if (lease) known.leases.delete(lease.id);
+      }
+      this.#lose(known, `worker ${workerId} was started anew`);
+    }
     const worker = new Worker(workerId, bootId);
     worker.isDrained = this.#drained.has(workerId);
     this.#workers.set(workerId, worker);
     return worker;
+  }
+
+  /** Takes the results of before, of which no later lease was given; the worker is told to forget the others. */
+  #adopt({ worker, results }: Session, held: readonly HeldLease[]): void {
+    const { runs } = this.#options;
+    for (const result of held.filter(isResult)) {
+      const lease = runs.findLease(worker.id, result);
+      if (!lease) results.late += 1;
+      if (!lease || worker.leases.has(lease.id)) continue;
+      results.taken += 1;
+      worker.adopt(lease);
+      runs.resume(lease);
+    }
   }
 
   #isHere({ session, heardAt }: Worker): boolean {

@@ -22,6 +22,8 @@ export interface Session {
   sentAt: number;
   /** The last DesiredState the worker has acted on. */
   seen: number;
+  /** Of the results that the worker came with and that its leases had not told: those taken, and those too late. */
+  readonly results: { taken: number; late: number };
   /** True once the worker has another session or counts as lost: the stream is to end. */
   hasEnded: boolean;
 }
@@ -118,6 +120,16 @@ export class Worker {
     if (affinityKey !== undefined) this.#kinds.set(affinityKey, true, 1);
   }
 
+  /** Takes a lease whose result it brings, of before it was started anew or counted as lost. */
+  adopt(lease: GivenLease): void {
+    lease.offer?.cancel();
+    lease.bootId = this.bootId;
+    lease.isSent = true;
+    lease.offeredIn = undefined;
+    this.leases.set(lease.id, lease);
+    this.#leaving.delete(lease.id);
+  }
+
   /** It has enough left of what its actions share. */
   hasRoomFor(requirements: Requirements): boolean {
     const wanted = takenOf(requirements, this.offered);
@@ -140,7 +152,15 @@ export class Worker {
     this.slots = hello.slots;
     this.softwareVersion = hello.softwareVersion;
     this.isolation = hello.isolation;
-    this.session = { worker: this, received: 0, sent: 0, sentAt: 0, seen: 0, hasEnded: false };
+    this.session = {
+      worker: this,
+      received: 0,
+      sent: 0,
+      sentAt: 0,
+      seen: 0,
+      results: { taken: 0, late: 0 },
+      hasEnded: false,
+    };
     for (const lease of this.leases.values()) {
       lease.offeredIn = undefined;
       lease.isSent = false;
@@ -244,6 +264,11 @@ export class Worker {
       this.#leaving.set(id, leaving);
     }
   }
+}
+
+/** The worker is through with it, and has what the action came to. */
+export function isResult({ phase, response }: HeldLease): boolean {
+  return phase === HeldLease_Phase.PHASE_DONE && response !== undefined;
 }
 
 /** Whether the worker tells other streams than before. */

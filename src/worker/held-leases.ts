@@ -7,7 +7,8 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { allDigestFunctions } from '../digest/digest-functions.ts';
 import { Digest } from '../digest/digest.ts';
 import type { Executor } from '../executor/executor.ts';
-import { HeldLease, HeldLease_Phase, type Lease } from '../proto/expbuild/worker/v1/worker.ts';
+import { HeldLease, HeldLease_Phase, Lease } from '../proto/expbuild/worker/v1/worker.ts';
+import type { Outbox } from './outbox.ts';
 import { removeFolder } from './remove-folder.ts';
 import { type ActionEnvironment, type ActionEvents, runAction } from './run-action.ts';
 
@@ -18,6 +19,8 @@ export interface SlotOptions {
   readonly blobsOf: (instanceName: string) => BlobStore;
   /** Holds a folder for each action that runs. */
   readonly folder: string;
+  /** Keeps results until the scheduler no longer wants them. */
+  readonly outbox: Outbox;
   readonly newId: NewId;
   readonly log: Log;
 }
@@ -28,7 +31,10 @@ interface Held {
   state: HeldLease;
 }
 
-/** The leases of a worker, each run once, in as many slots as there are executors. */
+/**
+ * The leases of a worker, each run once, in as many slots as there are executors; and those that an earlier
+ * process finished, whose results are in the outbox.
+ */
 export class HeldLeases {
   readonly #held = new Map<string, Held>();
   readonly #options: SlotOptions;
@@ -46,6 +52,11 @@ export class HeldLeases {
     this.#onChange = onChange;
     this.#free = [...options.executors];
     this.#slots = new Permits(options.executors.length);
+    for (const state of options.outbox.left) {
+      const { leaseId, epoch } = state;
+      const lease = Lease.fromPartial({ leaseId, epoch });
+      this.#held.set(leaseId, { lease, stop: new AbortController(), state });
+    }
   }
 
   get size(): number {
@@ -64,7 +75,7 @@ export class HeldLeases {
     const ids = new Set(wanted.map(({ leaseId }) => leaseId));
     for (const [id, held] of this.#held) {
       if (ids.has(id)) continue;
-      if (held.state.phase === HeldLease_Phase.PHASE_DONE) this.#held.delete(id);
+      if (held.state.phase === HeldLease_Phase.PHASE_DONE) this.#letGo(held);
       else held.stop.abort();
     }
     for (const lease of wanted) {
@@ -135,7 +146,12 @@ export class HeldLeases {
       const response = await runAction(leased, this.#environment, events, stop.signal);
       stop.signal.throwIfAborted();
       const metadata = response.result?.executionMetadata ?? held.state.metadata;
-      this.#change(held, { phase: HeldLease_Phase.PHASE_DONE, metadata, response });
+      const done = { phase: HeldLease_Phase.PHASE_DONE, metadata, response };
+      await this.#options.outbox.put({ ...held.state, ...done });
+      // Nobody wants it any more.
+      if (stop.signal.aborted) await this.#options.outbox.remove(lease.leaseId);
+      stop.signal.throwIfAborted();
+      this.#change(held, done);
     } catch (error) {
       if (stop.signal.aborted) {
         this.#forget(held);
@@ -151,6 +167,14 @@ export class HeldLeases {
   #change(held: Held, changes: Partial<HeldLease>): void {
     held.state = { ...held.state, ...changes };
     this.#onChange();
+  }
+
+  #letGo({ lease: { leaseId } }: Held): void {
+    this.#held.delete(leaseId);
+    const removing = this.#options.outbox
+      .remove(leaseId)
+      .finally(() => this.#running.delete(removing));
+    this.#running.add(removing);
   }
 
   #forget({ lease }: Held): void {

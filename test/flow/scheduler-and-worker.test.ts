@@ -11,6 +11,7 @@ import {
   LocalScheduler,
 } from '../../src/scheduler/local-scheduler.ts';
 import type { OperationState } from '../../src/scheduler/operations.ts';
+import { defaultOutboxOptions, Outbox } from '../../src/worker/outbox.ts';
 import { defaultWorkOptions, work } from '../../src/worker/work.ts';
 import { MemoryOperationRows } from '../scheduler/memory-operation-rows.ts';
 import { actionEnvironment } from '../support/action-environment.ts';
@@ -46,6 +47,11 @@ function bench(t: TestContext) {
       executors: [executor],
       blobsOf: () => store,
       folder: path.join(folder, 'actions'),
+      outbox: await Outbox.open({
+        ...defaultOutboxOptions,
+        folder: path.join(folder, 'outbox'),
+        log: silentLog,
+      }),
       newId,
       log: silentLog,
       capacities: new Map(),

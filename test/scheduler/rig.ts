@@ -180,6 +180,8 @@ export class Rig {
 export interface RigWorkerOptions {
   readonly slots?: number;
   readonly bootId?: string;
+  /** What it brings from before. */
+  readonly held?: Iterable<HeldLease>;
   readonly properties?: Readonly<Record<string, string | readonly string[]>>;
   readonly capacities?: Readonly<Record<string, number>>;
 }
@@ -202,6 +204,7 @@ export class RigWorker {
     this.#rig = rig;
     this.id = id;
     this.#options = options;
+    for (const held of options.held ?? []) this.held.set(held.leaseId, held);
   }
 
   connect(): void {

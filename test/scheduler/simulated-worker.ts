@@ -47,6 +47,8 @@ export class SimulatedWorker {
   readonly traits: WorkerTraits;
   readonly #world: WorkerWorld;
   readonly #held = new Map<string, Held>();
+  /** Finished leases, on a disk that outlives the process. */
+  readonly #outbox = new Map<string, Held>();
   #boot = 0;
   isUp = false;
   isDraining = false;
@@ -66,6 +68,11 @@ export class SimulatedWorker {
     if (this.isUp) return;
     this.#boot += 1;
     this.#held.clear();
+    for (const [id, held] of this.#outbox) {
+      // Its file is torn.
+      if (this.#world.chance(0.05)) this.#outbox.delete(id);
+      else this.#held.set(id, held);
+    }
     this.isUp = true;
     this.isDraining = false;
     this.#world.trace(`${this.traits.id} starts, boot ${this.#boot}`);
@@ -167,7 +174,10 @@ export class SimulatedWorker {
       if (message.phase !== HeldLease_Phase.PHASE_DONE) this.#goOn(held);
       else if (this.#world.chance(this.trouble)) {
         message.failure = { code: Code.RESOURCE_EXHAUSTED, message: 'disk full', details: [] };
-      } else message.response = ranWith(message.leaseId);
+      } else {
+        message.response = ranWith(message.leaseId);
+        this.#outbox.set(message.leaseId, held);
+      }
       this.say();
     });
   }
@@ -175,6 +185,7 @@ export class SimulatedWorker {
   #end(id: string, held: Held): void {
     if (held.message.phase === HeldLease_Phase.PHASE_DONE) {
       this.#held.delete(id);
+      this.#outbox.delete(id);
       return;
     }
     if (held.isEnding) return;

@@ -4,11 +4,14 @@ import { Simulation } from './simulation.ts';
 
 const seeds = 500;
 
-test(`SC-30: ${seeds} seeds of failing workers, scheduler and network lose nothing, end everything`, () => {
+test(`SC-01, SC-07, SC-09, SC-30: ${seeds} seeds of failing workers, scheduler and network lose nothing, end everything`, () => {
   let succeeded = 0;
+  let brought = 0;
   for (let seed = 1; seed <= seeds; seed += 1) {
     try {
-      succeeded += new Simulation(seed).run().succeeded;
+      const summary = new Simulation(seed).run();
+      succeeded += summary.succeeded;
+      brought += summary.brought;
     } catch (cause) {
       throw new Error(`seed ${seed} (node scripts/simulate-scheduler.ts --seed ${seed})`, {
         cause,
@@ -16,4 +19,5 @@ test(`SC-30: ${seeds} seeds of failing workers, scheduler and network lose nothi
     }
   }
   assert.ok(succeeded > seeds * 10, `only ${succeeded} operations succeeded: too little was tried`);
+  assert.ok(brought > seeds / 4, `only ${brought} results came after a crash of their worker`);
 });

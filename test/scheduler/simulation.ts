@@ -37,6 +37,8 @@ export interface Summary {
   readonly succeeded: number;
   readonly restarts: number;
   readonly commits: number;
+  /** Results that a worker brought after it was started anew, or counted as lost. */
+  readonly brought: number;
 }
 
 /** A scheduler, workers, clients and a network, all of which fail as the seed says. */
@@ -96,6 +98,7 @@ export class Simulation implements WorkerWorld {
       succeeded: told.filter(({ response }) => !response?.status?.code).length,
       restarts: this.#restarts,
       commits: this.#committed.size,
+      brought: this.#leases.brought.size,
     };
   }
 
@@ -161,7 +164,11 @@ export class Simulation implements WorkerWorld {
   /** Undefined when its name is taken, by what may be itself of before: it tries again. */
   #connect(scheduler: Scheduler, connection: Connection, state: WorkerState): Session | undefined {
     try {
-      return scheduler.connect(state);
+      // Rows that are not written yet would tell old news.
+      const due = this.#entries > 0 ? [] : this.#leases.due(state, this.#rows.runs, scheduler);
+      const session = scheduler.connect(state);
+      this.#leases.kept(due, state, scheduler);
+      return session;
     } catch (error) {
       if (!(error instanceof StatusError)) throw error;
       this.after(this.between(200, 5_000), () => connection.isOpen && connection.worker.connect());
@@ -189,7 +196,7 @@ export class Simulation implements WorkerWorld {
     }
     const before = new Map(this.#rows.runs);
     scheduler.flush((changes) => this.#rows.write(changes));
-    this.#leases.check(before, this.#rows.runs, this.#entries === 1);
+    this.#leases.check(before, this.#rows.runs, scheduler, this.#entries === 1);
     this.#entries = 0;
     for (const name of this.#unwritten) {
       this.#accepted.set(name, { ...justAccepted, name });
@@ -236,7 +243,7 @@ export class Simulation implements WorkerWorld {
     });
   }
 
-  /** Stores a result: the lease it is from must be the newest of its run. */
+  /** Stores a result, unless the disk is busy. */
   #commit(scheduler: Scheduler, pending: PendingCommit): void {
     const { runId, response } = pending;
     this.#leases.checkCommit(pending);

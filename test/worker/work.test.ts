@@ -8,10 +8,12 @@ import { createLog } from '../../src/base/log.ts';
 import { Code } from '../../src/base/status.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import {
+  HeldLease,
   HeldLease_Phase,
   Lease,
   type WorkerState,
 } from '../../src/proto/expbuild/worker/v1/worker.ts';
+import { defaultOutboxOptions, Outbox } from '../../src/worker/outbox.ts';
 import { defaultWorkOptions, work, type WorkOptions } from '../../src/worker/work.ts';
 import { actionEnvironment } from '../support/action-environment.ts';
 import { putAction } from '../support/action-of.ts';
@@ -37,12 +39,15 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
     write: (line) => lines.push(line),
     now: () => 0,
   });
+  const openOutbox = () =>
+    Outbox.open({ ...defaultOutboxOptions, folder: path.join(root, 'outbox'), log });
   const options: WorkOptions = {
     ...defaultWorkOptions,
     queue,
     executors: [executor, executor],
     blobsOf: () => store,
     folder,
+    outbox: await openOutbox(),
     newId,
     log,
     capacities: new Map(),
@@ -53,14 +58,18 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
     ...changes,
   };
   const environment = await actionEnvironment(root, { clock });
-  const start = () => {
-    const done = work(options, environment, drain.signal, stop.signal);
+  const startWith = (chosen: WorkOptions) => {
+    const done = work(chosen, environment, drain.signal, stop.signal);
     t.after(async () => {
       stop.abort();
       await done;
     });
     return done;
   };
+  const start = () => startWith(options);
+  /** The same worker after it was killed: what its memory held is gone, what it wrote is not. */
+  const startAnew = async (anew: ScriptedWorkQueue) =>
+    startWith({ ...options, queue: anew, outbox: await openOutbox() });
   let leases = 0;
   const lease = async (script: string) =>
     Lease.fromPartial({
@@ -73,13 +82,29 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
       requestId: 'request-1',
       timeout: { seconds: 60, nanos: 0 },
     });
-  return { folder, clock, store, queue, executor, lines, drain, stop, start, lease };
+  const outboxFolder = path.join(root, 'outbox');
+  return {
+    folder,
+    outboxFolder,
+    clock,
+    store,
+    queue,
+    executor,
+    lines,
+    drain,
+    stop,
+    start,
+    startAnew,
+    lease,
+  };
 }
 
 const phasesOf = (state: WorkerState) => state.leases.map(({ phase }) => phase);
 const isDone = (state: WorkerState) =>
   state.leases.length > 0 &&
   state.leases.every(({ phase }) => phase === HeldLease_Phase.PHASE_DONE);
+const encoded = (leases: readonly HeldLease[]) =>
+  leases.map((held) => Buffer.from(HeldLease.encode(held).finish()).toString('hex'));
 const isEmpty = (state: WorkerState) => state.leases.length === 0;
 
 describe('a worker', { timeout: 60_000 }, () => {
@@ -229,6 +254,31 @@ describe('a worker', { timeout: 60_000 }, () => {
     again.send([one]);
     await again.until(({ seenSequence }) => seenSequence === 1);
     assert.equal(executor.running.size, 0);
+  });
+
+  it('SC-01: a worker killed after it finished brings the result when it is started again', async (t) => {
+    const { start, startAnew, queue, executor, lease, outboxFolder } = await bench(t);
+    void start();
+    const connection = await queue.connection(0);
+    const [one, two] = [await lease('one'), await lease('two')];
+    connection.send([one, two]);
+    (await executor.started('one'))({ kind: 'exited', exitCode: 3 });
+    await executor.started('two');
+    const { leases } = await connection.until(
+      ({ leases: [first] }) => first?.phase === HeldLease_Phase.PHASE_DONE,
+    );
+    const anew = new ScriptedWorkQueue();
+    void startAnew(anew);
+    const again = await anew.connection(0);
+    const state = await again.until(() => true);
+    assert.notEqual(state.hello?.bootId, connection.states[0]?.hello?.bootId);
+    assert.deepEqual(encoded(state.leases), encoded(leases.slice(0, 1)), 'not the one that ran');
+    again.send([one]);
+    await again.until(({ seenSequence }) => seenSequence === 1);
+    assert.equal(readdirSync(outboxFolder).length, 1, 'it is being stored');
+    again.send([]);
+    await again.until(isEmpty);
+    while (readdirSync(outboxFolder).length > 0) await turn();
   });
 
   it('waits longer after each failure to connect, and 10 s at most', async (t) => {

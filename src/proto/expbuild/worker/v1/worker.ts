@@ -23,11 +23,14 @@ export const protobufFileName = "expbuild/worker/v1/worker.proto";
 export interface Hello {
   /** Chosen by the operator, or made up once per worker: the same across reconnections and restarts. */
   workerId: string;
-  /** New for each start of the worker process. Leases of an earlier boot are lost at once. */
+  /**
+   * New for each start of the worker process. Leases of an earlier boot are lost at once, but for those
+   * whose result stands in the first state of the stream.
+   */
   bootId: string;
   /**
    * The protocol the worker speaks. A scheduler that does not speak it refuses the connection with
-   * FAILED_PRECONDITION, naming both versions.
+   * FAILED_PRECONDITION, naming both versions. The worker tries again, for either may be upgraded.
    */
   protocolVersion: number;
   /** The version of ExpBuild, for people. */
@@ -63,7 +66,10 @@ export interface WorkerState {
   sequence: number;
   /** The highest DesiredState.sequence of this stream that the worker has acted on; 0 before the first. */
   seenSequence: number;
-  /** Every lease the worker holds, finished ones included until the scheduler no longer wants them. */
+  /**
+   * Every lease the worker holds, finished ones included until the scheduler no longer wants them. Those
+   * survive the worker: a later boot lists them again.
+   */
   leases: HeldLease[];
   /** True once the worker takes no new leases: it is shutting down. */
   draining: boolean;
@@ -151,7 +157,10 @@ export interface Welcome {
 export interface Lease {
   /** Random; never used twice. */
   leaseId: string;
-  /** Counts the attempts of an action. A result is stored only if its epoch is the current one. */
+  /**
+   * Counts the leases of an action. A result is stored only if its epoch is the current one, even when its
+   * worker counted as lost in between.
+   */
   epoch: number;
   /** The operation that asked first, for logs. */
   operationName: string;
