@@ -1,5 +1,6 @@
+import { LogStream } from '../../src/proto/build/bazel/remote/logstream/v1/remote_logstream.ts';
 import type { Chance } from './chance.ts';
-import { type GoodCall, goodCalls, type Seeds } from './good-requests.ts';
+import { createLogStreamPath, type GoodCall, goodCalls, type Seeds } from './good-requests.ts';
 import { Mutations } from './mutations.ts';
 import { readProtoSchema } from './proto-schema.ts';
 import { framed, type RawRequest } from './raw-calls.ts';
@@ -9,6 +10,8 @@ import type { TargetMethod } from './target.ts';
 export const PATIENCE_MS = 15_000;
 /** For a call that is to last: then it is cancelled. */
 const LASTING_MS = 50;
+/** Few, so that some are written more than once. */
+const LOGS_MAX = 8;
 export interface FuzzedCall {
   readonly method: TargetMethod;
   readonly request: RawRequest;
@@ -37,14 +40,21 @@ export class FuzzedCalls {
     const requestType = this.#schema.requestTypes.get(path) ?? '';
     const responseType = this.#schema.responseTypes.get(path) ?? '';
     for (const request of requests) this.#mutations.learn(request, requestType);
+    if (path === createLogStreamPath) this.#rememberLog(responses);
     for (const response of responses.slice(0, 3)) this.#mutations.learn(response, responseType);
+  }
+
+  #rememberLog(responses: readonly Buffer[]): void {
+    const { logs } = this.#seeds;
+    logs.push(...responses.map((response) => LogStream.decode(response)));
+    logs.splice(0, logs.length - LOGS_MAX);
   }
 
   /** A call of it that is as it should be, if anything is known of the method beyond its schema. */
   plain(method: TargetMethod): FuzzedCall {
     const good = this.#good(method);
     const pieces = good.messages.map((message) => framed(message));
-    const request = { path: method.path, pieces, patienceMs: patienceMsOf(method) };
+    const request = { path: method.path, pieces, patienceMs: patienceMsOf(method, good) };
     return { method, request, good, isPlain: true };
   }
 
@@ -87,7 +97,7 @@ export class FuzzedCalls {
       pieces: pieces.slice(0, chance.oneIn(10) ? chance.below(pieces.length + 1) : undefined),
       headers,
       ending: this.#ending(method),
-      patienceMs: patienceMsOf(method),
+      patienceMs: patienceMsOf(method, good),
     };
     const isPlain = isFramedWell && Object.keys(headers).length === 0;
     return { method, request, good, other: otherGood, isPlain };
@@ -142,6 +152,6 @@ export class FuzzedCalls {
   }
 }
 
-function patienceMsOf({ lasting }: TargetMethod): number {
-  return lasting ? LASTING_MS : PATIENCE_MS;
+function patienceMsOf(method: TargetMethod, good: GoodCall): number {
+  return method.lasting || good.lasting ? LASTING_MS : PATIENCE_MS;
 }

@@ -5,6 +5,10 @@ import {
   PushDirectoryRequest,
 } from '../../src/proto/build/bazel/remote/asset/v1/remote_asset.ts';
 import {
+  CreateLogStreamRequest,
+  type LogStream,
+} from '../../src/proto/build/bazel/remote/logstream/v1/remote_logstream.ts';
+import {
   Action,
   BatchReadBlobsRequest,
   BatchUpdateBlobsRequest,
@@ -35,25 +39,20 @@ import {
 } from '../../src/proto/google/longrunning/operations.ts';
 import { HealthCheckRequest } from '../../src/proto/grpc/health/v1/health.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
+import { bytesOf } from './bytes-of.ts';
 import type { Chance } from './chance.ts';
+import { readFromLog, reflect, writeToLog } from './logs-and-reflection.ts';
 
 /** A call that a server should answer with OK, and what it would store. */
 export interface GoodCall {
   readonly messages: readonly Buffer[];
   readonly uploads?: Blob;
-}
-
-interface Encoder<T> {
-  encode(message: T): { finish(): Uint8Array };
-  fromPartial(message: Partial<T>): T;
+  /** It goes on until its client has had enough, although the method need not. */
+  readonly lasting?: boolean;
 }
 
 const instanceName = 'main';
 const api = '/build.bazel.remote.execution.v2';
-
-function bytesOf<T>(type: Encoder<T>, message: Partial<T>): Buffer {
-  return Buffer.from(type.encode(type.fromPartial(message)).finish());
-}
 
 /** What is stored before the first call, and must be there after the last. */
 export class Seeds {
@@ -88,6 +87,9 @@ export class Seeds {
       inputRootDigest: this.root.digest.toMessage(),
     }),
   );
+
+  /** Log streams that the server has made, the latest last. */
+  readonly logs: LogStream[] = [];
 
   get all(): readonly Blob[] {
     const { small, large, folder, root, tree, command, action } = this;
@@ -134,6 +136,9 @@ function updateActionResult(seeds: Seeds, name: string): Buffer {
   );
 }
 
+export const createLogStreamPath =
+  '/build.bazel.remote.logstream.v1.LogStreamService/CreateLogStream';
+
 type Build = (seeds: Seeds, chance: Chance) => GoodCall;
 
 const one =
@@ -179,6 +184,19 @@ function write(_: Seeds, chance: Chance): GoodCall {
     });
   });
   return { messages, uploads };
+}
+
+/** To a log stream, or about it: appended to, read from anywhere, asked for its status. */
+function aboutLogs(
+  otherwise: Build,
+  request: (log: LogStream, chance: Chance) => readonly Buffer[],
+  { lasting }: { readonly lasting: boolean },
+): Build {
+  return (seeds, chance) => {
+    const { logs } = seeds;
+    if (logs.length === 0 || !chance.oneIn(3)) return otherwise(seeds, chance);
+    return { messages: request(chance.pick(logs), chance), lasting };
+  };
 }
 
 function splice(seeds: Seeds, chance: Chance): GoodCall {
@@ -284,22 +302,30 @@ export const goodCalls: ReadonlyMap<string, Build> = new Map([
   ['/expbuild.worker.v1.WorkerService/Connect', connect],
   [
     '/google.bytestream.ByteStream/Read',
-    one(({ large, small }, chance) =>
-      bytesOf(ReadRequest, {
-        resourceName: chance.pick([
-          `${instanceName}/blobs/${small.digest}`,
-          `${instanceName}/compressed-blobs/zstd/${large.digest}`,
-        ]),
-      }),
+    aboutLogs(
+      one(({ large, small }, chance) =>
+        bytesOf(ReadRequest, {
+          resourceName: chance.pick([
+            `${instanceName}/blobs/${small.digest}`,
+            `${instanceName}/compressed-blobs/zstd/${large.digest}`,
+          ]),
+        }),
+      ),
+      readFromLog,
+      { lasting: true },
     ),
   ],
-  ['/google.bytestream.ByteStream/Write', write],
+  ['/google.bytestream.ByteStream/Write', aboutLogs(write, writeToLog, { lasting: false })],
   [
     '/google.bytestream.ByteStream/QueryWriteStatus',
-    one(({ small }) =>
-      bytesOf(QueryWriteStatusRequest, {
-        resourceName: `${instanceName}/uploads/u/blobs/${small.digest}`,
-      }),
+    aboutLogs(
+      one(({ small }) =>
+        bytesOf(QueryWriteStatusRequest, {
+          resourceName: `${instanceName}/uploads/u/blobs/${small.digest}`,
+        }),
+      ),
+      ({ writeResourceName: resourceName }) => [bytesOf(QueryWriteStatusRequest, { resourceName })],
+      { lasting: false },
     ),
   ],
   [
@@ -356,6 +382,15 @@ export const goodCalls: ReadonlyMap<string, Build> = new Map([
         referencesDirectories: [folder.digest.toMessage()],
       }),
     ),
+  ],
+  [createLogStreamPath, one(() => bytesOf(CreateLogStreamRequest, { parent: instanceName }))],
+  [
+    '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    (_seeds, chance) => ({ messages: reflect(chance) }),
+  ],
+  [
+    '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
+    (_seeds, chance) => ({ messages: reflect(chance) }),
   ],
   ['/grpc.health.v1.Health/Check', one(() => bytesOf(HealthCheckRequest, {}))],
   ['/grpc.health.v1.Health/Watch', one(() => bytesOf(HealthCheckRequest, {}))],
