@@ -4,21 +4,30 @@ import type {
   Platform_Property,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { supportedNodeProperties } from '../tree/node-properties.ts';
+import type { ExtentLimits } from '../tree/expanded-tree.ts';
 import { resolveInRoot } from '../tree/output-path.ts';
+
+type PathLimits = Pick<ExtentLimits, 'nameBytesMax' | 'pathBytesMax'>;
+
+/** Of one argument, and of one variable with its name: Linux takes 128 KiB with the byte that ends it. */
+const TEXT_BYTES_MAX = 128 * 1024 - 1;
 
 /**
  * Fails with INVALID_ARGUMENT when no worker could run the command, whatever its inputs: better now than
- * after a wait in the queue (ACT-29). The order of its lists is taken as it is (ACT-12, ACT-18).
+ * after a wait in the queue (ACT-29). Output paths have the limits of those in input roots. The order of
+ * its lists is taken as it is (ACT-12, ACT-18).
  */
-export function checkCommand(command: Command): void {
+export function checkCommand(command: Command, limits: PathLimits): void {
   if ((command.arguments[0] ?? '') === '') throw refused('the command has no arguments');
   for (const argument of command.arguments) {
     if (argument.includes('\0')) throw refused(`the argument ${quoted(argument)} has a NUL in it`);
+    checkTextSize(argument, `the argument ${quoted(argument)}`);
   }
   for (const { name, value } of command.environmentVariables) {
     if (name === '' || name.includes('=') || name.includes('\0') || value.includes('\0')) {
       throw refused(`the environment variable ${quoted(name)} cannot be set`);
     }
+    checkTextSize(`${name}=${value}`, `the environment variable ${quoted(name)}`);
   }
   if (resolveInRoot('', command.workingDirectory) === undefined) {
     throw refused(
@@ -29,7 +38,7 @@ export function checkCommand(command: Command): void {
     command.outputPaths.length > 0
       ? command.outputPaths
       : [...command.outputFiles, ...command.outputDirectories];
-  for (const output of outputs) checkOutputPath(command.workingDirectory, output);
+  for (const output of outputs) checkOutputPath(command.workingDirectory, output, limits);
   const supported: readonly string[] = supportedNodeProperties;
   for (const name of command.outputNodeProperties) {
     if (!supported.includes(name)) {
@@ -49,12 +58,33 @@ export function checkPlatform(properties: readonly Platform_Property[]): void {
     throw refused(`OSFamily cannot be all of ${[...families].map(quoted).join()}`);
 }
 
-function checkOutputPath(workingDirectory: string, output: string): void {
+function checkTextSize(text: string, what: string): void {
+  const sizeBytes = Buffer.byteLength(text);
+  if (sizeBytes <= TEXT_BYTES_MAX) return;
+  throw refused(
+    `${what} has ${sizeBytes} bytes, more than ${TEXT_BYTES_MAX}; put it into an input file`,
+  );
+}
+
+function checkOutputPath(
+  workingDirectory: string,
+  output: string,
+  { nameBytesMax, pathBytesMax }: PathLimits,
+): void {
   if (output.startsWith('/') || output.endsWith('/')) {
     throw refused(`the output path ${quoted(output)} starts or ends with a slash`);
   }
-  if (resolveInRoot(workingDirectory, output) === undefined) {
+  const resolved = resolveInRoot(workingDirectory, output);
+  if (resolved === undefined) {
     throw refused(`the output path ${quoted(output)} is outside the input root`);
+  }
+  if (Buffer.byteLength(resolved) > pathBytesMax) {
+    throw refused(`the output path ${quoted(output)} has more than ${pathBytesMax} bytes`);
+  }
+  if (resolved.split('/').some((name) => Buffer.byteLength(name) > nameBytesMax)) {
+    throw refused(
+      `the output path ${quoted(output)} has a name of more than ${nameBytesMax} bytes`,
+    );
   }
 }
 

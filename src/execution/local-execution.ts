@@ -96,7 +96,7 @@ export class LocalExecution implements Execution {
     if (cached) return { request, response: cached };
 
     const command = await findCommand(found.command, blobs, limits.commandSizeBytesMax, signal);
-    if (command) checkCommand(command);
+    if (command) checkCommand(command, limits.treeLimits);
     const properties = (found.action.platform ?? command?.platform)?.properties ?? [];
     checkPlatform(properties);
     const { inputRoot } = found;

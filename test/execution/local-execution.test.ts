@@ -93,7 +93,7 @@ describe('an action that can run', () => {
   it('ACT-28: has a command of more than 10 MiB', async (t) => {
     const rig = new ExecutionRig(t);
     rig.serve(t, () => ran);
-    const words = Array.from({ length: 11 }, () => 'x'.repeat(2 ** 20));
+    const words = Array.from({ length: 110 }, () => 'x'.repeat(100_000));
     assert.ok((await rig.end(await rig.putAction({}, { arguments: ['true', ...words] }))).result);
   });
 
@@ -270,6 +270,13 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
     ['HI-11, ACT-17: an output path outside the input root', { outputPaths: ['../x'] }],
     ['ACT-15: an output file outside the input root', { outputFiles: ['../x'] }],
     ['ACT-15: an output directory outside the input root', { outputDirectories: ['../x'] }],
+    ['ACT-29: an argument longer than Linux takes', { arguments: ['x', 'é'.repeat(65_536)] }],
+    [
+      'ACT-29: a variable longer than Linux takes',
+      { environmentVariables: [{ name: 'A', value: 'x'.repeat(131_070) }] },
+    ],
+    ['ACT-29: an output with a name that is too long', { outputPaths: [`a/${'é'.repeat(128)}`] }],
+    ['ACT-29: an output with a path that is too long', { outputFiles: ['a/'.repeat(1919) + 'bc'] }],
     ['ACT-23: a working directory that is not there', { workingDirectory: 'no/such' }],
     ['ACT-23: a working directory that is a file', { workingDirectory: 'file' }],
     ['ACT-24: a working directory behind a symlink', { workingDirectory: 'link' }],
