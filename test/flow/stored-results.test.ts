@@ -25,7 +25,10 @@ test('AC-11, CLI-18: of a result in the action cache all is stored, and nothing 
   const environment = { EXPBUILD_REMOTE_ENDPOINT: address };
   const outputs = ['--output-path', 'file', '--output-path', 'dir/'];
   const argv = [...outputs, '--', '/bin/sh', '-c', script];
-  const run = await runCli(['run', ...argv], { folder, environment });
+  const run = await runCli(['run', '--output', path.join(folder, 'out'), ...argv], {
+    folder,
+    environment,
+  });
   assert.equal(run.exitCode, 0, run.stderr);
   const prepare = ['prepare-action', '--dry-run', '--json', ...argv];
   const { stdout } = await runCli(prepare, { folder, environment });
