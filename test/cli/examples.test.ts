@@ -41,6 +41,7 @@ test('each role starts from its example, and they work together', async (context
       EXPBUILD_ACTION_CACHE_ROOT_PATH: at('action_cache'),
       EXPBUILD_SCHEDULER_ROOT_PATH: at('scheduler'),
       EXPBUILD_REMOTE_ASSET_ROOT_PATH: at('remote_asset'),
+      EXPBUILD_LOGS_ROOT_PATH: at('logs'),
     },
     /"message":"serving"/,
   );

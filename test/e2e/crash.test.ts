@@ -32,6 +32,8 @@ root_path = "${root}/cas"
 root_path = "${root}/action-cache"
 [scheduler]
 root_path = "${root}/scheduler"
+[remote_asset]
+root_path = "${root}/remote_asset"
 [logs]
 root_path = "${root}/logs"
 `,
