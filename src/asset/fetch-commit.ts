@@ -73,7 +73,7 @@ async function fetchLimited(
   const watch = async () => {
     for (;;) {
       await clock.sleep(lookEveryMs, done.signal);
-      if ((await packedBytes(repository)) > sizeBytesMax)
+      if ((await fetchedBytes(repository)) > sizeBytesMax)
         tooLarge.abort(largeFailure(sizeBytesMax));
     }
   };
@@ -81,21 +81,25 @@ async function fetchLimited(
   try {
     const flags = ['fetch', '--quiet', '--no-tags', '--no-recurse-submodules'];
     const outcome = await runGit(repository, [...flags, ...args], either);
-    if ((await packedBytes(repository)) > sizeBytesMax) throw largeFailure(sizeBytesMax);
+    if ((await fetchedBytes(repository)) > sizeBytesMax) throw largeFailure(sizeBytesMax);
     return outcome;
   } finally {
     done.abort();
   }
 }
 
-async function packedBytes({ folder }: GitRepository): Promise<number> {
-  const packs = path.join(folder, 'objects', 'pack');
-  const names = await readdir(packs).catch(() => []);
-  const sizes = names.map(async (name) => {
-    const stats = await stat(path.join(packs, name)).catch(() => undefined);
-    return stats?.size ?? 0;
-  });
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+/** Packs, and what servers that know no packs send one by one. */
+async function fetchedBytes({ folder }: GitRepository): Promise<number> {
+  const objects = path.join(folder, 'objects');
+  const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
+  let bytes = 0;
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    // oxlint-disable-next-line no-await-in-loop -- there may be thousands, which are not to be looked at together
+    const stats = await stat(path.join(entry.parentPath, entry.name)).catch(() => undefined);
+    bytes += stats?.size ?? 0;
+  }
+  return bytes;
 }
 
 function largeFailure(sizeBytesMax: number): OriginFailure {

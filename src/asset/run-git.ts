@@ -36,6 +36,8 @@ const hardened: GitSettings = [
   ['protocol.https.allow', 'always'],
   // Where a redirection, or a file that names other repositories, leads to was not checked (AST-24).
   ['http.followRedirects', 'false'],
+  // All that comes is in one file, whose growth can be seen.
+  ['fetch.unpackLimit', '1'],
   ['gc.auto', '0'],
   ['maintenance.auto', 'false'],
 ];

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -64,5 +65,22 @@ test(
     const local = fetchFrom(t, `http://localhost:${port}/a.git`, nowhere, ['localhost'], late);
     await assert.rejects(local);
     assert.equal(server.requests.length, requests);
+  },
+);
+
+test(
+  'AST-08: what a small repository sends is counted while it comes',
+  { skip: gitSkip() },
+  async (t) => {
+    const server = await gitServer(t);
+    const { folder, commit } = server.repository('a');
+    writeFileSync(path.join(folder, 'file'), randomFillSync(Buffer.alloc(2 ** 21)));
+    commit('first');
+    // Git would unpack few objects into files that are elsewhere.
+    await assert.rejects(fetchFrom(t, `${server.url}/a.git`, [], ['127.0.0.1']), {
+      name: 'OriginFailure',
+      code: Code.RESOURCE_EXHAUSTED,
+      message: /^the repository has more than 1048576 bytes/,
+    });
   },
 );
