@@ -11,6 +11,7 @@ import type { HostPolicy } from './host-policy.ts';
 import { authorizationIn, type HttpOptions } from './http-content.ts';
 import type { Headers } from './origin-headers.ts';
 import type { Origin } from './origin.ts';
+import { canonicalIdName } from './qualifiers.ts';
 import { type GitRepository, type GitSettings, runGit } from './run-git.ts';
 import { storeFolder } from './store-folder.ts';
 
@@ -30,13 +31,13 @@ export interface GitOptions extends HttpOptions, DownloadOptions {
 export function gitOrigin(policy: HostPolicy, options: GitOptions): Origin {
   return {
     kind: 'directory',
-    qualifiers: new Set([...ownQualifiers, 'bazel.canonical_id']),
+    qualifiers: new Set([...ownQualifiers, canonicalIdName]),
     takes: ({ protocol, pathname }, content) =>
       (protocol === 'http:' || protocol === 'https:') &&
       (pathname.endsWith('.git') || ownQualifiers.some((name) => content.has(name))),
     fetch: async ({ url, content, headers, digestFunction }, blobs, signal) => {
       const reference = parseReference(content);
-      const addresses = await policy.addressesOf(url);
+      const addresses = await policy.addressesOf(url, signal);
       const folder = path.join(options.folder, options.newId());
       try {
         const repository = await newRepository(folder, url, headers, addresses, options);

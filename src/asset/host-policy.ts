@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { Code } from '../base/status.ts';
+import { orAborted } from '../base/until-aborted.ts';
 import { connectionFailure, OriginFailure, shown } from './origin-failure.ts';
 
 /**
@@ -38,9 +39,10 @@ export class HostPolicy {
   /**
    * The addresses that a connection for `url` may go to, at least one. They are to be used as they are:
    * a second look at the DNS could give others. Fails with PERMISSION_DENIED, which is said in the
-   * response, when the scheme, the host or all of its addresses are forbidden.
+   * response, when the scheme, the host or all of its addresses are forbidden. A DNS that says nothing is
+   * waited for until `signal` aborts.
    */
-  async addressesOf(url: URL): Promise<readonly string[]> {
+  async addressesOf(url: URL, signal: AbortSignal): Promise<readonly string[]> {
     if (url.protocol !== 'http:' && url.protocol !== 'https:') {
       throw denied(url, 'only http and https are fetched');
     }
@@ -48,7 +50,7 @@ export class HostPolicy {
       throw denied(url, 'this server may not fetch from its host (remote_asset.allowed_hosts)');
     }
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-    const found = isIP(host) > 0 ? [host] : await this.#lookUp(host, url);
+    const found = isIP(host) > 0 ? [host] : await this.#lookUp(host, url, signal);
     if (this.#rules.allowedPrivateHosts.some((rule) => covers(rule, url))) return found;
     const permitted = found.filter((address) => isPublic(address));
     if (permitted.length > 0) return permitted;
@@ -58,22 +60,28 @@ export class HostPolicy {
     );
   }
 
-  async #lookUp(host: string, url: URL): Promise<readonly string[]> {
+  async #lookUp(host: string, url: URL, signal: AbortSignal): Promise<readonly string[]> {
     try {
-      const found = await this.#resolve(host);
+      const found = await orAborted(this.#resolve(host), signal);
       if (found.length > 0) return found;
     } catch (thrown) {
+      signal.throwIfAborted();
       throw connectionFailure(url, thrown);
     }
     throw new OriginFailure(Code.NOT_FOUND, `the host of ${shown(url)} has no address`);
   }
 }
 
-function covers(rule: string, { hostname, host }: URL): boolean {
+const defaultPorts: ReadonlyMap<string, string> = new Map([
+  ['http:', '80'],
+  ['https:', '443'],
+]);
+
+function covers(rule: string, { hostname, port, protocol }: URL): boolean {
   const written = rule.toLowerCase();
   if (written === '*') return true;
   if (written.startsWith('*.')) return hostname.endsWith(written.slice(1));
-  return written === hostname || written === host;
+  return written === hostname || written === `${hostname}:${port || defaultPorts.get(protocol)}`;
 }
 
 /** Everything in the IANA registries of special-purpose addresses, and multicast (RFC 6890). */

@@ -38,7 +38,7 @@ export async function httpContent(
   let sent = new Map([...authorizationIn(url), ...headers]);
   for (let redirects = 0; ; redirects++) {
     signal.throwIfAborted();
-    const addresses = await policy.addressesOf(url);
+    const addresses = await policy.addressesOf(url, signal);
     const { response, either } = await request(url, sent, addresses, options, signal);
     const { statusCode = 0, headers: answered } = response;
     if (statusCode === 200 || statusCode === 203) {

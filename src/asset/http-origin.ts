@@ -2,6 +2,7 @@ import { type DownloadOptions, downloadBlob } from './download-blob.ts';
 import type { HostPolicy } from './host-policy.ts';
 import { httpContent, type HttpOptions } from './http-content.ts';
 import type { Origin } from './origin.ts';
+import { canonicalIdName } from './qualifiers.ts';
 
 export const defaultHttpOptions = {
   // What browsers and proxies wait for a server that thinks.
@@ -14,7 +15,7 @@ export const defaultHttpOptions = {
 export function httpOrigin(policy: HostPolicy, options: HttpOptions & DownloadOptions): Origin {
   return {
     kind: 'blob',
-    qualifiers: new Set(['checksum.sri', 'bazel.canonical_id']),
+    qualifiers: new Set(['checksum.sri', canonicalIdName]),
     takes: ({ protocol }) => protocol === 'http:' || protocol === 'https:',
     fetch: async ({ url, headers, ...wanted }, blobs, signal) => {
       const content = await httpContent(url, headers, policy, options, signal);

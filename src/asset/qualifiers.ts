@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Code, StatusError } from '../base/status.ts';
 import type { Qualifier } from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
 import { BadRequest } from '../proto/google/rpc/error_details.ts';
@@ -19,6 +20,12 @@ const qualifiersMax = 1000;
 const contentBytesMax = 16 * 1024;
 
 /**
+ * Which content Bazel means, mostly the URIs that it knows for it. They may hold passwords and signatures, so
+ * its hash stands for it wherever it is kept (AST-20, AST-21).
+ */
+export const canonicalIdName = 'bazel.canonical_id';
+
+/**
  * The qualifiers of a request. Fails with INVALID_ARGUMENT when a name is empty or given twice (AST-03),
  * when they are too many, or when one that is known is malformed.
  */
@@ -33,7 +40,8 @@ export function parseQualifiers(messages: readonly Qualifier[]): Qualifiers {
     if (name === '') throw invalid('a qualifier has no name');
     if (names.has(name)) throw invalid(`qualifier ${quoted(name)} is given twice`);
     names.add(name);
-    if (!headers.add(name, value)) content.push([name, value]);
+    if (headers.add(name, value)) continue;
+    content.push([name, name === canonicalIdName ? hashed(value) : value]);
   }
   const bytes = content.reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0);
   if (bytes > contentBytesMax) {
@@ -45,6 +53,10 @@ export function parseQualifiers(messages: readonly Qualifier[]): Qualifiers {
   const checksum = sorted.get('checksum.sri');
   const integrity = checksum === undefined ? undefined : Integrity.parse(checksum);
   return { content: sorted, headers, integrity };
+}
+
+function hashed(value: string): string {
+  return createHash('sha256').update(value).digest('hex');
 }
 
 /** The error for qualifiers that a fetch cannot honour, each in a violation of its own (AST-05, AST-06). */

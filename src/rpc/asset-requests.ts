@@ -1,5 +1,5 @@
 import type { AssetAnswer, AssetRequest, PushedAsset } from '../asset/remote-assets.ts';
-import { parseQualifiers } from '../asset/qualifiers.ts';
+import { canonicalIdName, parseQualifiers } from '../asset/qualifiers.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import {
@@ -102,7 +102,9 @@ export function fetchAnswer(
     // No digest, and not an empty one: some Bazels would download it (AST-10).
     return { ...common, status, qualifiers: [], digest: undefined };
   }
-  const qualifiers = [...answer.qualifiers].map(([name, value]) => ({ name, value }));
+  const qualifiers = [...answer.qualifiers]
+    .filter(([name]) => name !== canonicalIdName)
+    .map(([name, value]) => ({ name, value }));
   return {
     ...common,
     status: Status.fromPartial({}),

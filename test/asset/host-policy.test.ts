@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HostPolicy, isPublic } from '../../src/asset/host-policy.ts';
-import { Code } from '../../src/base/status.ts';
+import { Code, StatusError } from '../../src/base/status.ts';
+import { never } from '../support/never.ts';
 
 const hidden = [
   '0.0.0.0',
@@ -61,7 +62,7 @@ const inDisguise = [
 for (const uri of inDisguise) {
   test(`AST-24: ${uri} is not fetched`, async () => {
     const policy = new HostPolicy(everyHost, () => assert.fail('an address is not looked up'));
-    await assert.rejects(policy.addressesOf(new URL(uri)), denied);
+    await assert.rejects(policy.addressesOf(new URL(uri), never), denied);
   });
 }
 
@@ -73,7 +74,7 @@ test('AST-24: a name is looked up, and only its public addresses are used', asyn
     ['empty.example', []],
   ]);
   const policy = new HostPolicy(everyHost, async (name) => names.get(name) ?? []);
-  const addressesOf = (host: string) => policy.addressesOf(new URL(`https://${host}/`));
+  const addressesOf = (host: string) => policy.addressesOf(new URL(`https://${host}/`), never);
   assert.deepEqual(await addressesOf('good.example'), ['8.8.8.8', '2606:4700::1111']);
   assert.deepEqual(await addressesOf('mixed.example'), ['8.8.8.8']);
   await assert.rejects(addressesOf('evil.example'), denied);
@@ -88,7 +89,7 @@ test('a name that no DNS knows is NOT_FOUND; a DNS that does not answer is UNAVA
     const policy = new HostPolicy(everyHost, async () => {
       throw Object.assign(new Error(code), { code });
     });
-    const looked = policy.addressesOf(new URL('https://example.com/'));
+    const looked = policy.addressesOf(new URL('https://example.com/'), never);
     await assert.rejects(looked, { code: expected });
   }
 });
@@ -96,15 +97,20 @@ test('a name that no DNS knows is NOT_FOUND; a DNS that does not answer is UNAVA
 test('AST-24: only http and https are fetched', async () => {
   const policy = new HostPolicy({ allowedHosts: ['*'], allowedPrivateHosts: ['*'] });
   for (const uri of ['file:///etc/passwd', 'ftp://127.0.0.1/', 'data:,a', 'gopher://127.0.0.1/']) {
-    await assert.rejects(policy.addressesOf(new URL(uri)), denied);
+    await assert.rejects(policy.addressesOf(new URL(uri), never), denied);
   }
 });
 
 test('AST-24: hosts are allowed by name, with a port, or all below a name', async () => {
-  const allowedHosts = ['exact.example', 'port.example:8080', '*.below.example'];
+  const allowedHosts = [
+    'exact.example',
+    'port.example:8080',
+    'standard.example:443',
+    '*.below.example',
+  ];
   const policy = new HostPolicy({ allowedHosts, allowedPrivateHosts: [] }, async () => ['8.8.8.8']);
   const isAllowed = (uri: string) =>
-    policy.addressesOf(new URL(uri)).then(
+    policy.addressesOf(new URL(uri), never).then(
       () => true,
       () => false,
     );
@@ -116,6 +122,9 @@ test('AST-24: hosts are allowed by name, with a port, or all below a name', asyn
     ['https://exact.example@evil.example/', false],
     ['http://port.example:8080/', true],
     ['http://port.example/', false],
+    ['https://standard.example/', true],
+    ['https://standard.example:444/', false],
+    ['http://standard.example/', false],
     ['https://a.below.example/', true],
     ['https://a.b.below.example/', true],
     ['https://below.example/', false],
@@ -128,8 +137,19 @@ test('AST-24: hosts are allowed by name, with a port, or all below a name', asyn
 test('AST-24: a host that may be private is the only one', async () => {
   const rules = { allowedHosts: ['*'], allowedPrivateHosts: ['files.corp', '[::1]'] };
   const policy = new HostPolicy(rules, async () => ['10.0.0.7']);
-  assert.deepEqual(await policy.addressesOf(new URL('http://files.corp/')), ['10.0.0.7']);
-  assert.deepEqual(await policy.addressesOf(new URL('http://[::1]:8080/')), ['::1']);
-  await assert.rejects(policy.addressesOf(new URL('http://other.corp/')), denied);
-  await assert.rejects(policy.addressesOf(new URL('http://127.0.0.1/')), denied);
+  assert.deepEqual(await policy.addressesOf(new URL('http://files.corp/'), never), ['10.0.0.7']);
+  assert.deepEqual(await policy.addressesOf(new URL('http://[::1]:8080/'), never), ['::1']);
+  await assert.rejects(policy.addressesOf(new URL('http://other.corp/'), never), denied);
+  await assert.rejects(policy.addressesOf(new URL('http://127.0.0.1/'), never), denied);
+});
+
+test('AST-14: a DNS that says nothing is waited for no longer than the fetch may take', async () => {
+  const policy = new HostPolicy(
+    { allowedHosts: ['*'], allowedPrivateHosts: [] },
+    () => new Promise(() => {}),
+  );
+  const late = new AbortController();
+  const looked = policy.addressesOf(new URL('https://example.com/'), late.signal);
+  late.abort(new StatusError(Code.DEADLINE_EXCEEDED, 'late'));
+  await assert.rejects(looked, { code: Code.DEADLINE_EXCEEDED, message: 'late' });
 });

@@ -59,6 +59,20 @@ test('AST-20: user and password of a URI are sent, and kept nowhere', async (t) 
   }
 });
 
+test('AST-20, AST-21: a canonical id, which Bazel makes of URIs, is kept nowhere', async (t) => {
+  const { fetchBlob, t: hooks, folder, server } = await startAssetServer(t, { onDisk: true });
+  const origin = await httpOrigin(hooks, saying('hello'));
+  const qualifiers = qualifiersOf({ 'bazel.canonical_id': `${origin.url}/?signature=secret` });
+  for (let times = 0; times < 2; times++) await fetchBlob({ uris: [origin.url], qualifiers });
+  assert.equal(origin.requests.length, 1);
+  await server.stop();
+  const files = globSync('data/remote_asset/*.db*', { cwd: folder });
+  assert.ok(files.length > 0);
+  for (const name of files) {
+    assert.ok(!readFileSync(path.join(folder, name), 'latin1').includes('signature'), name);
+  }
+});
+
 test('AST-21: another canonical id is another asset', async (t) => {
   const { fetchBlob, t: hooks } = await startAssetServer(t);
   const origin = await httpOrigin(hooks, saying('hello'));
