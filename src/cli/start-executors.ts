@@ -14,6 +14,7 @@ import {
   type HostExecutorOptions,
 } from '../executor/host-executor.ts';
 import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
+import { endStrays } from '../executor/end-strays.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
 import { openFilesMax } from '../executor/open-files.ts';
 import {
@@ -54,6 +55,7 @@ export async function startExecutors(
   closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
   const { executor, rootPath, slots } = config;
+  await endLeftCommands(rootPath);
   const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
   if (executor.type === 'docker') return startInContainers(config, users, worker, log);
   for (const utility of ['prlimit', 'setpriv']) refuseWithout(utility);
@@ -70,6 +72,16 @@ export async function startExecutors(
   }
   try {
     return await startOnHost(config, users, log, closing);
+  } catch (thrown) {
+    const { code, message } = StatusError.from(thrown);
+    if (code !== Code.FAILED_PRECONDITION) throw thrown;
+    throw new SystemError(message, { cause: thrown });
+  }
+}
+
+async function endLeftCommands(rootPath: string): Promise<void> {
+  try {
+    await endStrays(path.join(rootPath, 'actions'));
   } catch (thrown) {
     const { code, message } = StatusError.from(thrown);
     if (code !== Code.FAILED_PRECONDITION) throw thrown;

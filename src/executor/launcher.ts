@@ -1,4 +1,4 @@
-import { closeSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { StatusError } from '../base/status.ts';
 import {
   type LauncherOrder,
@@ -18,6 +18,7 @@ import { runCommand } from './run-command.ts';
 export async function runLauncher(): Promise<void> {
   closeInherited();
   process.umask(0o022);
+  endFirstWithoutMemory();
   // Whoever stops the worker and all its processes leaves it to the worker when this one shall go.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
   // A worker that is gone reads no more: the end of standard input says the same.
@@ -66,6 +67,16 @@ function closeInherited(): void {
     const descriptor = Number(name);
     if (descriptor > 2 && !closesOnExec(descriptor)) closeSync(descriptor);
   }
+}
+
+/**
+ * A machine without memory left ends what has the most points, of 1000 for all of the memory: commands
+ * rather than the worker or the server (WK-26). What this one starts has its points.
+ */
+function endFirstWithoutMemory(): void {
+  const file = '/proc/self/oom_score_adj';
+  const points = 500;
+  if (Number(readFileSync(file, 'utf8')) < points) writeFileSync(file, String(points));
 }
 
 function closesOnExec(descriptor: number): boolean {

@@ -98,14 +98,45 @@ function signalSandbox(sandbox: number, signal: NodeJS.Signals): boolean {
  * its mounts.
  */
 export function killSandboxed(folder: string): boolean {
+  return killEach((id) => isSandboxedIn(id, folder));
+}
+
+/**
+ * Ends what is left of the commands of folders, when those who started them are gone and nothing else is
+ * known of them; false when nothing is.
+ */
+export function killStrays(folders: readonly string[]): boolean {
+  const spared = ancestors();
+  return killEach(
+    (id) =>
+      !spared.has(id) && folders.some((one) => namesFolder(id, one) || isSandboxedIn(id, one)),
+  );
+}
+
+function killEach(isOne: (id: number) => boolean): boolean {
+  const left = allProcesses()
+    .map(Number)
+    .filter((id) => {
+      const state = statOf(`${id}`)?.[0];
+      return state !== 'Z' && state !== 'X' && isOne(id);
+    });
+  for (const id of left) signalAny(id, 'SIGKILL');
+  return left.length > 0;
+}
+
+function isSandboxedIn(id: number, folder: string): boolean {
   // As `mountinfo` has it: below the root of its file system, wherever that is mounted.
   const mount = `/${path.basename(folder).replaceAll(' ', String.raw`\040`)}/root /build `;
-  const left = allProcesses().filter((id) => {
-    const state = statOf(id)?.[0];
-    return state !== 'Z' && state !== 'X' && readProc(`${id}/mountinfo`).includes(mount);
-  });
-  for (const id of left) signalAny(Number(id), 'SIGKILL');
-  return left.length > 0;
+  return readProc(`${id}/mountinfo`).includes(mount);
+}
+
+/** This process, and those that it was started by. */
+function ancestors(): Set<number> {
+  const found = new Set<number>();
+  for (let id = process.pid; id > 0 && !found.has(id); id = Number(statOf(`${id}`)?.[1] ?? 0)) {
+    found.add(id);
+  }
+  return found;
 }
 
 /** Its environment when it was started, or its output, is of the folder. */

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fchownSync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
-import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { CommandCgroup } from './command-cgroup.ts';
 import type { Outcome } from './executor.ts';
@@ -14,12 +13,11 @@ import {
   peakResidentBytes,
   signalCommand,
 } from './processes.ts';
+import { killWaitMs, passed, repeatedly } from './repeatedly.ts';
 
 /** Short commands are measured too, and long ones cost nothing. */
 const firstSampleMs = 10;
 const sampleMsMax = 200;
-/** The kernel ends what got SIGKILL at once, unless it waits for a broken disk. */
-const killWaitMs = 5_000;
 /** A file that was just written may still be open in a process that is about to execute. */
 const busyRetriesMax = 8;
 
@@ -284,23 +282,4 @@ function openOutput({ owner }: LaunchRequest, file: string): number {
   const output = openSync(file, 'ax', 0o600);
   if (owner) fchownSync(output, owner.uid, owner.gid);
   return output;
-}
-
-/** Tries until it works, for as long as the kernel may take; false when it did not. */
-async function repeatedly(attempt: () => boolean): Promise<boolean> {
-  const endAt = performance.now() + killWaitMs;
-  for (let ms = 1; !attempt(); ms = Math.min(2 * ms, 100)) {
-    if (performance.now() > endAt) return false;
-    // oxlint-disable-next-line no-await-in-loop -- each attempt waits for the last
-    await passed(ms, new AbortController().signal);
-  }
-  return true;
-}
-
-/** Waits; false when `signal` aborts first. */
-function passed(ms: number, signal: AbortSignal): Promise<boolean> {
-  return systemClock.sleep(ms, signal).then(
-    () => true,
-    () => false,
-  );
 }

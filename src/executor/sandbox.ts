@@ -141,7 +141,8 @@ export class Sandbox {
       --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try
       --disable-userns --as-pid-1 --die-with-parent --new-session --cap-drop ALL --seccomp 3
       --clearenv --hostname localhost --uid ${idInside} --gid ${idInside}
-      --proc /proc --dev /dev --size ${tmpSize} --tmpfs /tmp --size ${tmpSize} --tmpfs /dev/shm`;
+      --proc /proc --dev /dev --size ${tmpSize} --tmpfs /tmp --size ${tmpSize} --tmpfs /dev/shm
+      --remount-ro /dev`;
     const shown = this.#options.readonlyPaths.flatMap((place) => ['--ro-bind', place, place]);
     const build = ['--bind', inputRoot, inputRootInside, '--chdir', workingDirectory];
     return [...options.trim().split(/\s+/), ...this.#mounts, ...shown, ...build];

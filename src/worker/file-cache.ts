@@ -65,6 +65,8 @@ export class FileCache implements InputFiles {
     const cache = new FileCache(folder, options);
     await rm(cache.#temporary, { recursive: true, force: true });
     await mkdir(cache.#temporary, { recursive: true });
+    // Commands get links and copies; they need not see what others are made of.
+    await chmod(folder, 0o700);
     for (const shard of shards) {
       await mkdir(path.join(folder, shard), { recursive: true });
       for (const name of await readdir(path.join(folder, shard))) {

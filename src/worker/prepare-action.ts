@@ -54,9 +54,7 @@ export async function prepareAction(
   if (first === undefined) throw refused(`the command of action ${digest} has no arguments`);
   requestedProperties(command);
   const outputs = requestedOutputs(command);
-  // Commands go through it to what is theirs, and see nothing else in it.
-  await mkdir(folder);
-  await chmod(folder, 0o711);
+  await makeFolderOf(options.owner, folder);
   const inputRoot = path.join(folder, 'root');
   await fetchInputRoot(found.inputRoot, inputRoot, blobs, options, signal);
   const workingDirectory = await findWorkingDirectory(inputRoot, command.workingDirectory);
@@ -88,6 +86,14 @@ async function findWorkingDirectory(inputRoot: string, name: string): Promise<st
   const folder = fromRoot === undefined ? undefined : await findFolder(inputRoot, fromRoot);
   if (folder !== undefined) return folder;
   throw refused(`working directory ${JSON.stringify(name)} is no directory of the input root`);
+}
+
+/** Its command goes through it to what is its own; those of other users do not. */
+async function makeFolderOf(owner: Owner | undefined, folder: string): Promise<void> {
+  await mkdir(folder, { mode: 0o700 });
+  if (!owner) return;
+  await chown(folder, -1, owner.gid);
+  await chmod(folder, 0o710);
 }
 
 async function makePrivate(folder: string, owner: Owner | undefined): Promise<void> {

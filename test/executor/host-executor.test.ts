@@ -76,6 +76,18 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.equal(stdout(), '1000\n2000\n0\n30000\n');
   });
 
+  it('WK-18, WK-26: a machine without memory left ends commands first, and they cannot help it', async (t) => {
+    const { run, stdout } = await executorBench(t);
+    await run(['sh', '-c', 'cat /proc/self/oom_score_adj; nice']);
+    assert.equal(stdout(), '500\n0\n');
+    if (process.getuid?.() !== 0) return t.skip('the rest needs root to run commands as others');
+    const other = await executorBench(t, { owner: { uid: 64_001, gid: 64_001 } });
+    const lower = '(echo 0 > /proc/self/oom_score_adj) 2>/dev/null; cat /proc/self/oom_score_adj';
+    await other.run(['sh', '-c', lower]);
+    assert.equal(other.stdout(), '500\n');
+    return undefined;
+  });
+
   it('ACT-09: finds a program by absolute path, from the working directory, and in PATH', async (t) => {
     const { run, stdout, inputRoot: folder } = await executorBench(t);
     writeFileSync(path.join(folder, 'tool'), '#!/bin/sh\necho "tool $1"\n', { mode: 0o755 });

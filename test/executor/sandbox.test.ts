@@ -196,6 +196,15 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
     assert.equal(stdout(), '/dev/shm:\n\n/tmp:\n');
   });
 
+  it('WK-23: lets a command write to its input root, /tmp and /dev/shm alone', async (t) => {
+    const { run, stdout } = await bench(t);
+    const places = '/ /bin /etc /usr /usr/bin /dev /dev/pts /proc /proc/sys /build /tmp /dev/shm';
+    await run(['sh', '-c', `for at in ${places}; do (: > $at/x) 2>/dev/null && echo $at; done`]);
+    assert.deepEqual(stdout().trim().split('\n'), ['/build', '/tmp', '/dev/shm']);
+    await run(['sh', '-c', 'echo a > /dev/null; cat /dev/fd/0; ls /dev/ptmx']);
+    assert.match(stdout(), /^\/dev\/ptmx\n/);
+  });
+
   it('WK-25: shows neither the worker nor other actions', async (t) => {
     const { run, stdout, folder } = await bench(t);
     await run([
