@@ -17,7 +17,9 @@ import { defaultOutputLimits } from '../tree/collect-outputs.ts';
 import { DirectoryCache } from '../tree/directory-cache.ts';
 import { defaultTreeLimits } from '../tree/walk-directories.ts';
 import { FileCache } from '../worker/file-cache.ts';
+import { KeptFolders } from '../worker/kept-folders.ts';
 import { defaultOutboxOptions, Outbox } from '../worker/outbox.ts';
+import type { ActionEnvironment } from '../worker/run-action.ts';
 import { defaultWorkOptions, work } from '../worker/work.ts';
 import { SystemError } from './exit-codes.ts';
 import { startExecutors } from './start-executors.ts';
@@ -51,6 +53,8 @@ const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 const transferTimeoutMs = 15 * 60_000;
 /** Directories of some ten large input trees, which the next actions need again. */
 const directoryCacheMaxSizeBytes = 64 * 2 ** 20;
+/** Ten input roots of 40,000 files, in 40 MB of memory. */
+const keptEntriesMax = 400_000;
 
 /**
  * Starts a worker. `closing` drains it: running actions are finished and told, then it ends. Fails with
@@ -72,11 +76,6 @@ export async function startWorker(
     log,
     closing,
   );
-  const files = await FileCache.open(path.join(rootPath, 'cache'), {
-    bytesMax: config.cacheMaxSizeBytes,
-    newId,
-    log,
-  });
   const outbox = await Outbox.open({
     ...defaultOutboxOptions,
     folder: path.join(rootPath, 'outbox'),
@@ -102,8 +101,7 @@ export async function startWorker(
     },
     {
       workerId,
-      files,
-      directories: new DirectoryCache(directoryCacheMaxSizeBytes),
+      ...(await openInputs(config, { clock, newId, log })),
       treeLimits: defaultTreeLimits,
       outputLimits: defaultOutputLimits,
       variables: variablesOf(config, surroundings),
@@ -121,6 +119,26 @@ export async function startWorker(
     return settled;
   });
   return { workerId, slots, isolation, ended };
+}
+
+/** What is kept of inputs between actions, on the disk and in memory. */
+async function openInputs(
+  { rootPath, cacheMaxSizeBytes }: WorkerConfig,
+  { clock, newId, log }: Pick<WorkerDeps, 'clock' | 'newId' | 'log'>,
+): Promise<Pick<ActionEnvironment, 'files' | 'directories' | 'folders'>> {
+  const files = await FileCache.open(path.join(rootPath, 'cache'), {
+    bytesMax: cacheMaxSizeBytes,
+    newId,
+    log,
+  });
+  const folders = await KeptFolders.open(path.join(rootPath, 'kept'), {
+    entriesMax: keptEntriesMax,
+    bytesMax: cacheMaxSizeBytes / 4,
+    clock,
+    newId,
+    log,
+  });
+  return { files, folders, directories: new DirectoryCache(directoryCacheMaxSizeBytes) };
 }
 
 /** Other users' commands pass through it to what is theirs, and see nothing else in it. */

@@ -5,45 +5,38 @@ import {
   copyFile,
   lutimes,
   mkdir,
+  rename,
   symlink,
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { concurrently } from '../base/concurrently.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { NodeProperties } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { DirectoryCache } from './directory-cache.ts';
-import type { ParsedDirectory, ParsedFile } from './directory.ts';
+import type { ParsedFile } from './directory.ts';
 import { type HeldFiles, type InputFiles, inputModeOf, inputTime } from './input-files.ts';
+import type { InputFolders } from './input-folders.ts';
 import { missingBlobs } from './missing-blobs.ts';
-import { type TreeLimits, type WalkedTree, walkDirectories } from './walk-directories.ts';
+import { type Planned, planInputRoot, type PlanOptions } from './plan-input-root.ts';
+import { latestStampMs, stampOf, type WrittenFolder, writtenFolder } from './written-folder.ts';
 
-export interface FetchOptions {
+export interface FetchOptions extends PlanOptions {
   readonly files: InputFiles;
-  readonly limits: TreeLimits;
-  readonly directories: DirectoryCache;
-  /** Files may share their inode with `files`: commands cannot change them (WRK-03). */
-  readonly hardLinks: boolean;
-  /** Whom folders belong to, so that commands can write to them; undefined for the worker's own user. */
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-}
-
-interface Folder {
-  readonly path: string;
-  readonly parsed: ParsedDirectory;
 }
 
 /** Twice the file threads of Node: they are never idle. */
 const filesAtOnce = 8;
-/** Digests per findMissing, far below a message's 4 MiB. */
-const digestsPerCallMax = 10_000;
+/** Some milliseconds, between which others have their turn. */
+const foldersAtOnce = 64;
 
 /**
- * Writes the input root to `folder`, which must not exist. Folders have mode 0755, files 0444 or 0555;
- * links are made as they are, and nothing is ever written through one (DIR-11, DIR-15). When blobs are
- * missing it fails with FAILED_PRECONDITION and names all of them (WRK-06, EXE-53).
+ * Writes the input root to `folder`, which must not exist. Folders have mode 0755, files 0444 or 0555, and all
+ * have one time; links are made as they are, and nothing is ever written through one (DIR-11, DIR-15). When
+ * blobs are missing it fails with FAILED_PRECONDITION and names all of them (WRK-06, EXE-53). Gives what was
+ * written where folders are kept, so that it can be kept later, unless it could not tell a later change of it.
  */
 export async function fetchInputRoot(
   root: Digest,
@@ -51,88 +44,77 @@ export async function fetchInputRoot(
   blobs: BlobStore,
   options: FetchOptions,
   signal: AbortSignal,
-): Promise<void> {
-  const { limits, directories: cache } = options;
-  const tree = await walkDirectories(root, blobs, { limits, cache }, signal);
-  if (tree.missing.length > 0) {
-    throw missingBlobs([...tree.missing, ...(await missingFiles(tree, blobs, signal))]);
-  }
-  const inputs = [...tree.directories.values()].flatMap(({ parsed }) => parsed.files);
-  const wanted = inputs.filter(({ digest }) => digest.sizeBytes > 0);
-  const held = await options.files.hold(wanted, blobs, signal);
+): Promise<WrittenFolder | undefined> {
+  const { files, folders } = options;
+  const planned = await planInputRoot(root, folder, blobs, options, signal);
+  let held: HeldFiles | undefined;
+  let placed = 0;
   try {
+    const made = planned.filter(({ taken }) => !taken);
+    const inputs = made.flatMap(({ parsed }) => parsed.files);
+    const wanted = inputs.filter(({ digest }) => digest.sizeBytes > 0);
+    held = await files.hold(wanted, blobs, signal);
     if (held.missing.length > 0) throw missingBlobs(held.missing);
-    const folders = await makeFolders(root, folder, tree, options, signal);
-    await concurrently(
-      filesOf(folders),
-      filesAtOnce,
-      ([at, file]) => makeFile(`${at.path}/${file.name}`, file, held, options),
-      signal,
-    );
-    await finishFolders(folders);
+    for (const one of planned) {
+      signal.throwIfAborted();
+      if (one.taken) await rename(one.taken.path, one.path);
+      else await makeFolder(one, options);
+      placed++;
+    }
+    await makeFiles(made, held, options, signal);
+    await finishFolders(made);
+    return folders && (await writtenRoot(planned, folders, signal));
   } catch (error) {
+    for (const { taken } of planned.slice(placed)) if (taken) folders?.putBack(taken, options);
     throw pathTooLong(error) ?? error;
   } finally {
-    held.release();
+    held?.release();
   }
 }
 
-async function missingFiles(tree: WalkedTree, blobs: BlobStore, signal: AbortSignal) {
-  const digests = [...tree.files.values()];
-  const missing: Digest[] = [];
-  for (let from = 0; from < digests.length; from += digestsPerCallMax) {
-    const batch = digests.slice(from, from + digestsPerCallMax);
-    missing.push(...(await blobs.findMissing(batch, signal)));
+/** Makes the folder, and the links in it. */
+async function makeFolder({ path, parsed }: Planned, { owner }: FetchOptions): Promise<void> {
+  await mkdir(path);
+  await chmod(path, 0o755);
+  if (owner) await chown(path, owner.uid, owner.gid);
+  for (const { name, target, properties } of parsed.symlinks) {
+    await symlink(target, `${path}/${name}`);
+    const time = timeOf(properties) ?? inputTime;
+    await lutimes(`${path}/${name}`, time, time);
   }
-  return missing;
 }
 
-/** Makes every folder, a parent before its children, and the links in it. */
-async function makeFolders(
-  root: Digest,
-  rootPath: string,
-  tree: WalkedTree,
-  { owner }: FetchOptions,
+function makeFiles(
+  made: readonly Planned[],
+  held: HeldFiles,
+  options: FetchOptions,
   signal: AbortSignal,
-): Promise<Folder[]> {
-  const parsedOf = (digest: Digest) => {
-    const found = tree.directories.get(digest.key);
-    if (!found) throw new Error(`directory ${digest} is in no list of the walk`);
-    return found.parsed;
+): Promise<void> {
+  const all = function* (): Generator<[Planned, ParsedFile]> {
+    for (const folder of made) for (const file of folder.parsed.files) yield [folder, file];
   };
-  const folders: Folder[] = [{ path: rootPath, parsed: parsedOf(root) }];
-  for (const { path, parsed } of folders) {
-    signal.throwIfAborted();
-    await mkdir(path);
-    await chmod(path, 0o755);
-    if (owner) await chown(path, owner.uid, owner.gid);
-    for (const { name, target, properties } of parsed.symlinks) {
-      await symlink(target, `${path}/${name}`);
-      const time = timeOf(properties);
-      if (time !== undefined) await lutimes(`${path}/${name}`, time, time);
-    }
-    for (const { name, digest } of parsed.directories) {
-      folders.push({ path: `${path}/${name}`, parsed: parsedOf(digest) });
-    }
-  }
-  return folders;
+  return concurrently(
+    all(),
+    filesAtOnce,
+    async ([{ path, linked }, file]) => {
+      if (await madeLink(`${path}/${file.name}`, file, held, options)) linked.add(file);
+    },
+    signal,
+  );
 }
 
-function* filesOf(folders: readonly Folder[]): Generator<[Folder, ParsedFile]> {
-  for (const folder of folders) for (const file of folder.parsed.files) yield [folder, file];
-}
-
-async function makeFile(
+/** True for a hard link, false for a file of its own. */
+async function madeLink(
   path: string,
   file: ParsedFile,
   held: HeldFiles,
   { hardLinks, owner }: FetchOptions,
-): Promise<void> {
+): Promise<boolean> {
   const { properties, isExecutable, digest } = file;
   const time = timeOf(properties);
   const isPlain = time === undefined && properties?.unixMode === undefined;
   if (digest.sizeBytes > 0) {
-    if (hardLinks && isPlain && (await couldLink(held, file, path))) return;
+    if (hardLinks && isPlain && (await couldLink(held, file, path))) return true;
     // Takes over the mode as well.
     await copyFile(held.pathOf(file), path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
   } else {
@@ -140,10 +122,11 @@ async function makeFile(
     await chmod(path, inputModeOf(isExecutable));
   }
   await utimes(path, time ?? inputTime, time ?? inputTime);
-  if (isPlain) return;
+  if (isPlain) return false;
   if (properties?.unixMode !== undefined) await chmod(path, properties.unixMode & 0o777);
   // It may be readable for its owner alone.
   if (owner) await chown(path, owner.uid, owner.gid);
+  return false;
 }
 
 /** False on another file system, and when the file has all the links that it can have. */
@@ -159,14 +142,36 @@ async function couldLink(held: HeldFiles, file: ParsedFile, to: string): Promise
 }
 
 /** Children first, and all at the end: making an entry changes the time, and needs the right to write. */
-async function finishFolders(folders: readonly Folder[]): Promise<void> {
-  for (const { path, parsed } of folders.toReversed()) {
+async function finishFolders(made: readonly Planned[]): Promise<void> {
+  for (const { path, parsed } of made.toReversed()) {
     const { properties } = parsed;
-    if (!properties) continue;
-    const time = timeOf(properties);
-    if (time !== undefined) await utimes(path, time, time);
-    if (properties.unixMode !== undefined) await chmod(path, properties.unixMode & 0o777);
+    const time = timeOf(properties) ?? inputTime;
+    await utimes(path, time, time);
+    if (properties?.unixMode !== undefined) await chmod(path, properties.unixMode & 0o777);
   }
+}
+
+/** What is on the disk now; undefined when a change that comes at once could have the same stamp. */
+async function writtenRoot(
+  planned: readonly Planned[],
+  folders: InputFolders,
+  signal: AbortSignal,
+): Promise<WrittenFolder | undefined> {
+  let latestMs = 0;
+  for (const [index, one] of planned.toReversed().entries()) {
+    if (index % foldersAtOnce === 0) await setImmediate();
+    const { path, digest, parsed, taken, below, linked } = one;
+    if (taken) {
+      taken.written.stamp = stampOf(path);
+      one.written = taken.written;
+    } else {
+      const inside = below.flatMap(({ written }) => written ?? []);
+      one.written = writtenFolder(path, digest, parsed, inside, linked);
+    }
+    latestMs = Math.max(latestMs, latestStampMs(one.written));
+  }
+  const root = planned[0]?.written;
+  return root && (await folders.ticked(latestMs, signal)) ? root : undefined;
 }
 
 /** Node takes a negative number for the time that it is. */

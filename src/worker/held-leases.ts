@@ -10,7 +10,12 @@ import type { Executor } from '../executor/executor.ts';
 import { HeldLease, HeldLease_Phase, Lease } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Outbox } from './outbox.ts';
 import { removeFolder } from './remove-folder.ts';
-import { type ActionEnvironment, type ActionEvents, runAction } from './run-action.ts';
+import {
+  type ActionEnvironment,
+  type ActionEvents,
+  type LeftInputs,
+  runAction,
+} from './run-action.ts';
 
 export interface SlotOptions {
   /** One for each slot. */
@@ -113,9 +118,10 @@ export class HeldLeases {
     if (!executor) throw new Error('there is a slot and no executor for it');
     const folder = path.join(this.#options.folder, newId());
     try {
-      await this.#runAction(held, executor, folder);
-    } finally {
+      const left = await this.#runAction(held, executor, folder);
       // After the result is on its way: nobody waits for this but the slot.
+      if (left) await this.#keep(left);
+    } finally {
       await removeFolder(folder).catch((error: unknown) =>
         log.warn('the files of an action could not be removed', { folder, error: String(error) }),
       );
@@ -123,8 +129,21 @@ export class HeldLeases {
     }
   }
 
-  async #runAction(held: Held, executor: Executor, folder: string): Promise<void> {
+  async #keep(left: LeftInputs): Promise<void> {
+    try {
+      await this.#environment.folders?.keep(...left);
+    } catch (error) {
+      this.#options.log.warn('the inputs of an action could not be kept', { error: String(error) });
+    }
+  }
+
+  async #runAction(
+    held: Held,
+    executor: Executor,
+    folder: string,
+  ): Promise<LeftInputs | undefined> {
     const { lease, stop } = held;
+    let left: LeftInputs | undefined;
     try {
       const leased = {
         instanceName: lease.instanceName,
@@ -142,6 +161,9 @@ export class HeldLeases {
         },
         streams: ({ stdout: stdoutStreamName, stderr: stderrStreamName }) =>
           this.#change(held, { stdoutStreamName, stderrStreamName }),
+        inputsLeft: (inputs) => {
+          left = inputs;
+        },
       };
       const response = await runAction(leased, this.#environment, events, stop.signal);
       stop.signal.throwIfAborted();
@@ -162,6 +184,7 @@ export class HeldLeases {
       }
     }
     this.#logEnd(held);
+    return left;
   }
 
   #change(held: Held, changes: Partial<HeldLease>): void {

@@ -12,12 +12,15 @@ import { findFolder, makeFolder } from '../tree/inside-root.ts';
 import { missingBlobs } from '../tree/missing-blobs.ts';
 import { resolveInRoot } from '../tree/output-path.ts';
 import { requestedOutputs, requestedProperties } from '../tree/requested-outputs.ts';
+import type { WrittenFolder } from '../tree/written-folder.ts';
 
 /** An action whose inputs are on the disk. */
 export interface PreparedAction {
   readonly command: Command;
   readonly argv: readonly [string, ...string[]];
   readonly inputRoot: string;
+  /** What was written there, where that can be kept (see `fetchInputRoot`). */
+  readonly inputs: WrittenFolder | undefined;
   readonly workingDirectory: string;
   /** A place for temporary files, private to the action (WRK-19). */
   readonly temporary: string;
@@ -56,7 +59,7 @@ export async function prepareAction(
   const outputs = requestedOutputs(command);
   await makeFolderOf(options.owner, folder);
   const inputRoot = path.join(folder, 'root');
-  await fetchInputRoot(found.inputRoot, inputRoot, blobs, options, signal);
+  const inputs = await fetchInputRoot(found.inputRoot, inputRoot, blobs, options, signal);
   const workingDirectory = await findWorkingDirectory(inputRoot, command.workingDirectory);
   const parents = new Set(outputs.map(({ fromRoot }) => path.posix.dirname(fromRoot)));
   for (const parent of parents) {
@@ -72,6 +75,7 @@ export async function prepareAction(
     command,
     argv: [first, ...rest],
     inputRoot,
+    inputs,
     workingDirectory,
     temporary,
     network,

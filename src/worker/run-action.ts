@@ -19,9 +19,12 @@ import { collectOutputs, type OutputLimits } from '../tree/collect-outputs.ts';
 import type { DirectoryCache } from '../tree/directory-cache.ts';
 import { digestOfFile, fileChunks } from '../tree/file-chunks.ts';
 import type { InputFiles } from '../tree/input-files.ts';
+import type { FolderUse } from '../tree/input-folders.ts';
 import { type BlobSource, uploadMissing } from '../tree/upload-files.ts';
 import type { TreeLimits } from '../tree/walk-directories.ts';
+import type { WrittenFolder } from '../tree/written-folder.ts';
 import { ActionTimes } from './action-times.ts';
+import type { KeptFolders } from './kept-folders.ts';
 import { LiveOutput, type OutputStreamNames } from './live-output.ts';
 import { type PreparedAction, prepareAction } from './prepare-action.ts';
 import { resourceUsageOf } from './resource-usage.ts';
@@ -31,6 +34,8 @@ export interface ActionEnvironment {
   readonly workerId: string;
   readonly files: InputFiles;
   readonly directories: DirectoryCache;
+  /** Unchanged directories of input roots; undefined where none are kept. */
+  readonly folders?: KeptFolders | undefined;
   readonly treeLimits: TreeLimits;
   readonly outputLimits: OutputLimits;
   /** Variables that commands have unless they set them themselves (ACT-12, ACT-13). */
@@ -59,7 +64,12 @@ export interface ActionEvents {
   phase(phase: HeldLease_Phase, metadata: ExecutedActionMetadata): void;
   /** The command's output can be read under these names. */
   streams(names: OutputStreamNames): void;
+  /** The command is gone, and what it left unchanged of its inputs can be kept once its outputs are taken. */
+  inputsLeft(inputs: LeftInputs): void;
 }
+
+/** Arguments of `KeptFolders.keep`. */
+export type LeftInputs = readonly [written: WrittenFolder, place: string, use: FolderUse];
 
 /** A command that takes longer than it may: Siso runs it for ever at any other text (EXE-50). */
 const timeoutMessage = 'execution timeout exceeded';
@@ -92,6 +102,8 @@ export async function runAction(
     const outcome = await running.finally(() => {
       lastOutput = live?.end();
     });
+    const { inputs, inputRoot } = prepared;
+    if (inputs) events.inputsLeft([inputs, inputRoot, folderUseOf(leased.executor)]);
     times.mark('executionCompletedTimestamp');
     times.mark('outputUploadStartTimestamp');
     events.phase(HeldLease_Phase.PHASE_UPLOADING, times.metadata);
@@ -125,13 +137,17 @@ function blamed(error: unknown): Pick<ExecuteResponse, 'status' | 'message'> {
 
 function fetchInputs(
   { action, blobs, executor, folder }: LeasedAction,
-  { files, directories, treeLimits, fetchTimeoutMs, clock }: ActionEnvironment,
+  { files, directories, folders, treeLimits, fetchTimeoutMs, clock }: ActionEnvironment,
   signal: AbortSignal,
 ): Promise<PreparedAction> {
-  const { owner, protectsInputs } = executor;
-  const options = { files, directories, limits: treeLimits, hardLinks: protectsInputs, owner };
+  const use = folderUseOf(executor);
+  const options = { files, directories, folders, limits: treeLimits, ...use };
   const fetch = (either: AbortSignal) => prepareAction(action, folder, blobs, options, either);
   return within(fetchTimeoutMs, 'fetching the inputs', clock, fetch, signal);
+}
+
+function folderUseOf({ owner, protectsInputs }: Executor): FolderUse {
+  return { owner, hardLinks: protectsInputs };
 }
 
 function runCommand(

@@ -61,7 +61,7 @@ async function bench(t: TestContext, setup: Setup = {}) {
         ...changes,
       },
       environment,
-      { phase: (phase) => phases.push(phase), streams: () => {} },
+      { phase: (phase) => phases.push(phase), streams: () => {}, inputsLeft: () => {} },
       signal,
     );
   const runScript = async (script: string, parts: ActionParts = {}, changes = {}) =>
