@@ -10,7 +10,7 @@ import type { Operation } from '../proto/google/longrunning/operations.ts';
 import { PreconditionFailure } from '../proto/google/rpc/error_details.ts';
 import type { Status } from '../proto/google/rpc/status.ts';
 import type { Api } from './api.ts';
-import { expectStatus, expectThat } from './expect.ts';
+import { expectStatus, expectThat, NotApplicable, textOf } from './expect.ts';
 import { type Blob, blobOf } from './random-blobs.ts';
 import { rpcs } from './rpcs.ts';
 
@@ -78,16 +78,41 @@ type Failed = Pick<Status, 'code' | 'message' | 'details'>;
 
 /** How an execution fails: the status of the call, or that inside the done operation (EXE-12). */
 export async function failureOf(api: Api, action: Blob): Promise<Failed> {
+  const status = await statusOf(api, action);
+  expectThat(status !== undefined && status.code !== Code.OK, 'a status that is an error', status);
+  return status;
+}
+
+/**
+ * Fails with NotApplicable where nobody runs an action: no worker is there, or none that has the platform
+ * (EXE-08). Nothing can be told then of how the server executes.
+ */
+export async function expectWorker(api: Api): Promise<void> {
+  const action = await putScript(api, 'true');
+  let status: Failed | undefined;
+  try {
+    status = await statusOf(api, action);
+  } catch (thrown) {
+    if (!api.signal.aborted) throw thrown;
+    throw new NotApplicable('no action came to an end, which a worker that fits would bring it to');
+  }
+  if (!status) return;
+  const { code, details } = status;
+  if (code === Code.UNAVAILABLE || (code === Code.FAILED_PRECONDITION && details.length === 0)) {
+    throw new NotApplicable(`no worker ran an action: ${textOf(status)}`);
+  }
+}
+
+async function statusOf(api: Api, action: Blob): Promise<Failed | undefined> {
   let operations: readonly Operation[];
   try {
     operations = await execute(api, action);
   } catch (thrown) {
+    if (api.signal.aborted) throw thrown;
     const { code, message, details } = StatusError.from(thrown);
     return { code, message, details: details.map((detail) => ({ ...detail })) };
   }
-  const { status } = responseOf(operations.at(-1));
-  expectThat(status !== undefined && status.code !== Code.OK, 'a status that is an error', status);
-  return status;
+  return responseOf(operations.at(-1)).status;
 }
 
 /** What a status says of the missing blobs. */

@@ -6,8 +6,8 @@ export class Failure extends Error {
   readonly expected: string;
   readonly seen: string;
 
-  constructor(expected: string, seen: string) {
-    super(`expected ${expected}; seen: ${seen}`);
+  constructor(expected: string, seen: string, options?: ErrorOptions) {
+    super(`expected ${expected}; seen: ${seen}`, options);
     this.expected = expected;
     this.seen = seen;
   }
@@ -50,7 +50,7 @@ export async function expectRefusal(
   } catch (thrown) {
     if (!(thrown instanceof StatusError)) throw thrown;
     if (allowed.includes(thrown.code)) return thrown;
-    throw new Failure(expected, textOf(thrown));
+    throw new Failure(expected, textOf(thrown), { cause: thrown });
   }
   throw new Failure(expected, 'OK');
 }
@@ -85,7 +85,7 @@ export function throwFirstStatus({
 }
 
 /** A status as reports show it. */
-export function textOf(error: StatusError): string {
+export function textOf(error: MessageStatus): string {
   return `${nameOfCode(error.code)}: ${error.message}`;
 }
 

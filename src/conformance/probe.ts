@@ -48,7 +48,9 @@ export interface Probe {
 export interface Area {
   readonly name: string;
   readonly needs: readonly Need[];
-  /** For one probe, where they take longer than others. */
-  readonly deadlineMs?: number;
+  /** How long a server may take to say anything, where that is longer than elsewhere. */
+  readonly silenceMs?: number;
+  /** Comes before the first of them that applies; when this does not apply, none of them does. */
+  readonly prepare?: Probe['run'];
   readonly probes: readonly Probe[];
 }

@@ -1,6 +1,7 @@
 import { levels } from './levels.ts';
 import type { Probe } from './probe.ts';
-import type { Finding, Outcome } from './run-probes.ts';
+import type { Outcome } from './run-probe.ts';
+import type { Finding } from './run-probes.ts';
 
 /** How many rules of the checklist came out how. */
 export interface Counts {

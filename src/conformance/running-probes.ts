@@ -6,7 +6,7 @@ import {
   Tree,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
-import { execute, failureOf, putScript, responseOf, resultOf } from './actions.ts';
+import { execute, expectWorker, failureOf, putScript, responseOf, resultOf } from './actions.ts';
 import { type Api, each } from './api.ts';
 import {
   expectBytes,
@@ -21,7 +21,7 @@ import type { Area } from './probe.ts';
 import { rpcs } from './rpcs.ts';
 
 /** An action waits for a worker, which may have to be started first. */
-const DEADLINE_MS = 120_000;
+const SILENCE_MS_MAX = 120_000;
 
 const METADATA_TYPE = 'build.bazel.remote.execution.v2.ExecuteOperationMetadata';
 
@@ -29,7 +29,8 @@ const METADATA_TYPE = 'build.bazel.remote.execution.v2.ExecuteOperationMetadata'
 export const runningProbes: Area = {
   name: 'running',
   needs: [running],
-  deadlineMs: DEADLINE_MS,
+  silenceMs: SILENCE_MS_MAX,
+  prepare: expectWorker,
   probes: [
     {
       ids: ['EXE-01', 'EXE-02', 'EXE-03', 'EXE-12', 'EXE-26', 'EXE-45', 'OPS-09'],

@@ -42,6 +42,18 @@ test('conformance runs no action unless it is told to', async (t) => {
   assert.doesNotMatch(stdout, /^ {2}pass/m);
 });
 
+test('conformance does not blame a server for workers that are not there', async (t) => {
+  const { server, cli } = await startFleet(t, '[execution]\nworker_grace = "100ms"');
+  const argv = ['conformance', server.address, '--execute', '--only', 'running'];
+  const { exitCode, stdout } = await cli(argv);
+  assert.equal(exitCode, 0, stdout);
+  assert.match(
+    stdout,
+    /^ {2}n\/a .* \(no worker ran an action: UNAVAILABLE: no worker is connected/m,
+  );
+  assert.doesNotMatch(stdout, /^ {2}(pass|FAIL)/m);
+});
+
 test('conformance ends with 69 when there is no server', async (t) => {
   const { exitCode, stderr } = await runCli(['conformance', '127.0.0.1:1'], { folder: tempDir(t) });
   assert.equal(exitCode, 69, stderr);
