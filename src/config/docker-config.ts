@@ -95,3 +95,15 @@ export function dockerConfigOf(
     network,
   };
 }
+
+/** What actions may ask for where they run in containers. */
+export function dockerPlatform(
+  { image, allowed_images: allowed }: v.InferOutput<typeof dockerSchema>,
+  network: 'none' | 'on-request',
+): Readonly<Record<string, readonly string[]>> {
+  const images = [...(image === undefined ? [] : [image]), ...allowed];
+  return {
+    'container-image': images.flatMap((one) => [one, `docker://${one}`]),
+    network: network === 'none' ? ['off'] : ['off', 'on'],
+  };
+}

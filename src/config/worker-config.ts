@@ -13,7 +13,12 @@ import {
   size,
   text,
 } from './keys.ts';
-import { type DockerConfig, dockerConfigOf, dockerSchema } from './docker-config.ts';
+import {
+  type DockerConfig,
+  dockerConfigOf,
+  dockerPlatform,
+  dockerSchema,
+} from './docker-config.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
@@ -154,8 +159,8 @@ export const workerSchema = section({
   ),
   platform: v.optional(
     properties(
-      "What actions may ask for by their platform properties; OSFamily and ISA are this machine's " +
-        'unless set.',
+      'What actions may ask for by their platform properties; a value that ends with * stands for all ' +
+        "that begin so. OSFamily and ISA are this machine's unless set.",
     ),
     {},
   ),
@@ -189,7 +194,12 @@ export function readWorkerConfig(
     rootPath: path.resolve(surroundings.workingFolder, rootPath),
     cacheMaxSizeBytes: values.cache_max_size,
     drainTimeoutMs: values.drain_timeout,
-    properties: propertiesOf(values.platform, surroundings),
+    properties: propertiesOf(
+      executor.type === 'docker'
+        ? { ...dockerPlatform(executor.docker, executor.network), ...values.platform }
+        : values.platform,
+      surroundings,
+    ),
     capacities: capacitiesOf(values.capacity, values.platform, surroundings),
     executor: {
       type: executor.type,

@@ -4,7 +4,7 @@ import { amountText, parseAmount } from './amounts.ts';
 
 /** What a worker offers. */
 export interface Offered {
-  /** For each property name, the values it takes. */
+  /** For each property name, the values it takes; one that ends with `*` takes all that begin so. */
   readonly values: ReadonlyMap<string, ReadonlySet<string>>;
   /** What its actions share: for each name, how much there is in all. */
   readonly capacities: ReadonlyMap<string, number>;
@@ -74,7 +74,7 @@ export function countPreferred({ preferences }: Requirements, { values }: Offere
 }
 
 /**
- * Every property is among the worker's, exactly, upper and lower case included (ACT-06); of what the
+ * Every property is among the worker's, upper and lower case included (ACT-06); of what the
  * worker shares out it has as much.
  */
 export function matches({ properties }: Requirements, offered: Offered): boolean {
@@ -113,9 +113,14 @@ export function explainUnmatched(requirements: Requirements, workers: readonly O
 
 function isMet({ name, value }: Platform_Property, { values, capacities }: Offered): boolean {
   const capacity = capacities.get(name);
-  if (capacity === undefined) return values.get(name)?.has(value) ?? false;
+  if (capacity === undefined) return takes(values.get(name) ?? new Set(), value);
   const amount = parseAmount(value);
   return amount !== undefined && amount <= capacity;
+}
+
+function takes(offers: ReadonlySet<string>, value: string): boolean {
+  if (offers.has(value)) return true;
+  return [...offers].some((offer) => offer.endsWith('*') && value.startsWith(offer.slice(0, -1)));
 }
 
 function explainUnmet({ name, value }: Platform_Property, workers: readonly Offered[]): string {

@@ -151,3 +151,38 @@ test("a client's configuration is that of the working folder, else the user's", 
   writeFileSync(path.join(folder, 'expbuild.toml'), '# folder');
   assert.equal(findClientConfigFile(here)?.text, '# folder');
 });
+
+const offeredWithDocker = (more: string) =>
+  readWorkerConfig(
+    sources(
+      `${more}\n[executor]\ntype = "docker"\n[executor.docker]\nimage = "a:1"\nallowed_images = ["b/*"]`,
+    ),
+    surroundings,
+  ).properties.flatMap(({ name, value }) => (/[A-Z]/.test(name) ? [] : [`${name}=${value}`]));
+
+test('a worker with Docker offers its images and whether there is a network, unless told otherwise', () => {
+  assert.deepEqual(offeredWithDocker(''), [
+    ...['a:1', 'docker://a:1', 'b/*', 'docker://b/*'].map((image) => `container-image=${image}`),
+    'network=off',
+  ]);
+  assert.deepEqual(offeredWithDocker('[platform]\ncontainer-image = "c"\nnetwork = []'), [
+    'container-image=c',
+  ]);
+});
+
+for (const [toml, complaint] of [
+  ['', /"executor.docker.image" is needed when "executor.type" is "docker"/],
+  [
+    '[executor.docker]\nimage = "a"\nnetwork = "host"',
+    /must be a network for containers alone; it is "host"/,
+  ],
+  [
+    '[executor.docker]\nimage = "a"\nnetwork = "container:x"',
+    /must be a network for containers alone/,
+  ],
+] as const) {
+  test(`a worker with Docker is refused with ${JSON.stringify(toml)}`, () => {
+    const text = `[executor]\ntype = "docker"\n${toml}`;
+    assert.throws(() => readWorkerConfig(sources(text), surroundings), complaint);
+  });
+}

@@ -358,4 +358,20 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       message: /image busybox:absent is not on the worker's machine.*"never"/,
     });
   });
+
+  it("DK-05: a daemon that is down is the worker's trouble, and what was left is removed when it is back", async (t) => {
+    const { run } = dockerBench(t);
+    const running = run(['sleep', '60']);
+    await oneContainer();
+    await daemon.end('SIGKILL');
+    await assert.rejects(running, { code: Code.UNAVAILABLE, message: /Docker daemon|broke off/ });
+    await assert.rejects(run(['true']), {
+      code: Code.UNAVAILABLE,
+      message: /the Docker daemon at .*docker.sock does not answer/,
+    });
+    await daemon.restart();
+    assert.equal(daemon.containers().length, 1);
+    assert.equal((await run(['true'])).kind, 'exited');
+    assert.deepEqual(daemon.containers(), []);
+  });
 });

@@ -1,10 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -20,8 +21,8 @@ export interface DockerDaemon {
   readonly engine: DockerEngine;
   /** Makes an image named `busybox:test`, or another name, and returns its id. */
   busybox(name?: string, changes?: readonly string[]): string;
-  /** Makes an image of some of this machine's files. */
-  imageOf(name: string, files: readonly string[]): void;
+  /** Makes an image named `gcc:test` of this machine's compilers for C and C++, in some ten seconds. */
+  compilers(): void;
   /** The names of all containers, running or not. */
   containers(): string[];
   docker(...args: readonly string[]): string;
@@ -81,6 +82,8 @@ export async function startDockerDaemon(t: {
     await exited;
   };
   t.after(async () => {
+    // What a killed daemon left running is ended by the next one's orderly end.
+    if (daemon.signalCode === 'SIGKILL') daemon = await start();
     await end('SIGTERM');
     for (const mount of mountsIn(folder)) execFileSync('umount', ['-l', mount]);
     rmSync(folder, { recursive: true, force: true });
@@ -96,12 +99,10 @@ export async function startDockerDaemon(t: {
     docker,
     end,
     busybox: (name = 'busybox:test', changes = []) => imageOf(name, busyboxTree(at), changes),
-    imageOf: (name, files) => {
-      const list = at('files');
-      writeFileSync(list, files.join('\n'));
-      const tar = at('image.tar');
-      execFileSync('tar', ['-C', '/', '--no-recursion', '-T', list, '-cf', tar]);
-      docker('import', tar, name);
+    compilers: () => {
+      writeFileSync(at('files'), compilerFiles().join('\n'));
+      execFileSync('tar', ['-C', '/', '--no-recursion', '-T', at('files'), '-cf', at('image.tar')]);
+      docker('import', at('image.tar'), 'gcc:test');
     },
     containers: () => docker('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
     pause: () => void daemon.kill('SIGSTOP'),
@@ -121,6 +122,8 @@ async function startIn(at: (name: string) => string, socket: string, engine: Doc
     ['--bridge=none', '--iptables=false', '--ip6tables=false'],
   ].flat();
   const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  // Where nobody reaps what is orphaned, its number still seems to be in use.
+  rmSync(at('exec/containerd/containerd.pid'), { force: true });
   const daemon = spawn('/usr/sbin/dockerd', args, { stdio: 'ignore', env });
   const endAt = performance.now() + startMsMax;
   for (;;) {
@@ -156,6 +159,40 @@ function busyboxTree(at: (name: string) => string): string {
     if (name !== 'busybox') symlinkSync('busybox', path.join(tree, 'bin', name));
   }
   return tree;
+}
+
+const compilerPackages =
+  /^(?:bash|dash|coreutils|findutils|grep|sed|diffutils|base-files|binutils.*|(?:gcc|g\+\+|cpp)(?:-\d+)?|lib(?:gcc|stdc\+\+)-\d+-dev|libc6|libgcc-s1|libstdc\+\+6|libc6-dev|linux-libc-dev|libcrypt-dev)$/;
+
+/** The files of Debian's packages, and the libraries that the programs among them need. */
+function compilerFiles(): string[] {
+  const packages = linesOf('dpkg-query', ['-W', '-f', '${Package}\n']);
+  const chosen = packages.filter((name) => compilerPackages.test(name));
+  const listed = linesOf('dpkg', ['-L', ...chosen]).map(merged);
+  const files = listed.filter(
+    (file) => existsSync(file) && !/^\/usr\/share|sanitizer|[at]san/.test(file),
+  );
+  const programs = files.filter((file) => /^\/usr\/bin\/|\/cc1|collect2/.test(file));
+  const libraries = programs.flatMap((file) => {
+    const { stdout } = spawnSync('/usr/bin/ldd', [file]);
+    return [...stdout.toString().matchAll(/(\/\S+) \(0x/g)].map(([, library = '']) =>
+      merged(library),
+    );
+  });
+  const targets = libraries.map((library) => realpathSync(library));
+  const links = ['/bin', '/sbin', '/lib', '/lib64'];
+  const all = [...links, ...files, ...libraries, ...targets, '/tmp', '/etc/alternatives'];
+  return [...new Set(all)].map((file) => file.slice(1)).filter((file) => /./.test(file));
+}
+
+function linesOf(file: string, args: readonly string[]): string[] {
+  const options = { maxBuffer: 64 * 2 ** 20, env: { PATH: '/usr/bin:/usr/sbin' } } as const;
+  return execFileSync(file, args, options).toString().split('\n').filter(Boolean);
+}
+
+/** Without the links of old folders into /usr. */
+function merged(file: string): string {
+  return file.replace(/^\/(?=(?:bin|sbin|lib|lib64)\/)/, '/usr/');
 }
 
 /** What a killed daemon leaves mounted, the deepest first. */
