@@ -49,12 +49,15 @@ export const sandboxPromises: readonly Promised[] = [
 /** A container has what a sandbox has, by other means. */
 export const dockerPromises: readonly Promised[] = [...sandboxPromises];
 
+/** It says so in its log, and has one version for ever, which images without `dmesg` can read. */
+const gvisorKernel = /Starting gVisor|^Linux version 4\.4\.0 #1 SMP Sun Jan 10 15:06:54 PST 2016/;
+
 /**
  * gVisor keeps commands from the machine's kernel by being another: that one gives no privileges that
  * could be gained, makes namespaces within itself, and tells nothing of the filter around it.
  */
 export const gvisorPromises: readonly Promised[] = [
-  { what: "gVisor's kernel", holds: ({ kernel }) => /gvisor/i.test(kernel) },
+  { what: "gVisor's kernel", holds: ({ kernel }) => gvisorKernel.test(kernel) },
   notRoot,
   noCapabilities,
   noInheritedFiles,
