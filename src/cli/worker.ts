@@ -11,12 +11,14 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
+import type { Executor } from '../executor/executor.ts';
 import type { LogStreams } from '../logs/log-streams.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { defaultOutputLimits } from '../tree/collect-outputs.ts';
 import { DirectoryCache } from '../tree/directory-cache.ts';
 import { defaultTreeLimits } from '../tree/walk-directories.ts';
 import { FileCache } from '../worker/file-cache.ts';
+import { findInputMethod } from '../worker/input-method.ts';
 import { KeptFolders } from '../worker/kept-folders.ts';
 import { defaultOutboxOptions, Outbox } from '../worker/outbox.ts';
 import type { ActionEnvironment } from '../worker/run-action.ts';
@@ -101,7 +103,7 @@ export async function startWorker(
     },
     {
       workerId,
-      ...(await openInputs(config, { clock, newId, log })),
+      ...(await openInputs(config, executors, { clock, newId, log })),
       treeLimits: defaultTreeLimits,
       outputLimits: defaultOutputLimits,
       variables: variablesOf(config, surroundings),
@@ -124,6 +126,7 @@ export async function startWorker(
 /** What is kept of inputs between actions, on the disk and in memory. */
 async function openInputs(
   { rootPath, cacheMaxSizeBytes }: WorkerConfig,
+  executors: readonly Executor[],
   { clock, newId, log }: Pick<WorkerDeps, 'clock' | 'newId' | 'log'>,
 ): Promise<Pick<ActionEnvironment, 'files' | 'directories' | 'folders'>> {
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
@@ -137,6 +140,11 @@ async function openInputs(
     clock,
     newId,
     log,
+  });
+  const protectsInputs = executors.every((executor) => executor.protectsInputs);
+  const kept = path.join(rootPath, 'kept');
+  log.info('inputs', {
+    ...(await findInputMethod(path.join(rootPath, 'cache'), kept, protectsInputs)),
   });
   return { files, folders, directories: new DirectoryCache(directoryCacheMaxSizeBytes) };
 }

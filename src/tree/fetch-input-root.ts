@@ -129,14 +129,14 @@ async function madeLink(
   return false;
 }
 
-/** False on another file system, and when the file has all the links that it can have. */
+/** False on a file system that has no links, or is another, and when the file has all that it can have. */
 async function couldLink(held: HeldFiles, file: ParsedFile, to: string): Promise<boolean> {
   try {
     await held.link(file, to);
     return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EXDEV' || code === 'EMLINK') return false;
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['EXDEV', 'EMLINK', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP'].includes(code)) return false;
     throw error;
   }
 }
