@@ -47,7 +47,7 @@ const size = (value: unknown) => formatSize(Number(value));
 function describe({ lowApiVersion, highApiVersion, ...server }: ServerCapabilities) {
   const cache = server.cacheCapabilities;
   const execution = server.executionCapabilities;
-  const functions = execution?.digestFunctions ?? [];
+  const { digestFunctions: functions = [], digestFunction } = execution ?? {};
   return {
     apiVersions: [lowApiVersion, highApiVersion].map((version) =>
       version ? `${version.major}.${version.minor}` : 'unknown',
@@ -66,7 +66,7 @@ function describe({ lowApiVersion, highApiVersion, ...server }: ServerCapabiliti
     execution: execution?.execEnabled ?? false,
     executionDigestFunctions: names(
       DigestFunction_Value,
-      functions.length > 0 ? functions : [execution?.digestFunction ?? 0],
+      functions.length === 0 && digestFunction !== undefined ? [digestFunction] : functions,
     ),
     executionPriorities: (execution?.executionPriorityCapabilities?.priorities ?? []).map(
       ({ minPriority, maxPriority }) => `${minPriority}..${maxPriority}`,

@@ -94,7 +94,7 @@ export async function startServer(
       actions: actionsOf(name),
       digestFunctions,
       limits: instanceLimitsFor(config.casStorage.maxSizeBytes),
-      actionCacheUpdates: true,
+      actionCacheUpdates: config.actionCache.updatesAllowed,
       absoluteSymlinks: config.execution.absoluteSymlinks,
       execution,
       operations: scheduler,

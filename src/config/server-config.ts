@@ -1,7 +1,18 @@
 import path from 'node:path';
 import * as v from 'valibot';
 import type { Address } from './address.ts';
-import { address, choice, count, duration, list, section, size, text, texts } from './keys.ts';
+import {
+  address,
+  choice,
+  count,
+  duration,
+  flag,
+  list,
+  section,
+  size,
+  text,
+  texts,
+} from './keys.ts';
 import { type LogsConfig, logsConfig, logsSchema } from './logs-config.ts';
 import { type LoggingConfig, loggingSchema } from './logging.ts';
 import { ConfigError, readConfig, type Sources } from './read-config.ts';
@@ -28,6 +39,7 @@ export interface ServerConfig {
     readonly type: 'sqlite' | 'memory';
     readonly rootPath: string;
     readonly maxSizeBytes: number;
+    readonly updatesAllowed: boolean;
   };
   readonly execution: {
     readonly backend: 'scheduler' | 'direct' | 'none';
@@ -85,6 +97,13 @@ const actionCacheSchema = section({
   max_size: v.optional(
     size('The size at which results not used for the longest time make room.'),
     '1GiB',
+  ),
+  updates_allowed: v.optional(
+    flag(
+      'Whether clients may store results of actions that they ran themselves; results of actions ' +
+        'that workers ran are stored in any case.',
+    ),
+    true,
   ),
 });
 
@@ -192,6 +211,7 @@ export function readServerConfig(
       type: values.action_cache.type === 'memory' ? 'memory' : 'sqlite',
       rootPath: folder(values.action_cache.root_path, 'action_cache'),
       maxSizeBytes: values.action_cache.max_size,
+      updatesAllowed: values.action_cache.updates_allowed,
     },
     execution: {
       backend: values.execution.backend,

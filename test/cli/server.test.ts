@@ -7,6 +7,7 @@ import { createLog } from '../../src/base/log.ts';
 import { Code } from '../../src/base/status.ts';
 import { SystemError } from '../../src/cli/exit-codes.ts';
 import { ConfigError } from '../../src/config/read-config.ts';
+import { ApiClient } from '../support/api-client.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -17,17 +18,38 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const capabilitiesOf = async (address: string, folder: string) => {
   const { stdout } = await runCli(['capabilities', '--json', '--remote', address], { folder });
-  return JSON.parse(stdout) as { execution: boolean; digestFunctions: string[] };
+  return JSON.parse(stdout) as {
+    execution: boolean;
+    digestFunctions: string[];
+    executionDigestFunctions: string[];
+    actionCacheUpdates: boolean;
+  };
 };
 
 test('CAP-02: backend "none" is a cache only', async (context) => {
   const t = inReverse(context);
   const folder = tempDir(t);
   const { address } = await startTestServer(t, { folder, toml: '[execution]\nbackend = "none"' });
-  assert.equal((await capabilitiesOf(address, folder)).execution, false);
+  const shown = await capabilitiesOf(address, folder);
+  assert.equal(shown.execution, false);
+  assert.deepEqual(shown.executionDigestFunctions, []);
   const ended = await runCli(['run', '--remote', address, '--', 'true'], { folder });
   assert.equal(ended.exitCode, 77);
   assert.match(ended.stderr, /runs no actions: it is a cache only/);
+});
+
+test('AC-16, CAP-09: clients store results only where the configuration lets them', async (context) => {
+  const t = inReverse(context);
+  const folder = tempDir(t);
+  const toml = '[action_cache]\nupdates_allowed = false';
+  const { address } = await startTestServer(t, { folder, toml });
+  assert.equal((await capabilitiesOf(address, folder)).actionCacheUpdates, false);
+  const api = new ApiClient(t, address);
+  const update = { actionDigest: blobOf('a').digest.toMessage(), actionResult: { exitCode: 0 } };
+  await assert.rejects(api.updateActionResult(update), {
+    code: Code.PERMISSION_DENIED,
+    details: /action_cache\.updates_allowed/,
+  });
 });
 
 test('the digest functions are those of the configuration, in its order', async (context) => {

@@ -35,7 +35,8 @@ export function actionCache(instances: Instances, clock: Clock): Service {
     if (!instance.actionCacheUpdates) {
       throw new StatusError(
         Code.PERMISSION_DENIED,
-        'clients may not store action results here; results of remote executions are stored unasked',
+        'clients may not store action results here (action_cache.updates_allowed); results of remote ' +
+          'executions are stored unasked',
       );
     }
     const { digestFunction, actionDigest } = request;
