@@ -4,11 +4,13 @@ import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
+import { startContainerWatchdog } from '../executor/container-watchdog.ts';
 import { DockerEngine, type EngineFacts } from '../executor/docker-engine.ts';
 import { DockerExecutor } from '../executor/docker-executor.ts';
 import { DockerImages } from '../executor/docker-images.ts';
 import type { Owner } from '../executor/executor.ts';
 import { dockerPromises, gvisorPromises, provePromises } from '../executor/promises.ts';
+import { launcherCommand } from './launcher-command.ts';
 import type { StartedExecutors } from './start-executors.ts';
 
 export interface DockerDeps {
@@ -19,6 +21,8 @@ export interface DockerDeps {
 
 /** On each container of a worker; its value is the worker's id. */
 const workerLabel = 'expbuild.worker';
+/** And one for this run of it. */
+const bootLabel = 'expbuild.boot';
 /** Test logs reach tens of megabytes; beyond this it is a loop. */
 const outputBytesMax = 256 * 1024 * 1024;
 const never = new AbortController().signal;
@@ -32,6 +36,7 @@ export async function startDocker(
   config: WorkerConfig,
   users: readonly (Owner | undefined)[],
   { workerId, newId, log }: DockerDeps,
+  closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
   const { executor, rootPath } = config;
   const { docker } = executor;
@@ -52,6 +57,9 @@ export async function startDocker(
   );
   images.choose(undefined);
   for (const image of new Set([docker.image, ...docker.warmUp])) await images.find(image, never);
+  const bootId = newId();
+  const watchdog = launcherCommand('container-watchdog');
+  closing.defer(startContainerWatchdog(watchdog, docker.socketPath, `${bootLabel}=${bootId}`));
   const options = {
     engine,
     images,
@@ -63,7 +71,7 @@ export async function startDocker(
       processesMax: executor.processesMax,
       tmpBytesMax: executor.tmpMaxSizeBytes,
     },
-    labels: { [workerLabel]: workerId, 'expbuild.boot': newId() },
+    labels: { [workerLabel]: workerId, [bootLabel]: bootId },
     graceMs: executor.killGraceMs,
     outputBytesMax,
     newId,

@@ -57,7 +57,7 @@ export async function startExecutors(
   const { executor, rootPath, slots } = config;
   await endLeftCommands(rootPath);
   const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
-  if (executor.type === 'docker') return startInContainers(config, users, worker, log);
+  if (executor.type === 'docker') return startInContainers(config, users, worker, log, closing);
   for (const utility of ['prlimit', 'setpriv']) refuseWithout(utility);
   if (executor.users) refuseUnreachable(rootPath, executor.users.firstUid);
   if (executor.type !== 'host') {
@@ -94,11 +94,12 @@ async function startInContainers(
   users: readonly (Owner | undefined)[],
   worker: WorkerIdentity,
   log: Log,
+  closing: AsyncDisposableStack,
 ): Promise<StartedExecutors> {
   // Its packages take time to load, which other workers need not spend.
   const { startDocker } = await import('./start-docker.ts');
   try {
-    const { executors, isolation } = await startDocker(config, users, { ...worker, log });
+    const { executors, isolation } = await startDocker(config, users, { ...worker, log }, closing);
     const as = `${isolation}, as ${usersInWords(users)}`;
     log.info('executor', { isolation: as });
     return { executors, isolation: as };

@@ -14,6 +14,12 @@ export async function start(argv: readonly string[]): Promise<number> {
     await runLauncher();
     return ExitCode.OK;
   }
+  const [role, socket, label] = argv;
+  if (role === 'container-watchdog' && socket !== undefined && label !== undefined) {
+    const { runContainerWatchdog } = await import('../executor/container-watchdog.ts');
+    await runContainerWatchdog(socket, label);
+    return ExitCode.OK;
+  }
   const terminal = processTerminal();
   endOnBugs(argv, terminal);
   const leaving = leaveOnSignals(systemClock);

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/id.ts';
 import { silentLog } from '../../src/base/log.ts';
@@ -13,9 +17,11 @@ import {
   gvisorSkip,
   startDockerDaemon,
 } from '../support/docker-daemon.ts';
+import { processesNaming } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { testSurroundings } from '../support/test-surroundings.ts';
 
+const inSource = (file: string) => JSON.stringify(path.resolve('src', file));
 const examples = new URL('../../configs/worker/', import.meta.url);
 
 describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, () => {
@@ -77,6 +83,33 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
     await isolationOf(t, 'docker.toml');
     assert.deepEqual(daemon.containers(), ['other']);
     daemon.docker('rm', '-f', 'other');
+  });
+
+  it('DK-05, WK-05: containers of a worker that is killed are gone soon, and so is what watched over them', async () => {
+    const script = `
+      import { newId } from ${inSource('base/id.ts')};
+      import { launcherCommand } from ${inSource('cli/launcher-command.ts')};
+      import { startContainerWatchdog } from ${inSource('executor/container-watchdog.ts')};
+      import { DockerEngine } from ${inSource('executor/docker-engine.ts')};
+      const engine = new DockerEngine('${daemon.socket}');
+      startContainerWatchdog(launcherCommand('container-watchdog'), engine.socket, 'boot=1');
+      for (const at of [1, 2, 3, 4, 5]) {
+        const body = { Image: 'busybox:test', Cmd: ['sleep', '600'], Labels: { boot: '1' } };
+        await engine.create({ ...body, name: 'killed-' + at, NetworkDisabled: true });
+        if (at > 2) await engine.start('killed-' + at);
+      }
+      console.log('ready');
+      setInterval(() => {}, 1_000);`;
+    const worker = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(worker.stdout, 'data');
+    assert.equal(daemon.containers().length, 5);
+    worker.kill('SIGKILL');
+    // oxlint-disable-next-line no-await-in-loop -- polls
+    while (daemon.containers().length > 0) await wait(50);
+    // oxlint-disable-next-line no-await-in-loop -- polls
+    while (processesNaming(daemon.socket).length > 0) await wait(50);
   });
 
   for (const [id, flaw, changes, message] of [
