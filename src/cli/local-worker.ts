@@ -15,7 +15,7 @@ export async function startLocalWorker(
 ): Promise<RunningWorker> {
   if (!workQueue || !logs) throw new Error('a server without execution has no work');
   const deps = { clock, newId, log, surroundings };
-  const ports = { queue: workQueue, blobsOf, logs };
+  const ports = { server: 'this process', queue: workQueue, blobsOf, logs };
   const running = await startWorker(config, ports, deps, closing);
   running.ended.catch((thrown: unknown) =>
     log.error('the worker cannot go on', { error: StatusError.from(thrown).message }),

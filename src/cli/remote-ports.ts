@@ -42,7 +42,12 @@ export function remotePorts(
     stores.set(instanceName, known);
     return known;
   };
-  return { queue: remoteWorkQueue(server), blobsOf, logs: new RemoteLogStreams(server) };
+  return {
+    server: formatAddress(config.server),
+    queue: remoteWorkQueue(server),
+    blobsOf,
+    logs: new RemoteLogStreams(server),
+  };
 }
 
 /** The blobs of an instance, once the server has said how they may be moved. */

@@ -8,6 +8,7 @@ import { type RoleFlags, roleFlags, slotsFlag, sourcesOf } from './role-flags.ts
 import { roleLog } from './role-log.ts';
 
 export interface WorkerOptions extends RoleFlags {
+  readonly join: string | undefined;
   readonly server: string | undefined;
   readonly slots: number | undefined;
 }
@@ -17,10 +18,18 @@ export const workerCommand = {
   describe: 'Run actions for a server',
   flags: (yargs: Argv) =>
     roleFlags(yargs)
-      .option('server', { type: 'string', describe: 'The server; localhost:50051 by default' })
+      .option('join', {
+        type: 'string',
+        describe: 'The server, which holds the blobs too: its server_url and cas_url',
+      })
+      .option('server', { type: 'string', describe: 'server_url alone', conflicts: 'join' })
       .option('slots', slotsFlag)
       .example('$0 worker --config configs/worker/worker.toml', 'As the file says')
-      .example('$0 worker --server build-server:50051 --set platform.pool=fast', ''),
+      .example(
+        '$0 worker --join grpc://build-server:50051',
+        'For that server, whatever the file says',
+      )
+      .example('$0 worker --join build-server:50051 --set platform.pool=fast', ''),
 };
 
 /** Works until the person wants to leave; actions that run then are finished. */
@@ -28,6 +37,8 @@ export async function worker(program: Program, options: WorkerOptions): Promise<
   const { terminal, surroundings, clock, newId, leaving } = program;
   const flags = [
     { key: 'server_url', value: options.server, flag: '--server' },
+    { key: 'server_url', value: options.join, flag: '--join' },
+    { key: 'cas_url', value: options.join, flag: '--join' },
     { key: 'slots', value: options.slots, flag: '--slots' },
   ];
   const config = readWorkerConfig(sourcesOf(options, flags, surroundings), surroundings);

@@ -35,6 +35,8 @@ export interface WorkerDeps {
 
 /** The server, as a worker sees it: in this process, or behind a connection. */
 export interface WorkerPorts {
+  /** Where the queue is, for people. */
+  readonly server: string;
   readonly queue: WorkQueue;
   readonly blobsOf: (instanceName: string) => BlobStore;
   readonly logs: LogStreams;
@@ -64,7 +66,7 @@ const keptEntriesMax = 400_000;
  */
 export async function startWorker(
   config: WorkerConfig,
-  { queue, blobsOf, logs }: WorkerPorts,
+  { server, queue, blobsOf, logs }: WorkerPorts,
   { clock, newId, log, surroundings }: WorkerDeps,
   closing: AsyncDisposableStack,
 ): Promise<RunningWorker> {
@@ -87,6 +89,7 @@ export async function startWorker(
   const ended = work(
     {
       ...defaultWorkOptions,
+      server,
       queue,
       blobsOf,
       executors,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { aborted } from '../base/aborted.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
@@ -13,6 +13,8 @@ import type { ActionEnvironment } from './run-action.ts';
 
 export interface WorkOptions extends SlotOptions {
   readonly queue: WorkQueue;
+  /** Where it is, for people. */
+  readonly server: string;
   /** What actions may ask for. */
   readonly properties: readonly Platform_Property[];
   /** What the running actions share, by name. */
@@ -40,6 +42,13 @@ export const defaultWorkOptions = {
   reconnectMsMax: 10_000,
   reconnectWithLeasesMsMax: 3_000,
 } as const satisfies Partial<WorkOptions>;
+
+/** The scheduler was heard, and said no: to the version, to the name, to what the worker says of itself. */
+const refusals: ReadonlySet<Code> = new Set([
+  Code.FAILED_PRECONDITION,
+  Code.INVALID_ARGUMENT,
+  Code.UNIMPLEMENTED,
+]);
 
 /** Until the scheduler has said how often it wants to hear of the worker. */
 const firstHeartbeatMs = 5_000;
@@ -126,7 +135,7 @@ class Worker {
   }
 
   async #connectForEver(signal: AbortSignal): Promise<void> {
-    const { log, random, reconnectMs } = this.#options;
+    const { server, log, random, reconnectMs } = this.#options;
     for (let failures = 0; !signal.aborted;) {
       try {
         await this.#connect(signal, () => {
@@ -137,7 +146,10 @@ class Worker {
       } catch (error) {
         if (signal.aborted) return;
         const { code, message } = StatusError.from(error);
-        log.warn('no connection to the scheduler', { code, error: message, failures });
+        const fields = { server, code, error: message, failures };
+        // It tries again all the same: either side may be upgraded, or the other worker end.
+        if (refusals.has(code)) log.error('the scheduler refuses this worker', fields);
+        else log.warn('no connection to the scheduler', fields);
       }
       if (this.#isFinished) return;
       const most = Math.min(reconnectMs * 2 ** failures, this.#reconnectMsMax);
@@ -167,7 +179,8 @@ class Worker {
     if (welcome) {
       const { seconds, nanos } = welcome.heartbeatEvery ?? { seconds: 0, nanos: 0 };
       this.#heartbeatMs = seconds * 1_000 + nanos / 1e6 || firstHeartbeatMs;
-      this.#options.log.info('connected to the scheduler', { worker: this.#hello.workerId });
+      const { server, log } = this.#options;
+      log.info('connected to the scheduler', { worker: this.#hello.workerId, server });
     }
     this.#seen = sequence;
     this.#leases.reconcile(leases, !this.#drain.aborted);

@@ -48,8 +48,8 @@ test('each role starts from its example, and they work together', async (context
   const [, address = ''] = /"address":"([^"]+)"/.exec(serving.stderr) ?? [];
   await startRole(
     t,
-    ['worker', '--config', example('worker/worker.toml'), '--server', address],
-    { EXPBUILD_CAS_URL: address, EXPBUILD_ROOT_PATH: at('worker'), EXPBUILD_SLOTS: '1' },
+    ['worker', '--config', example('worker/worker.toml'), '--join', address],
+    { EXPBUILD_ROOT_PATH: at('worker'), EXPBUILD_SLOTS: '1' },
     /"message":"connected to the scheduler"/,
   );
   const client = ['--config', example('client/expbuild.toml'), '--remote', address];

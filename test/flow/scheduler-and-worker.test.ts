@@ -44,6 +44,7 @@ function bench(t: TestContext) {
     const options = {
       ...defaultWorkOptions,
       queue: scheduler,
+      server: 'here',
       executors: [executor],
       blobsOf: () => store,
       folder: path.join(folder, 'actions'),

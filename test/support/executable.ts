@@ -27,6 +27,9 @@ export interface RunningRole {
   readonly printed: (pattern: RegExp) => Promise<void>;
   /** Ends it at once, as a crash would. */
   readonly kill: () => Promise<void>;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves with its exit code; null when a signal ended it. */
+  readonly exited: Promise<number | null>;
 }
 
 /** Starts a role and waits until it prints `ready`; it ends with the test. */
@@ -35,9 +38,11 @@ export async function startRole(
   args: readonly string[],
   ready: RegExp,
   variables: Readonly<Record<string, string>> = {},
+  program: readonly string[] = [executable],
 ): Promise<RunningRole> {
   const home = tempDir(t);
-  const child = spawn(executable, args, {
+  const [file = executable, ...before] = program;
+  const child = spawn(file, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: '/usr/bin:/bin', HOME: home, ...variables },
     cwd: home,
@@ -73,8 +78,20 @@ export async function startRole(
     child.kill(signal);
     await exited;
   };
-  t.after(() => end('SIGTERM'));
-  return { pid: child.pid ?? 0, found, output: () => output, printed, kill: () => end('SIGKILL') };
+  t.after(() => {
+    // One that was stopped would not end.
+    child.kill('SIGCONT');
+    return end('SIGTERM');
+  });
+  return {
+    pid: child.pid ?? 0,
+    found,
+    output: () => output,
+    printed,
+    kill: () => end('SIGKILL'),
+    signal: (signal) => void child.kill(signal),
+    exited: exited.then(([code]) => code as number | null),
+  };
 }
 
 export interface RunningServer {

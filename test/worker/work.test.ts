@@ -44,6 +44,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
   const options: WorkOptions = {
     ...defaultWorkOptions,
     queue,
+    server: 'here',
     executors: [executor, executor],
     blobsOf: () => store,
     folder,
@@ -257,7 +258,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('SC-01: a worker killed after it finished brings the result when it is started again', async (t) => {
-    const { start, startAnew, queue, executor, lease, outboxFolder } = await bench(t);
+    const { start, startAnew, queue, executor, lease, folder, outboxFolder } = await bench(t);
     void start();
     const connection = await queue.connection(0);
     const [one, two] = [await lease('one'), await lease('two')];
@@ -267,6 +268,7 @@ describe('a worker', { timeout: 60_000 }, () => {
     const { leases } = await connection.until(
       ({ leases: [first] }) => first?.phase === HeldLease_Phase.PHASE_DONE,
     );
+    while (readdirSync(folder).length > 1) await turn();
     const anew = new ScriptedWorkQueue();
     void startAnew(anew);
     const again = await anew.connection(0);
