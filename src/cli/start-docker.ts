@@ -135,7 +135,8 @@ function refuseUnfit(
   }
 }
 
-function isGvisor(runtime: string): boolean {
+/** The runtime is gVisor's, under one of the names that it goes by. */
+export function isGvisor(runtime: string): boolean {
   return /^(?:runsc|gvisor)/.test(runtime);
 }
 

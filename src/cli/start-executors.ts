@@ -17,6 +17,7 @@ import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
 import { endStrays } from '../executor/end-strays.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
 import { openFilesMax } from '../executor/open-files.ts';
+import type { IsolationLevel } from '../executor/isolation-levels.ts';
 import {
   hostPromises,
   hostUserPromises,
@@ -33,6 +34,11 @@ export interface StartedExecutors {
   readonly executors: readonly Executor[];
   /** What commands are kept from, in one line, as far as a first command proved it. */
   readonly isolation: string;
+}
+
+export interface LevelledExecutors extends StartedExecutors {
+  /** What all of that amounts to. */
+  readonly level: IsolationLevel;
 }
 
 export interface WorkerIdentity {
@@ -53,7 +59,7 @@ export async function startExecutors(
   surroundings: Pick<Surroundings, 'environment'>,
   log: Log,
   closing: AsyncDisposableStack,
-): Promise<StartedExecutors> {
+): Promise<LevelledExecutors> {
   const { executor, rootPath, slots } = config;
   await endLeftCommands(rootPath);
   const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
@@ -95,14 +101,15 @@ async function startInContainers(
   worker: WorkerIdentity,
   log: Log,
   closing: AsyncDisposableStack,
-): Promise<StartedExecutors> {
+): Promise<LevelledExecutors> {
   // Its packages take time to load, which other workers need not spend.
-  const { startDocker } = await import('./start-docker.ts');
+  const { isGvisor, startDocker } = await import('./start-docker.ts');
   try {
     const { executors, isolation } = await startDocker(config, users, { ...worker, log }, closing);
     const as = `${isolation}, as ${usersInWords(users)}`;
     log.info('executor', { isolation: as });
-    return { executors, isolation: as };
+    const level = isGvisor(config.executor.docker.runtime) ? 'gvisor' : 'docker';
+    return { executors, isolation: as, level };
   } catch (thrown) {
     const { code, message } = StatusError.from(thrown);
     if (code === Code.CANCELLED) throw thrown;
@@ -115,7 +122,7 @@ async function startOnHost(
   users: readonly (Owner | undefined)[],
   log: Log,
   closing: AsyncDisposableStack,
-): Promise<StartedExecutors> {
+): Promise<LevelledExecutors> {
   // A launcher takes it from those who start it, and all that it starts have it.
   const [first, ...rest] = launcherCommand();
   const command = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--', first, ...rest] as const;
@@ -128,7 +135,7 @@ async function startOnHost(
   const isolation = described('host', users, promises, limits);
   log.info('executor', { isolation });
   if (!users[0]) log.warn('commands run as the worker does, and can do what it can');
-  return { executors, isolation };
+  return { executors, isolation, level: 'host' };
 }
 
 async function startSandboxed(
@@ -137,7 +144,7 @@ async function startSandboxed(
   { environment }: Pick<Surroundings, 'environment'>,
   log: Log,
   closing: AsyncDisposableStack,
-): Promise<StartedExecutors> {
+): Promise<LevelledExecutors> {
   const { executor, rootPath } = config;
   const sandbox = await Sandbox.find({
     searchPath: environment['PATH'] ?? '',
@@ -154,7 +161,7 @@ async function startSandboxed(
   const name = `sandbox: bubblewrap ${sandbox.version}${onRequest}`;
   const isolation = described(name, users, sandboxPromises, options);
   log.info('executor', { isolation });
-  return { executors: first ? [first, ...others] : [], isolation };
+  return { executors: first ? [first, ...others] : [], isolation, level: 'sandbox' };
 }
 
 const sandboxHelp =

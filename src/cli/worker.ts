@@ -12,6 +12,7 @@ import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
 import type { Executor } from '../executor/executor.ts';
+import { isolationOffered } from '../executor/isolation-levels.ts';
 import type { LogStreams } from '../logs/log-streams.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { defaultOutputLimits } from '../tree/collect-outputs.ts';
@@ -73,7 +74,7 @@ export async function startWorker(
   const { rootPath, slots } = config;
   takeFolder(rootPath, closing);
   const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
-  const { executors, isolation } = await startExecutors(
+  const { executors, isolation, level } = await startExecutors(
     config,
     { workerId, newId },
     surroundings,
@@ -94,7 +95,7 @@ export async function startWorker(
       blobsOf,
       executors,
       isolation,
-      properties: config.properties.map(({ name, value }) => ({ name, value })),
+      properties: [...config.properties, ...isolationOffered(level)],
       capacities: config.capacities,
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),

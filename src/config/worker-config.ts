@@ -262,6 +262,9 @@ function propertiesOf(
   platform: Readonly<Record<string, string | readonly string[]>>,
   { os, arch }: Surroundings,
 ): WorkerConfig['properties'] {
+  if (Object.hasOwn(platform, 'isolation')) {
+    throw new ConfigError(['"platform.isolation" is for the worker to say: see executor.type']);
+  }
   const values = new Map(Object.entries(platform));
   if (!values.has('OSFamily')) values.set('OSFamily', osFamilies.get(os) ?? os);
   if (!values.has('ISA')) values.set('ISA', isas.get(arch) ?? arch);

@@ -11,7 +11,11 @@ export interface Fleet {
   readonly server: TestServer;
   /** The test's own folder; everything of the fleet is in it. */
   readonly at: (name: string) => string;
-  readonly worker: (name: string, toml?: string) => ReturnType<typeof startTestWorker>;
+  readonly worker: (
+    name: string,
+    toml?: string,
+    environment?: Readonly<Record<string, string>>,
+  ) => ReturnType<typeof startTestWorker>;
   readonly cli: (argv: readonly string[], options?: Partial<CliOptions>) => Promise<CliResult>;
   /** The same server again, after it was stopped. */
   readonly restart: () => Promise<TestServer>;
@@ -26,10 +30,11 @@ export async function startFleet(context: TestContext, toml = ''): Promise<Fleet
   return {
     server,
     at: (name) => path.join(root, name),
-    worker: (name, workerToml = '') =>
+    worker: (name, workerToml = '', workerEnvironment = {}) =>
       startTestWorker(t, {
         folder: path.join(root, name),
         server: server.address,
+        environment: workerEnvironment,
         toml: `worker_id = "${name}"\n${workerToml}`,
       }),
     cli: (argv, options = {}) => runCli(argv, { folder: root, environment, ...options }),

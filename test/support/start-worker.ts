@@ -14,15 +14,17 @@ export interface StartWorkerOptions {
   readonly folder: string;
   readonly toml?: string;
   readonly log?: Log;
+  /** Without a PATH it finds no bubblewrap. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A real worker in this process that speaks to its server over the network, gone after the test. */
 export async function startTestWorker(
   t: Pick<TestContext, 'after'>,
-  { server, folder, toml = '', log = silentLog }: StartWorkerOptions,
+  { server, folder, toml = '', log = silentLog, environment = {} }: StartWorkerOptions,
 ): Promise<{ stop(): Promise<void>; readonly ended: Promise<void> }> {
   // Commands run as the test does, for they write into its folder: a worker that is root changes users.
-  const surroundings = { ...testSurroundings(folder), uid: undefined };
+  const surroundings = { ...testSurroundings(folder), uid: undefined, environment };
   const file = { path: 'worker.toml', text: `server_url = "${server}"\n${toml}` };
   const config = readWorkerConfig({ file, environment: {}, flags: [] }, surroundings, folder);
   const deps = { clock: systemClock, newId, log, surroundings };

@@ -1,0 +1,18 @@
+/** How commands are kept apart, weakest first. */
+const isolationLevels = ['host', 'sandbox', 'docker', 'gvisor'] as const;
+
+export type IsolationLevel = (typeof isolationLevels)[number];
+
+/** The platform property by which an action asks for a level, or for what is stronger. */
+const isolationProperty = 'isolation';
+
+/**
+ * What a worker of a level offers: its own and all weaker ones. So an action gets what it asks for or more,
+ * and none can ask for less than a worker has.
+ */
+export function isolationOffered(
+  level: IsolationLevel,
+): { readonly name: string; readonly value: IsolationLevel }[] {
+  const offered = isolationLevels.slice(0, isolationLevels.indexOf(level) + 1);
+  return offered.map((value) => ({ name: isolationProperty, value }));
+}
