@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { newId } from '../../src/base/id.ts';
@@ -128,6 +136,8 @@ describe('fetching an input root', () => {
     await fetch(await store.put(Directory.encode(outer).finish(), sha256));
     assert.equal(modeOf(`${root}/d`), 0o555);
     assert.equal(statSync(`${root}/d`).mtimeMs, -5_000);
+    // So that it can be removed.
+    chmodSync(`${root}/d`, 0o755);
   });
 
   it('folders belong to whom commands run as, and files to the worker', async (t) => {
