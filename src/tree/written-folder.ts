@@ -66,15 +66,22 @@ export function stampOf(place: string): Stamp {
 /**
  * The path at which a directory, not what is below, is not as it was written; undefined when it is. Whatever
  * is done to it, to what it lists, or to a file of its own since then changes a stamp, which no command can set.
+ * Shared files, which commands cannot change either, are looked at unless they are trusted.
  */
-export function changeIn(place: string, written: WrittenFolder): string | undefined {
+export function changeIn(
+  place: string,
+  written: WrittenFolder,
+  shared: 'look' | 'trust',
+): string | undefined {
   const { stamp, parsed, changesAtMs } = written;
   const { dev, ino, ctimeMs } = lstatSync(place, { throwIfNoEntry: false }) ?? {};
   const isSame = dev === stamp.dev && ino === stamp.ino && ctimeMs === stamp.changedAtMs;
   if (!isSame) return place;
   for (const [index, node] of [...parsed.files, ...parsed.symlinks].entries()) {
+    const changedAtMs = changesAtMs[index] ?? 0;
+    if (shared === 'trust' && Number.isNaN(changedAtMs)) continue;
     const at = `${place}/${node.name}`;
-    if (!isSameEntry(at, changesAtMs[index] ?? 0, node as ParsedFile)) return at;
+    if (!isSameEntry(at, changedAtMs, node as ParsedFile)) return at;
   }
   return undefined;
 }
@@ -88,7 +95,7 @@ export async function findChange(
   let looks = 0;
   for (let next = open.pop(); next; next = open.pop()) {
     const { place: at, folder: written } = next;
-    const change = changeIn(at, written);
+    const change = changeIn(at, written, 'look');
     if (change !== undefined) return change;
     for (const [index, below] of written.folders.entries()) {
       const { name = '' } = written.parsed.directories[index] ?? {};

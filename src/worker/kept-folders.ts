@@ -211,7 +211,8 @@ async function unchangedPieces(root: WrittenFolder, place: string): Promise<Take
     // What has a mode of its own may not let its entries go.
     if (written.parsed.properties !== undefined) continue;
     if (!written.folders.every((below) => whole.has(below))) continue;
-    if (changeIn(at, written) === undefined) whole.add(written);
+    // Shared files are looked at before they are used again.
+    if (changeIn(at, written, 'trust') === undefined) whole.add(written);
     looks += 1 + written.changesAtMs.length;
     if (looks < looksAtOnce) continue;
     looks = 0;

@@ -87,7 +87,12 @@ export async function prepareAction(
 /** It is not made: an action that runs where its inputs are not is a mistake (ACT-23, ACT-24). */
 async function findWorkingDirectory(inputRoot: string, name: string): Promise<string> {
   const fromRoot = resolveInRoot('', name);
-  const folder = fromRoot === undefined ? undefined : await findFolder(inputRoot, fromRoot);
+  const found = fromRoot === undefined ? undefined : findFolder(inputRoot, fromRoot);
+  const folder = await found?.catch((error: unknown) => {
+    // A link of the inputs leads out: another attempt ends the same (WK-22).
+    if (error instanceof StatusError) throw refused(`working directory: ${error.message}`);
+    throw error;
+  });
   if (folder !== undefined) return folder;
   throw refused(`working directory ${JSON.stringify(name)} is no directory of the input root`);
 }

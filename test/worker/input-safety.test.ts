@@ -163,6 +163,35 @@ describe(
   },
 );
 
+describe('programs that were fetched a moment before', { timeout: 120_000 }, () => {
+  it('WK-20, N5: run in several slots, while others are fetched', async (t) => {
+    const executors = await Promise.all([1, 2, 3].map(() => startHostExecutor(t, { graceMs: 50 })));
+    const folder = tempDir(t);
+    const store = new PlainBlobStore();
+    const environment = await actionEnvironment(folder, { variables: { PATH: '/usr/bin:/bin' } });
+    const events = { phase: () => {}, streams: () => {}, inputsLeft: () => {} };
+    const runOne = async (executor: Executor, n: number) => {
+      const tool = { content: `#!/bin/sh\n# ${n}\nexit 7\n`, isExecutable: true };
+      const programs = dir({ tool, other: { ...tool, content: `${tool.content}# other` } });
+      const action = await putAction(store, './tool; ./other', { inputs: programs });
+      const leased = { instanceName: '', timeoutMs: 30_000, queuedAt: undefined, blobs: store };
+      const place = path.join(folder, `action-${n}`);
+      return runAction({ ...leased, action, executor, folder: place }, environment, events, never);
+    };
+    const codes = await Promise.all(
+      executors.map(async (executor, slot) => {
+        const each: (number | undefined)[] = [];
+        for (let n = 0; n < 20; n++) {
+          // oxlint-disable-next-line no-await-in-loop -- a slot runs one action at a time
+          each.push((await runOne(executor, slot * 1_000 + n)).result?.exitCode);
+        }
+        return each;
+      }),
+    );
+    assert.deepEqual(new Set(codes.flat()), new Set([7]), 'never 126, which is "text file busy"');
+  });
+});
+
 describe(
   'inputs are as they were for the next container',
   { timeout: 120_000, skip: dockerSkip },

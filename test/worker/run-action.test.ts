@@ -256,10 +256,13 @@ describe('running an action', { timeout: 60_000 }, () => {
 
   for (const [what, command] of [
     [
-      'ACT-23: a working directory that is not there',
+      'WK-22, ACT-23: a working directory that is not there',
       { workingDirectory: 'o', outputPaths: ['o/x'] },
     ],
-    ['ACT-24: a working directory outside', { workingDirectory: '..' }],
+    ['WK-22, ACT-24: a working directory outside', { workingDirectory: '..' }],
+    ['WK-22, ACT-24: an absolute working directory', { workingDirectory: '/tmp' }],
+    ['WK-22: a working directory that is a file', { workingDirectory: 'file' }],
+    ['WK-22: a working directory behind a link that leads out', { workingDirectory: 'out' }],
     ['ACT-17: an output outside', { outputPaths: ['../x'] }],
     ['ACT-11: a program that is not there', { arguments: ['./nope'] }],
     ['ACT-09: no arguments', { arguments: [] }],
@@ -267,7 +270,8 @@ describe('running an action', { timeout: 60_000 }, () => {
   ] as const) {
     it(`${what} is INVALID_ARGUMENT`, async (t) => {
       const { runScript } = await bench(t);
-      const response = await runScript('true', { command: command as never });
+      const inputs = dir({ file: 'x', out: { link: '/tmp' } });
+      const response = await runScript('true', { command: command as never, inputs });
       assert.equal(response.status?.code, Code.INVALID_ARGUMENT);
       assert.ok(response.message.length > 0);
     });
