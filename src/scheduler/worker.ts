@@ -271,9 +271,14 @@ export function isResult({ phase, response }: HeldLease): boolean {
   return phase === HeldLease_Phase.PHASE_DONE && response !== undefined;
 }
 
-/** Whether the worker tells other streams than before. */
+/** The id of a log stream (LOG-11). */
+const streamId = /^[\w-]{0,64}$/;
+
+/** Whether the worker tells other streams than before. What is no id goes to nobody (HI-24). */
 function takeStreams(lease: GivenLease, held: HeldLease): boolean {
-  const { stdoutStreamName: stdout, stderrStreamName: stderr } = held;
+  const [stdout = '', stderr = ''] = [held.stdoutStreamName, held.stderrStreamName].map((name) =>
+    streamId.test(name) ? name : '',
+  );
   if (stdout === (lease.streams?.stdout ?? '') && stderr === (lease.streams?.stderr ?? '')) {
     return false;
   }

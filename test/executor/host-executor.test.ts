@@ -116,6 +116,15 @@ describe('a host executor', { timeout: 60_000 }, () => {
     });
   }
 
+  it('HI-15, N8: refuses a NUL in an argument, and in a variable', async (t) => {
+    const { run } = await executorBench(t);
+    const invalid = { code: Code.INVALID_ARGUMENT, message: /NUL/ };
+    await assert.rejects(run(['true', 'a\0b']), invalid);
+    await assert.rejects(run(['true'], { environment: { A: 'a\0b' } }), invalid);
+    await assert.rejects(run(['true'], { environment: { 'A\0': 'b' } }), invalid);
+    assert.equal((await run(['true'])).kind, 'exited');
+  });
+
   it('HI-13, HI-16, HI-17, N8: refuses arguments that are too large, and a working directory that is not there', async (t) => {
     const { run } = await executorBench(t);
     const large = run(['true', 'x'.repeat(200_000)]);

@@ -234,6 +234,23 @@ test('a stored blob', async (t) => {
   }
 });
 
+test('RAC-02: a result whose small output is gone is NOT_FOUND, also where it would be inlined', async (t) => {
+  const { client, fileOf } = await startHostile(t);
+  const one = blobOf('a small output');
+  await client.put(one);
+  const stdoutDigest = one.digest.toMessage();
+  const actionDigest = blobOf('an action').digest.toMessage();
+  const actionResult = { stdoutDigest, outputFiles: [{ path: 'a', digest: stdoutDigest }] };
+  await client.updateActionResult({ actionDigest, actionResult });
+  const hints = { actionDigest, inlineStdout: true, inlineOutputFiles: ['a'] };
+  const { stdoutRaw, outputFiles } = await client.getActionResult(hints);
+  for (const inlined of [stdoutRaw, outputFiles[0]?.contents ?? []]) {
+    assert.equal(Buffer.from(inlined).toString(), 'a small output');
+  }
+  rmSync(fileOf(one));
+  assert.equal(await codeOf(client.getActionResult(hints)), Code.NOT_FOUND);
+});
+
 test('the empty blob', async (t) => {
   const names = allDigestFunctions.map(({ name }) => name);
   const toml = `[digest]\nfunctions = ${JSON.stringify(names)}`;

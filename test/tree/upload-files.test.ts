@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
+import { truncateSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { type Chunks, chunksOf } from '../../src/base/chunks.ts';
+import { sha256 } from '../../src/digest/digest-functions.ts';
 import type { Digest } from '../../src/digest/digest.ts';
+import { digestOfFile, fileChunks } from '../../src/tree/file-chunks.ts';
 import { uploadMissing } from '../../src/tree/upload-files.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
 import { never } from '../support/never.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
 const sourceOf = (content: string) => {
   const { bytes, digest } = blobOf(content);
@@ -63,3 +68,20 @@ test('an upload stops at the first blob that cannot be sent', async () => {
   assert.ok(store.blobs.size < 600);
   await assert.rejects(uploadMissing(store, sources, AbortSignal.abort()), { name: 'AbortError' });
 });
+
+for (const [what, change] of [
+  ['grew', (file: string) => writeFileSync(file, 'x', { flag: 'a' })],
+  ['shrank', (file: string) => truncateSync(file, 3)],
+  ['changed', (file: string) => writeFileSync(file, 'what will be')],
+] as const) {
+  test(`CI-18: a file that ${what} since it was hashed is stored under no digest`, async (t) => {
+    const file = path.join(tempDir(t), 'output');
+    writeFileSync(file, 'what was hit');
+    const digest = await digestOfFile(file, sha256, never);
+    change(file);
+    const store = new PlainBlobStore();
+    const source = { digest, open: () => fileChunks(file) };
+    await assert.rejects(uploadMissing(store, [source], never), { name: 'StatusError' });
+    assert.equal(store.blobs.size, 0);
+  });
+}

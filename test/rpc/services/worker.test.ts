@@ -6,8 +6,9 @@ import {
   HeldLease_Phase,
   WorkerState,
 } from '../../../src/proto/expbuild/worker/v1/worker.ts';
+import type { Operation } from '../../../src/proto/google/longrunning/operations.ts';
 import { workerProtocolVersion } from '../../../src/scheduler/work-queue.ts';
-import { startExecution } from './execution-rig.ts';
+import { startExecution, unpacked } from './execution-rig.ts';
 
 const path = '/expbuild.worker.v1.WorkerService/Connect';
 const hello = { workerId: 'w', bootId: 'b', slots: 1, protocolVersion: workerProtocolVersion };
@@ -71,4 +72,29 @@ test('GEN-22: a server that closes ends the stream, and the worker comes again',
   const closed = listener.close(1000);
   await assert.rejects(hear(), { code: Code.UNAVAILABLE });
   await closed;
+});
+
+test('HI-24: what a worker tells as the name of a stream is an id, or told to nobody', async (t) => {
+  const { rig, execute, say, hear } = await start(t);
+  say({ sequence: 1, hello });
+  await hear();
+  const action = await rig.putAction();
+  const states = execute({ actionDigest: action.toMessage() })[Symbol.asyncIterator]();
+  await states.next();
+  const { value: given } = await hear();
+  const { leases, sequence: seenSequence } = given as DesiredState;
+  const { leaseId = '', epoch = 0 } = leases[0] ?? {};
+  const stderrStreamName = '5f0d7a6e-0000-4000-8000-000000000000';
+  let sequence = 1;
+  for (const stdoutStreamName of ['../../x', 'main/blobs/x/1', 'x'.repeat(100_000), 'a\nb']) {
+    const phase = HeldLease_Phase.PHASE_RUNNING;
+    const held = { leaseId, epoch, phase, stdoutStreamName, stderrStreamName };
+    say({ sequence: ++sequence, seenSequence, leases: [held] });
+  }
+  for (;;) {
+    const { value } = await states.next();
+    const { metadata } = unpacked(value as Operation);
+    assert.equal(metadata.stdoutStreamName, '');
+    if (metadata.stderrStreamName === stderrStreamName) break;
+  }
 });
