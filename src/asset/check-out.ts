@@ -1,4 +1,5 @@
 import { Code } from '../base/status.ts';
+import type { RoomShare } from './download-room.ts';
 import { OriginFailure } from './origin-failure.ts';
 import { type GitRepository, runGit } from './run-git.ts';
 
@@ -12,7 +13,7 @@ const filesMax = 1_000_000;
 export async function checkOut(
   repository: GitRepository,
   tree: string,
-  { sizeBytesMax }: { readonly sizeBytesMax: number },
+  { sizeBytesMax, share }: { readonly sizeBytesMax: number; readonly share: RoomShare },
   signal: AbortSignal,
 ): Promise<void> {
   const parsed = await runGit(repository, ['rev-parse', '--verify', tree], signal);
@@ -47,7 +48,10 @@ export async function checkOut(
   for (const [args, onOutput] of steps) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { exitCode, stderr } = await runGit(repository, args, signal, onOutput);
-    if (exitCode === 0) continue;
+    if (exitCode === 0) {
+      if (onOutput) share.growTo(share.bytes + bytes);
+      continue;
+    }
     // A name that no disk takes, an object that is damaged: the origin's doing.
     const what = stderr.replaceAll(repository.workTree, '').slice(0, 300);
     throw new OriginFailure(Code.ABORTED, `git cannot check it out: ${what}`);

@@ -6,6 +6,7 @@ import type { BlobStore } from '../cas/blob-store.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import type { Digest } from '../digest/digest.ts';
 import { digestOfFile, fileChunks } from '../tree/file-chunks.ts';
+import type { DownloadRoom, RoomShare } from './download-room.ts';
 import type { HttpContent } from './http-content.ts';
 import type { Integrity } from './integrity.ts';
 import { OriginFailure } from './origin-failure.ts';
@@ -14,6 +15,7 @@ export interface DownloadOptions {
   /** A folder of this server alone, where downloads are until they are checked. */
   readonly folder: string;
   readonly sizeBytesMax: number;
+  readonly room: DownloadRoom;
   readonly newId: NewId;
 }
 
@@ -30,13 +32,15 @@ export async function downloadBlob(
   signal: AbortSignal,
 ): Promise<Digest> {
   const file = path.join(options.folder, options.newId());
+  const share = options.room.share();
   try {
-    await receive(content, file, wanted.integrity, options.sizeBytesMax);
+    await receive(content, file, wanted.integrity, options.sizeBytesMax, share);
     const digest = await digestOfFile(file, wanted.digestFunction, signal);
     await blobs.write(digest, fileChunks(file), signal);
     return digest;
   } finally {
     await rm(file, { force: true });
+    share.end();
   }
 }
 
@@ -45,6 +49,7 @@ async function receive(
   target: string,
   integrity: Integrity | undefined,
   sizeBytesMax: number,
+  share: RoomShare,
 ): Promise<void> {
   const hash = integrity?.createHash();
   let receivedBytes = 0;
@@ -53,6 +58,7 @@ async function receive(
     for await (const chunk of chunks) {
       receivedBytes += chunk.length;
       if (Math.max(receivedBytes, sizeBytes) > sizeBytesMax) throw tooLarge(sizeBytesMax);
+      share.growTo(receivedBytes);
       hash?.update(chunk);
       await file.appendFile(chunk);
     }

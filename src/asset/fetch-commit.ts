@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { Code } from '../base/status.ts';
+import type { RoomShare } from './download-room.ts';
 import { OriginFailure, shown } from './origin-failure.ts';
 import { type GitOutcome, type GitRepository, runGit } from './run-git.ts';
 
@@ -16,6 +17,7 @@ export interface GitReference {
 export interface FetchCommitOptions {
   /** Bytes that may come. */
   readonly sizeBytesMax: number;
+  readonly share: RoomShare;
   readonly clock: Clock;
 }
 
@@ -64,7 +66,7 @@ const lookEveryMs = 500;
 async function fetchLimited(
   repository: GitRepository,
   args: readonly string[],
-  { sizeBytesMax, clock }: FetchCommitOptions,
+  { sizeBytesMax, share, clock }: FetchCommitOptions,
   signal: AbortSignal,
 ): Promise<GitOutcome> {
   const tooLarge = new AbortController();
@@ -73,15 +75,19 @@ async function fetchLimited(
   const watch = async () => {
     for (;;) {
       await clock.sleep(lookEveryMs, done.signal);
-      if ((await fetchedBytes(repository)) > sizeBytesMax)
-        tooLarge.abort(largeFailure(sizeBytesMax));
+      await look().catch((thrown: unknown) => tooLarge.abort(thrown));
     }
+  };
+  const look = async () => {
+    const bytes = await fetchedBytes(repository);
+    if (bytes > sizeBytesMax) throw largeFailure(sizeBytesMax);
+    share.growTo(bytes);
   };
   watch().catch(() => {});
   try {
     const flags = ['fetch', '--quiet', '--no-tags', '--no-recurse-submodules'];
     const outcome = await runGit(repository, [...flags, ...args], either);
-    if ((await fetchedBytes(repository)) > sizeBytesMax) throw largeFailure(sizeBytesMax);
+    await look();
     return outcome;
   } finally {
     done.abort();

@@ -39,18 +39,21 @@ export function gitOrigin(policy: HostPolicy, options: GitOptions): Origin {
       const reference = parseReference(content);
       const addresses = await policy.addressesOf(url, signal);
       const folder = path.join(options.folder, options.newId());
+      const share = options.room.share();
+      const limits = { ...options, share };
       try {
         const repository = await newRepository(folder, url, headers, addresses, options);
         const init = ['init', '--quiet', '--template='];
         const { exitCode, stderr } = await runGit(repository, init, signal);
         if (exitCode !== 0) throw new StatusError(Code.INTERNAL, `git init failed: ${stderr}`);
-        const commit = await fetchCommit(repository, url, reference, options, signal);
+        const commit = await fetchCommit(repository, url, reference, limits, signal);
         const { directory } = reference;
         const tree = directory === '' ? `${commit}^{tree}` : `${commit}:${directory}`;
-        await checkOut(repository, tree, options, signal);
+        await checkOut(repository, tree, limits, signal);
         return await storeFolder(repository.workTree, digestFunction, options, blobs, signal);
       } finally {
         await rm(folder, { recursive: true, force: true });
+        share.end();
       }
     },
   };

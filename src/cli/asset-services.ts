@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { AssetTable } from '../asset/asset-table.ts';
+import { DownloadRoom } from '../asset/download-room.ts';
 import { gitOrigin } from '../asset/git-origin.ts';
 import { HostPolicy } from '../asset/host-policy.ts';
 import { defaultHttpOptions, httpOrigin } from '../asset/http-origin.ts';
@@ -55,6 +56,9 @@ export function assetServices(
   ];
 }
 
+/** So many of the largest files may be fetched at once, and many more of the usual ones. */
+const ROOM_FOR_LARGEST = 4;
+
 /** Without what an earlier process left in it. */
 function emptyFolder(rootPath: string): string {
   const folder = path.join(rootPath, 'downloads');
@@ -84,6 +88,7 @@ function originsFor(
     trustedCertificates: caFile === undefined ? undefined : certificatesWith(caFile),
     folder,
     sizeBytesMax: Math.min(remoteAsset.maxFetchSizeBytes, blobBytesMax),
+    room: new DownloadRoom(ROOM_FOR_LARGEST * remoteAsset.maxFetchSizeBytes),
     newId,
   };
   const git = findGit();

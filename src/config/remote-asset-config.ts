@@ -47,7 +47,12 @@ export const remoteAssetSchema = section({
     ),
     [],
   ),
-  max_fetch_size: v.optional(size('The largest file that is fetched.'), '4GiB'),
+  max_fetch_size: v.optional(
+    size(
+      'The largest file that is fetched. All that are being fetched at once may take four times as much.',
+    ),
+    '4GiB',
+  ),
   default_timeout: v.optional(
     duration('How long a fetch may take when the client does not say so.'),
     '10m',

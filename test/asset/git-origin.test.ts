@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { DownloadRoom } from '../../src/asset/download-room.ts';
 import { gitOrigin } from '../../src/asset/git-origin.ts';
 import { HostPolicy } from '../../src/asset/host-policy.ts';
 import { defaultHttpOptions } from '../../src/asset/http-origin.ts';
@@ -32,6 +33,7 @@ function fetchFrom(
     trustedCertificates: undefined,
     folder: tempDir(t),
     sizeBytesMax: 2 ** 20,
+    room: new DownloadRoom(2 ** 22),
     newId,
     clock: systemClock,
     git: '/usr/bin/git',

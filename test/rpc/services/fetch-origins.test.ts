@@ -76,6 +76,40 @@ test('AST-08: a file larger than is allowed is RESOURCE_EXHAUSTED in the respons
   assert.deepEqual(globSync('data/remote_asset/downloads/*', { cwd: folder }), []);
 });
 
+test('AST-08: files that are too large together are RESOURCE_EXHAUSTED in the response', async (t) => {
+  const toml = `${allowed}\nmax_fetch_size = "64KiB"`;
+  const { fetchBlob, t: hooks } = await startAssetServer(t, { toml, onDisk: true });
+  let waiting = 0;
+  const all = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const origin = await httpOrigin(hooks, ({ url }, response) => {
+    response.write(Buffer.alloc(60_000));
+    if (url === '/later') {
+      response.end();
+      return;
+    }
+    if (++waiting === 4) all.resolve();
+    void go.promise.then(() => response.end());
+  });
+  const codeOf = async (name: string) => {
+    const { status } = await fetchBlob({ uris: [`${origin.url}/${name}`] });
+    return status?.code;
+  };
+  const four = ['1', '2', '3', '4'].map(codeOf);
+  await all.promise;
+  // The last bytes of the four may be on their way.
+  let later = await codeOf('later');
+  for (let tries = 0; later === Code.OK && tries < 100; tries++) {
+    const oldestContentAccepted = { seconds: Math.ceil(Date.now() / 1000) + 60, nanos: 0 };
+    const again = await fetchBlob({ uris: [`${origin.url}/later`], oldestContentAccepted });
+    later = again.status?.code;
+  }
+  assert.equal(later, Code.RESOURCE_EXHAUSTED);
+  go.resolve();
+  assert.deepEqual(await Promise.all(four), [0, 0, 0, 0]);
+  assert.equal(await codeOf('later'), Code.OK);
+});
+
 test('AST-12: what was fetched before the moment that a client accepts is fetched again', async (t) => {
   const { fetchBlob, t: hooks } = await startAssetServer(t);
   const origin = await httpOrigin(hooks, saying('hello'));
