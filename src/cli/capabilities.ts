@@ -9,9 +9,9 @@ import {
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
-export interface CapabilitiesOptions extends ClientFlags {
+export interface CapabilitiesOptions extends ServerFlags {
   readonly json: boolean;
 }
 
@@ -19,7 +19,7 @@ export const capabilitiesCommand = {
   command: 'capabilities',
   describe: 'Show what the server can do',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 capabilities --json', 'For scripts'),
 };

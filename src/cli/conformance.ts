@@ -13,9 +13,9 @@ import { testedOf } from '../conformance/tested-of.ts';
 import { type Program, wholeNumber } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { namesAndValues } from './names-and-values.ts';
-import { type ClientFlags, clientFlags, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, settingsOf } from './session.ts';
 
-export interface ConformanceOptions extends ClientFlags {
+export interface ConformanceOptions extends ServerFlags {
   readonly endpoint: string | undefined;
   readonly json: boolean;
   readonly execute: boolean;
@@ -31,7 +31,7 @@ export const conformanceCommand = {
   command: 'conformance [endpoint]',
   describe: 'Test whether a server keeps the rules of the API',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('endpoint', { type: 'string', describe: 'The server; as --remote' })
       .option('execute', {
         type: 'boolean',

@@ -2,9 +2,9 @@ import type { Argv } from 'yargs';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
-export interface FindMissingOptions extends ClientFlags {
+export interface FindMissingOptions extends ServerFlags {
   readonly digests: readonly string[];
   readonly json: boolean;
 }
@@ -13,7 +13,7 @@ export const findMissingCommand = {
   command: 'find-missing <digests..>',
   describe: 'Print those of the given digests whose blobs the server lacks',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('digests', { type: 'string', array: true, demandOption: true })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 find-missing 2cf24d…/5', 'Prints nothing if the server has it'),

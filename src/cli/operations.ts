@@ -8,11 +8,11 @@ import type { Program } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { operationName } from './operation-name.ts';
 import { formatDuration } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, type Session, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, type Session, settingsOf } from './session.ts';
 
 const verbs = ['list', 'show', 'why', 'cancel'] as const;
 
-export interface OperationsOptions extends ClientFlags {
+export interface OperationsOptions extends ServerFlags {
   readonly verb: (typeof verbs)[number];
   readonly operations: readonly string[];
   readonly invocation: string | undefined;
@@ -24,7 +24,7 @@ export const operationsCommand = {
   command: 'operations <verb> [operations..]',
   describe: 'Look at what a scheduler has to run, why it waits, and cancel it',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('verb', {
         choices: verbs,
         demandOption: true,

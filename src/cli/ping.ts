@@ -3,9 +3,9 @@ import { StatusError } from '../base/status.ts';
 import { formatAddress } from '../config/address.ts';
 import { type Program, wholeNumber } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
-export interface PingOptions extends ClientFlags {
+export interface PingOptions extends ServerFlags {
   readonly count: number;
   readonly json: boolean;
 }
@@ -14,7 +14,7 @@ export const pingCommand = {
   command: 'ping',
   describe: 'Measure the round trip to the server',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .option('count', {
         type: 'number',
         default: 4,

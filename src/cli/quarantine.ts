@@ -6,11 +6,11 @@ import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { formatDuration } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
 const verbs = ['list', 'release'] as const;
 
-export interface QuarantineOptions extends ClientFlags {
+export interface QuarantineOptions extends ServerFlags {
   readonly verb: (typeof verbs)[number];
   readonly actions: readonly string[];
   readonly json: boolean;
@@ -21,7 +21,7 @@ export const quarantineCommand = {
   describe:
     'Look at actions that are not run because workers were lost with them, and release them',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('verb', { choices: verbs, demandOption: true })
       .positional('actions', {
         type: 'string',

@@ -10,23 +10,34 @@ import type { DigestFunction } from '../digest/digest-function.ts';
 import { type Program, verboseFlag } from './command.ts';
 import type { Remote } from './remote.ts';
 
-/** Which server a client command speaks to, and how. */
-export interface ClientFlags {
+/** Which server a client command speaks to. */
+export interface ServerFlags {
   readonly config: string | undefined;
   readonly remote: string | undefined;
   readonly instanceName: string | undefined;
   readonly digestFunction: string | undefined;
-  readonly compression: string | undefined;
-  readonly chunking: string | undefined;
   readonly verbose: boolean;
 }
 
-export const clientFlags = (yargs: Argv) =>
+/** The same, and how blobs travel, for commands that move some. */
+export interface ClientFlags extends ServerFlags {
+  readonly compression: string | undefined;
+  readonly chunking: string | undefined;
+}
+
+export const serverFlags = (yargs: Argv) =>
   yargs
     .option('verbose', verboseFlag)
     .option('remote', { type: 'string', describe: 'The server, such as localhost:50051' })
     .option('instance-name', { type: 'string', describe: 'The instance name; "main" by default' })
     .option('digest-function', { type: 'string', describe: 'SHA256 (the default), BLAKE3, …' })
+    .option('config', {
+      type: 'string',
+      describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
+    });
+
+export const clientFlags = (yargs: Argv) =>
+  serverFlags(yargs)
     .option('compression', {
       type: 'string',
       describe: 'How blobs travel: "off" (the default), or "zstd" where it helps',
@@ -34,10 +45,6 @@ export const clientFlags = (yargs: Argv) =>
     .option('chunking', {
       type: 'string',
       describe: 'Whether only new parts of large blobs are sent: "off" (the default) or "uploads"',
-    })
-    .option('config', {
-      type: 'string',
-      describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
     });
 
 /** Which instance of which server, and how blobs are named there. */
@@ -52,7 +59,7 @@ export interface Settings {
 /** From flags, environment and configuration file; no server is asked. */
 export function settingsOf(
   { surroundings }: Pick<Program, 'surroundings'>,
-  flags: ClientFlags,
+  flags: ServerFlags & Partial<ClientFlags>,
 ): Settings {
   const config = readClientConfig({
     file:

@@ -7,11 +7,11 @@ import type { Program } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { namesAndValues } from './names-and-values.ts';
 import { formatDuration } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
 const verbs = ['list', 'show', 'drain', 'undrain', 'terminate'] as const;
 
-export interface WorkersOptions extends ClientFlags {
+export interface WorkersOptions extends ServerFlags {
   readonly verb: (typeof verbs)[number];
   readonly workers: readonly string[];
   readonly property: readonly string[];
@@ -22,7 +22,7 @@ export const workersCommand = {
   command: 'workers <verb> [workers..]',
   describe: "Look at a scheduler's workers, and tell them to take nothing new or to end",
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('verb', {
         choices: verbs,
         demandOption: true,

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { Code, StatusError } from '../base/status.ts';
 import { Api } from './api.ts';
 import type { Area, Probe, Tested } from './probe.ts';
 import { RandomBlobs } from './random-blobs.ts';
@@ -53,9 +54,29 @@ export async function* runProbes(
         if (area.prepare) ready ??= await outcomeOf('', area.prepare);
         outcome =
           ready?.kind === 'not applicable' ? ready : await outcomeOf(probe.title, probe.run);
-        if (outcome.kind === 'fail') await fetchCapabilities(wire, tested.instanceName, signal);
+        if (outcome.kind === 'fail') await expectServer(options, signal);
       }
       yield { area: name, probe, outcome };
     }
+  }
+}
+
+/** A connection that breaks comes back within this many tries, a second apart; a dead server does not. */
+const CONNECTS_MAX = 5;
+
+async function expectServer(
+  { tested, wire, clock }: RunOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let left = CONNECTS_MAX - 1; ; left--) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
+      await fetchCapabilities(wire, tested.instanceName, signal);
+      return;
+    } catch (thrown) {
+      if (left === 0 || StatusError.from(thrown).code !== Code.UNAVAILABLE) throw thrown;
+    }
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    await clock.sleep(1000, signal);
   }
 }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { startFleet } from '../support/fleet.ts';
 import { runCli } from '../support/run-cli.ts';
@@ -60,6 +62,16 @@ test('conformance ends with 69 when there is no server', async (t) => {
   assert.match(stderr, /no capabilities from 127\.0\.0\.1:1/);
 });
 
+test('what is no gRPC server is told from a server that is down', async (t) => {
+  const other = createServer((socket) => socket.end('220 mail.example.com ESMTP\r\n'));
+  await once(other.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => other.close());
+  const address = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+  const { exitCode, stderr } = await runCli(['conformance', address], { folder: tempDir(t) });
+  assert.equal(exitCode, 69, stderr);
+  assert.match(stderr, /is it gRPC without TLS\?$/m);
+});
+
 test('conformance ends with 69 when its time is over, after what it has found', async (t) => {
   const { server, cli } = await startFleet(t);
   const argv = ['conformance', server.address, '--timeout', '1ms', '--json'];
@@ -70,6 +82,7 @@ test('conformance ends with 69 when its time is over, after what it has found', 
 });
 
 for (const [flag, value, text] of [
+  ['--compression', 'zstd', /Unknown argument: compression/i],
   ['--only', 'no-such', /no probe is called no-such; areas are capabilities, /],
   ['--seed', '-1', /--seed must be a whole number/],
   ['--timeout', 'soon', /--timeout soon is no time/],

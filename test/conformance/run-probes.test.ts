@@ -116,3 +116,21 @@ test('what an area needs is asked once, and when it is not there, no probe of it
   assert.deepEqual(outcomes, [left, left]);
   assert.equal(asked, 1);
 });
+
+test('a connection that breaks for some seconds ends no run', async () => {
+  const clock = new FakeClock();
+  let left = 4;
+  const wire: Wire = async function* (_path, requests) {
+    for await (const request of requests) assert.ok(request);
+    if (left-- > 0) throw new StatusError(Code.UNAVAILABLE, 'gone');
+    yield new Uint8Array();
+  };
+  const probes = [{ ids: ['CAS-01'], title: 'probe', run: call }];
+  const run = { tested, wire, seed: 1, clock, timeoutMs: 600_000 };
+  const running = Array.fromAsync(runProbes([{ name: 'area', needs: [], probes }], run, never));
+  for (let n = 0; n < 5; n++) {
+    await new Promise(setImmediate);
+    clock.advance(1000);
+  }
+  assert.equal((await running)[0]?.outcome.kind, 'fail');
+});

@@ -24,9 +24,11 @@ function detailsOf(trailer: string | Buffer | undefined): readonly StatusDetail[
   }
 }
 
-/** Of what grpc-js says of a server that is not there, the part that tells why. */
+/** Of what grpc-js says of a server that is not there, or is no gRPC server, the part that tells why. */
 function plain(details: string): string {
   return details
+    .replace(/^Deadline exceeded after ([\d.]+)s,.*$/s, 'no answer within $1 s')
     .replace(/^No connection established\. Last error: (?:Error: )?/, '')
-    .replace(/\. Resolution note: $/, '');
+    .replace(/\. Resolution note: $/, '')
+    .replace(/^(Protocol error|Failed to connect) \([^)]*\)$/, '$1: is it gRPC without TLS?');
 }
