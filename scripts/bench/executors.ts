@@ -42,6 +42,7 @@ const sandbox = await Sandbox.find({
   folder: path.join(folder, 'sandbox'),
   readonlyPaths: [],
   tmpBytesMax: 2 ** 30,
+  processesMax: undefined,
   networkAllowed: false,
 });
 const parents = findCgroupParents();

@@ -151,6 +151,7 @@ async function startSandboxed(
     folder: path.join(rootPath, 'sandbox'),
     readonlyPaths: executor.readonlyPaths,
     tmpBytesMax: executor.tmpMaxSizeBytes,
+    processesMax: executor.users ? undefined : executor.processesMax,
     networkAllowed: executor.network === 'on-request',
   });
   const options = { ...commandLimits(config), sandbox };

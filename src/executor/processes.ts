@@ -24,10 +24,16 @@ export function peakResidentBytes(root: number): number | undefined {
   return peak;
 }
 
+/** So many are looked at: with those of a fork bomb it would look at nothing else. */
+const descendantsMax = 500;
+
 function descendantsOf(root: number): number[] {
   const found = childrenOf(root);
-  for (const id of found) found.push(...childrenOf(id));
-  return found;
+  for (const id of found) {
+    if (found.length >= descendantsMax) break;
+    found.push(...childrenOf(id));
+  }
+  return found.slice(0, descendantsMax);
 }
 
 function childrenOf(id: number): number[] {

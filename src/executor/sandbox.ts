@@ -17,6 +17,8 @@ export interface SandboxOptions {
   readonly readonlyPaths: readonly string[];
   /** For /tmp and /dev/shm each; what is in them is memory. */
   readonly tmpBytesMax: number;
+  /** For each command; undefined where another limit counts them. */
+  readonly processesMax: number | undefined;
   /** Commands that ask for the machine's network get it, and all that can be reached from there. */
   readonly networkAllowed: boolean;
 }
@@ -45,7 +47,9 @@ const ownFiles: readonly (readonly [name: string, content: string])[] = [
  * shell does not.
  */
 const init = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?';
-const shell = ['/bin/sh', '-c', init, 'sh', '/usr/bin/env', '-i'];
+const shell = ['/bin/sh', '-c', init, 'sh'];
+const environmentOnly = ['/usr/bin/env', '-i'];
+const prlimit = '/usr/bin/prlimit';
 
 /** How bubblewrap (https://github.com/containers/bubblewrap) is called to run a command. */
 export class Sandbox {
@@ -118,6 +122,9 @@ export class Sandbox {
     const argv = command.argv[0].includes('=')
       ? ['/usr/bin/nice', '-n', '0', '--', ...command.argv]
       : command.argv;
+    const { processesMax } = this.#options;
+    // Its own user namespace counts for itself: outside, all of the user's would count.
+    const limits = processesMax === undefined ? [] : [prlimit, `--nproc=${processesMax}`, '--'];
     return {
       file: this.#file,
       args: [
@@ -127,6 +134,8 @@ export class Sandbox {
         '/',
         '--',
         ...shell,
+        ...limits,
+        ...environmentOnly,
         ...variables,
         ...argv,
       ],

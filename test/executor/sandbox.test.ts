@@ -270,6 +270,21 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
     });
   }
 
+  it('WK-27: counts the processes of each command for itself, without a cgroup or user of its own', async (t) => {
+    const sandbox = await findSandbox(t, { processesMax: 30 });
+    const { run, stdout, stderr } = await bench(t, { sandbox });
+    const other = await bench(t, { sandbox });
+    const ten = 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done; wait';
+    const held = other.run(['sh', '-c', ten]);
+    const bomb = await run(['sh', '-c', 'ulimit -p; for i in $(seq 60); do sleep 60 & done']);
+    assert.equal(stdout(), '30\n');
+    assert.match(stderr(), /Cannot fork/);
+    assert.equal(bomb.kind === 'exited' && bomb.exitCode, 2);
+    await run(['sh', '-c', `${ten}; ulimit -p 60`]);
+    assert.match(stderr(), /error setting limit/);
+    assert.equal((await held).kind, 'exited');
+  });
+
   it('WRK-07: gives a command time to end by itself when its time is over', async (t) => {
     const { run, stdout } = await bench(t, { graceMs: 10_000 });
     const script = 'trap "echo ended; exit" TERM; echo begun; while :; do sleep 0.01; done';

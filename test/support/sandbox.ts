@@ -24,6 +24,7 @@ export function findSandbox(
     folder: path.join(tempDir(t), 'sandbox'),
     readonlyPaths: [],
     tmpBytesMax: 10_000_000,
+    processesMax: undefined,
     networkAllowed: false,
     ...options,
   });
