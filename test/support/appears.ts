@@ -1,7 +1,20 @@
+import { watch as watchNow } from 'node:fs';
 import { watch } from 'node:fs/promises';
 
 /** What a test waits for takes seconds at most; if it never comes, this must not hold up all tests. */
 const TIMEOUT_MS = 60_000;
+
+/** Resolves when `isSo`, which is asked at each change in the folder. Fails after a minute. */
+export async function comesTrue(folder: string, isSo: () => boolean): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const watcher = watchNow(folder, () => {
+    if (isSo()) resolve();
+  });
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  signal.addEventListener('abort', () => reject(signal.reason as Error));
+  if (isSo()) resolve();
+  await promise.finally(() => watcher.close());
+}
 
 /** Resolves when a file of that name is put into the folder from now on. Fails after a minute. */
 export async function appears(folder: string, name: string): Promise<void> {
