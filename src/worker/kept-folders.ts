@@ -25,6 +25,8 @@ interface Tree {
   readonly path: string;
   /** That can be taken. */
   readonly listed: Set<Kept>;
+  /** How many parts are being looked at, to be taken. */
+  taking: number;
   entries: number;
   bytes: number;
 }
@@ -87,7 +89,10 @@ export class KeptFolders implements InputFolders {
     for (let above: Kept | undefined = kept; above; above = above.above) this.#unlist(above);
     for (const below of allBelow(kept)) this.#unlist(below);
     this.#count(tree, -written.entries, -written.bytes);
-    const change = await findChange(kept.path, written);
+    tree.taking++;
+    const change = await findChange(kept.path, written).finally(() => {
+      tree.taking--;
+    });
     // It may have made room for others meanwhile.
     if (!this.#trees.has(tree)) return undefined;
     if (change !== undefined) {
@@ -103,7 +108,7 @@ export class KeptFolders implements InputFolders {
   }
 
   putBack({ path: place, written }: TakenFolder, use: FolderUse): void {
-    const tree: Tree = { path: place, listed: new Set(), entries: 0, bytes: 0 };
+    const tree: Tree = { path: place, listed: new Set(), taking: 0, entries: 0, bytes: 0 };
     this.#trees.add(tree);
     this.#count(tree, written.entries, written.bytes);
     const all: Kept[] = [];
@@ -154,7 +159,7 @@ export class KeptFolders implements InputFolders {
     for (const tree of this.#trees) {
       const isFull =
         this.#entries > this.#options.entriesMax || this.#bytes > this.#options.bytesMax;
-      if (isFull || tree.listed.size === 0) await this.#remove(tree);
+      if (isFull || (tree.listed.size === 0 && tree.taking === 0)) await this.#remove(tree);
     }
   }
 
