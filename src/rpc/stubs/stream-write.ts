@@ -30,8 +30,9 @@ const PACKED_SHARE_MAX = 0.8;
 /**
  * Stores a blob by ByteStream. An answer before the end means that the blob is there already, whatever
  * number it gives (CLI-09). If the chunks are seekable, a write that breaks goes on behind what the server
- * has of it (CLI-08, BS-45), and it goes compressed where that is wanted and a sample says that it helps;
- * then it begins again after a break (BS-48). Of other chunks the bytes already sent are gone, and the
+ * has of it (CLI-08, BS-45), and it goes compressed where that is wanted and a sample says that it helps. What
+ * breaks then goes on as it is: it would begin again after each break (BS-48), and a large blob on a bad line
+ * never end. Of other chunks the bytes already sent are gone, and the
  * caller has the source.
  */
 export async function streamWrite(
@@ -44,9 +45,12 @@ export async function streamWrite(
   const { channel, codecs, instanceName } = blobs;
   const packs =
     codecs.streams && isSeekable(chunks) && (await packsWell(codecs.streams, chunks, digest));
-  const codec = packs ? codecs.streams : undefined;
-  const resourceName = formatWriteName(instanceName, uploadId, digest, codec?.name ?? 'identity');
-  const write = { resourceName, digest, codec };
+  const writeWith = (codec: Codec | undefined): Write => ({
+    resourceName: formatWriteName(instanceName, uploadId, digest, codec?.name ?? 'identity'),
+    digest,
+    codec,
+  });
+  let write = writeWith(packs ? codecs.streams : undefined);
   if (!isSeekable(chunks)) return writeFrom(blobs, write, chunks, 0, signal);
   const backoff = new Backoff(channel.retries);
   let furthest = 0;
@@ -54,10 +58,14 @@ export async function streamWrite(
   for (let isFirst = true; ; isFirst = false) {
     try {
       if (!isFirst) {
-        const { committedSize, complete } = await queryWriteStatus(blobs, resourceName, signal);
+        const { committedSize, complete } = await queryWriteStatus(
+          blobs,
+          write.resourceName,
+          signal,
+        );
         if (complete) return;
         // A number that makes no sense is none.
-        const canGoOn = !codec && committedSize > 0 && committedSize <= digest.sizeBytes;
+        const canGoOn = committedSize > 0 && committedSize <= digest.sizeBytes;
         at = canGoOn ? committedSize : 0;
         if (at > furthest) backoff.reset();
         furthest = Math.max(furthest, at);
@@ -69,6 +77,7 @@ export async function streamWrite(
       const isMisplaced = at > 0 && error.code === Code.OUT_OF_RANGE;
       if (!isMisplaced && !isTransient(error)) throw error;
       await backoff.pause(error, signal);
+      write = writeWith(undefined);
     }
   }
 }
