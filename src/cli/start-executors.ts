@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
@@ -85,13 +85,14 @@ export async function startExecutors(
   }
 }
 
+/** A worker that was killed with its launchers left commands, and nobody to end them. */
 async function endLeftCommands(rootPath: string): Promise<void> {
+  const actions = path.join(rootPath, 'actions');
+  if (!existsSync(actions)) return;
   try {
-    await endStrays(path.join(rootPath, 'actions'));
+    await endStrays(readdirSync(actions).map((name) => path.join(actions, name)));
   } catch (thrown) {
-    const { code, message } = StatusError.from(thrown);
-    if (code !== Code.FAILED_PRECONDITION) throw thrown;
-    throw new SystemError(message, { cause: thrown });
+    throw new SystemError(StatusError.from(thrown).message, { cause: thrown });
   }
 }
 

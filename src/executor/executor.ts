@@ -52,6 +52,11 @@ export interface Owner {
  */
 export interface Executor {
   run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome>;
+  /**
+   * Ends and removes what a command left that `run` could not end; fails with INTERNAL while something is
+   * left. Without it, nothing can be.
+   */
+  clean?(): Promise<void>;
   /** Whom the folders of an input root must belong to, unless it is the worker itself. */
   readonly owner: Owner | undefined;
   /** True when a command cannot change files of the worker that it can read (WRK-03). */

@@ -5,9 +5,15 @@ import { promisify } from 'node:util';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { type CgroupRequest, endLeft } from './command-cgroup.ts';
+import { endStrays } from './end-strays.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { defaultPath } from './find-executable.ts';
-import { type LauncherReport, messagesFrom, writeMessage } from './launcher-messages.ts';
+import {
+  type LauncherReport,
+  type LaunchRequest,
+  messagesFrom,
+  writeMessage,
+} from './launcher-messages.ts';
 import { sessionsWritingTo, signalCommand } from './processes.ts';
 import type { Sandbox } from './sandbox.ts';
 
@@ -56,6 +62,8 @@ export class HostExecutor implements Executor {
   readonly protectsInputs: boolean;
   readonly #options: HostExecutorOptions;
   #launcher: Launcher | undefined;
+  /** Where the last command ran, if it did not end as it should. */
+  #left: Pick<LaunchRequest, 'folder' | 'cgroup'> | undefined;
 
   private constructor(options: HostExecutorOptions) {
     this.#options = options;
@@ -84,12 +92,21 @@ export class HostExecutor implements Executor {
     try {
       return await outcomeFrom(launcher.reports, command);
     } catch (error) {
+      this.#left = { folder: command.folder, cgroup };
       // It removed it, unless it was killed.
       if (cgroup) await endLeft(cgroup, new AbortController().signal);
       throw error;
     } finally {
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  async clean(): Promise<void> {
+    if (!this.#left) return;
+    const { folder, cgroup } = this.#left;
+    await endStrays([folder]);
+    if (cgroup) await endLeft(cgroup, new AbortController().signal);
+    this.#left = undefined;
   }
 
   /** Ends the launcher, and a command that still runs; waits until both are gone. */

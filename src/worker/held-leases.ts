@@ -33,6 +33,8 @@ export interface SlotOptions {
 interface Held {
   readonly lease: Lease;
   readonly stop: AbortController;
+  /** It has, or had, a slot. */
+  hasBegun: boolean;
   state: HeldLease;
 }
 
@@ -49,6 +51,8 @@ export class HeldLeases {
   readonly #slots: Permits;
   /** Leases that run, and those whose files are being removed. */
   readonly #running = new Set<Promise<void>>();
+  readonly #stopped = new AbortController();
+  #unclean = 0;
 
   /** `onChange` is called when a lease has another phase, or is not held any more. */
   constructor(options: SlotOptions, environment: ActionEnvironment, onChange: () => void) {
@@ -60,8 +64,13 @@ export class HeldLeases {
     for (const state of options.outbox.left) {
       const { leaseId, epoch } = state;
       const lease = Lease.fromPartial({ leaseId, epoch });
-      this.#held.set(leaseId, { lease, stop: new AbortController(), state });
+      this.#held.set(leaseId, { lease, stop: new AbortController(), hasBegun: true, state });
     }
+  }
+
+  /** False while a slot has something left of its last action: the worker is then to take nothing new. */
+  get isClean(): boolean {
+    return this.#unclean === 0;
   }
 
   get size(): number {
@@ -89,8 +98,9 @@ export class HeldLeases {
     this.#onChange();
   }
 
-  /** Ends every lease that runs; they are then not held any more. */
+  /** Ends every lease that runs; they are then not held any more. What cannot be ended or removed is left. */
   stopAll(): void {
+    this.#stopped.abort();
     for (const { stop } of this.#held.values()) stop.abort();
   }
 
@@ -102,7 +112,7 @@ export class HeldLeases {
   #start(lease: Lease): void {
     const { leaseId, epoch } = lease;
     const state = HeldLease.fromPartial({ leaseId, epoch, phase: HeldLease_Phase.PHASE_FETCHING });
-    const held = { lease, stop: new AbortController(), state };
+    const held = { lease, stop: new AbortController(), hasBegun: false, state };
     this.#held.set(leaseId, held);
     const running = this.#slots
       .hold(() => this.#run(held), held.stop.signal)
@@ -113,7 +123,8 @@ export class HeldLeases {
   }
 
   async #run(held: Held): Promise<void> {
-    const { newId, log } = this.#options;
+    const { newId } = this.#options;
+    held.hasBegun = true;
     const executor = this.#free.pop();
     if (!executor) throw new Error('there is a slot and no executor for it');
     const folder = path.join(this.#options.folder, newId());
@@ -122,11 +133,39 @@ export class HeldLeases {
       // After the result is on its way: nobody waits for this but the slot.
       if (left) await this.#keep(left);
     } finally {
-      await removeFolder(folder).catch((error: unknown) =>
-        log.warn('the files of an action could not be removed', { folder, error: String(error) }),
-      );
+      await this.#clean(executor, folder);
       this.#free.push(executor);
     }
+  }
+
+  /** Removes all that an action left. While that does not work, its slot runs nothing else (WK-04). */
+  async #clean(executor: Executor, folder: string): Promise<void> {
+    const { log } = this.#options;
+    const { clock } = this.#environment;
+    for (let tries = 0; ; tries++) {
+      try {
+        await executor.clean?.();
+        await removeFolder(folder);
+        if (tries === 0) return;
+        log.info('what was left of an action is gone', { folder });
+        this.#unclean--;
+        this.#onChange();
+        return;
+      } catch (error) {
+        if (tries === 0) this.#stain(folder, error);
+        if (!(await clock.sleep(cleanAgainMs, this.#stopped.signal).then(isTrue, isFalse))) return;
+      }
+    }
+  }
+
+  /** Leases that have no slot yet go back: others may have one. */
+  #stain(folder: string, error: unknown): void {
+    const { message } = StatusError.from(error);
+    const fields = { folder, error: message };
+    this.#options.log.error('no more actions until all that one left is gone', fields);
+    this.#unclean++;
+    for (const { hasBegun, stop } of this.#held.values()) if (!hasBegun) stop.abort();
+    this.#onChange();
   }
 
   async #keep(left: LeftInputs): Promise<void> {
@@ -227,6 +266,11 @@ export class HeldLeases {
     else log.info('action done', { ...fields, exitCode: response?.result?.exitCode });
   }
 }
+
+/** A hand that unmounts something, or a disk that answers again, takes seconds at least. */
+const cleanAgainMs = 5_000;
+const isTrue = () => true;
+const isFalse = () => false;
 
 /** What tells one action from another, in this log and in the server's. */
 function fieldsOf(lease: Lease): LogFields {

@@ -183,7 +183,7 @@ class Worker {
       log.info('connected to the scheduler', { worker: this.#hello.workerId, server });
     }
     this.#seen = sequence;
-    this.#leases.reconcile(leases, !this.#drain.aborted);
+    this.#leases.reconcile(leases, !this.#drain.aborted && this.#leases.isClean);
   }
 
   /** All the worker is doing: at once, at each change, and when it was silent for a heartbeat. */
@@ -196,7 +196,7 @@ class Worker {
         sequence,
         seenSequence: this.#seen,
         leases: this.#leases.states,
-        draining: this.#drain.aborted,
+        draining: this.#drain.aborted || !this.#leases.isClean,
       };
       if (isLast) return;
       const waiting = new AbortController();
@@ -228,6 +228,19 @@ async function sweep({ folder, log }: WorkOptions): Promise<void> {
   // Commands of another user pass through it, and cannot list it.
   await chmod(folder, 0o711);
   const left = await readdir(folder);
-  for (const name of left) await removeFolder(path.join(folder, name));
+  for (const name of left) await removeLeft(path.join(folder, name));
   if (left.length > 0) log.info('removed what earlier actions left', { folders: left.length });
+}
+
+async function removeLeft(folder: string): Promise<void> {
+  try {
+    await removeFolder(folder);
+  } catch (error) {
+    throw new StatusError(
+      Code.FAILED_PRECONDITION,
+      `cannot remove ${folder}, which an earlier action left: ${StatusError.from(error).message}. Unmount ` +
+        'or remove it by hand, then start the worker again',
+      { cause: error },
+    );
+  }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
@@ -9,6 +9,12 @@ import { executorBench, lineOf, untilDead } from '../support/executor-bench.ts';
 import { never } from '../support/never.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
+
+const freezers = '/sys/fs/cgroup/freezer';
+const freezerSkip =
+  process.getuid?.() === 0 && existsSync(freezers)
+    ? false
+    : 'needs root, and the freezer of cgroups of version 1';
 
 const memoryBytesMax = 64 * 2 ** 20;
 /** Fills memory in a child, as compilers do. */
@@ -121,6 +127,36 @@ describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () =>
     await untilDead(id);
     assert.equal((await running).kind, 'killed');
   });
+
+  it(
+    'WK-04: what cannot be killed is an error, and is ended once it can be',
+    { skip: freezerSkip },
+    async (t) => {
+      const { run, executor, inputRoot } = await executorBench(t);
+      const freezer = path.join(freezers, `expbuild-test-${process.pid}`);
+      mkdirSync(freezer);
+      const running = run([
+        'sh',
+        '-c',
+        'setsid sleep 1000 & echo $! > id; until [ -e go ]; do sleep 0.01; done',
+      ]);
+      const id = await lineOf(path.join(inputRoot, 'id'));
+      // Who is frozen does not even get SIGKILL, as who waits for a broken disk.
+      writeFileSync(path.join(freezer, 'cgroup.procs'), id);
+      const state = path.join(freezer, 'freezer.state');
+      writeFileSync(state, 'FROZEN');
+      writeFileSync(path.join(inputRoot, 'go'), '');
+      t.after(() => {
+        writeFileSync(state, 'THAWED');
+        rmdirSync(freezer);
+      });
+      await assert.rejects(running, { code: Code.INTERNAL, message: /did not end within 5000 ms/ });
+      const cleaning = executor.clean();
+      writeFileSync(state, 'THAWED');
+      await cleaning;
+      await untilDead(id);
+    },
+  );
 });
 
 describe('the settings of a cgroup of version 2', () => {
