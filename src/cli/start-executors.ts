@@ -16,7 +16,7 @@ import {
 import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
 import { endStrays } from '../executor/end-strays.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
-import { openFilesMax } from '../executor/open-files.ts';
+import { fileBytesMax, openFilesMax } from '../executor/own-limits.ts';
 import type { IsolationLevel } from '../executor/isolation-levels.ts';
 import {
   hostPromises,
@@ -193,7 +193,7 @@ async function prove(
   }
 }
 
-type Limits = Pick<HostExecutorOptions, 'graceMs' | 'resourceLimits'> & {
+type Limits = Pick<HostExecutorOptions, 'graceMs' | 'resourceLimits' | 'fileBytesMax'> & {
   readonly cgroupOf: (slot: number) => CgroupRequest | undefined;
   readonly limited: string;
 };
@@ -221,6 +221,7 @@ function commandLimits({ executor, rootPath }: WorkerConfig): Limits {
   return {
     graceMs: killGraceMs,
     resourceLimits: resourceLimitsOf(executor),
+    fileBytesMax: fileBytesMax(executor.fileMaxSizeBytes),
     cgroupOf: (slot) =>
       parents.length === 0
         ? undefined

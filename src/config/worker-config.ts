@@ -39,6 +39,8 @@ export interface ExecutorConfig {
   readonly memoryMaxBytes: number | undefined;
   readonly cpusMax: number | undefined;
   readonly processesMax: number;
+  /** Of each file that a command writes. */
+  readonly fileMaxSizeBytes: number;
   readonly docker: DockerConfig;
 }
 
@@ -127,6 +129,11 @@ const executorSchema = section({
     count('How many processes and threads each action may have.', 16, 4_194_304),
     4_096,
   ),
+  file_max_size: v.optional(
+    size('The size of the largest file that a command may write, except in a container.'),
+    // All outputs of an action may be as large together.
+    '64GiB',
+  ),
   kill_grace: v.optional(
     duration('How long a command has between SIGTERM and SIGKILL when its time is over.'),
     '2s',
@@ -212,6 +219,7 @@ export function readWorkerConfig(
       memoryMaxBytes: executor.memory_max,
       cpusMax: executor.cpus_max,
       processesMax: executor.processes_max,
+      fileMaxSizeBytes: executor.file_max_size,
       docker: dockerConfigOf(executor.docker, executor.type === 'docker', surroundings),
     },
     logging: values.logging,

@@ -3,7 +3,7 @@ import type Docker from 'dockerode';
 import type { ImageFacts } from './docker-engine.ts';
 import type { Command, Owner } from './executor.ts';
 import { defaultPath } from './find-executable.ts';
-import { openFilesMax } from './open-files.ts';
+import { openFilesMax } from './own-limits.ts';
 
 /** What each container of a worker may use. */
 export interface ContainerLimits {

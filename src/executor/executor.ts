@@ -34,7 +34,7 @@ export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: numb
   | { readonly kind: 'killed'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'output-limit'; readonly message: string }
-  /** It failed, and had met a limit of its memory or processes; the message ends a sentence. */
+  /** It failed, and had met a limit of its memory, processes or files; the message ends a sentence. */
   | { readonly kind: 'resource-limit'; readonly exitCode: number; readonly message: string }
 );
 

@@ -28,6 +28,8 @@ export interface HostExecutorOptions {
   readonly cgroup: CgroupRequest | undefined;
   /** What `prlimit` sets for the launcher, which commands inherit. */
   readonly resourceLimits: readonly string[];
+  /** For each file that a command writes; undefined for as much as the disk holds. */
+  readonly fileBytesMax: number | undefined;
   /** How long a command may take to end after SIGTERM. */
   readonly graceMs: number;
   /** For standard output and standard error each. */
@@ -39,6 +41,7 @@ export const defaultHostExecutorOptions = {
   sandbox: undefined,
   cgroup: undefined,
   resourceLimits: [],
+  fileBytesMax: undefined,
   // Enough to remove temporary files and print a last line.
   graceMs: 2_000,
   // Test logs reach tens of megabytes; beyond this it is a loop.
@@ -81,11 +84,12 @@ export class HostExecutor implements Executor {
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
     const launcher = this.#launcher ?? (await this.#startLauncher());
-    const { owner, graceMs, outputBytesMax } = this.#options;
+    const { owner, graceMs, outputBytesMax, fileBytesMax } = this.#options;
     const cgroup = withinMemory(this.#options.cgroup, command.memoryBytesMax);
     const sandbox = this.#options.sandbox?.launchOf(command, inputRoot);
     const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
-    const request = { ...command, environment, sandbox, cgroup, owner, graceMs, outputBytesMax };
+    const limits = { graceMs, outputBytesMax, fileBytesMax };
+    const request = { ...command, environment, sandbox, cgroup, owner, ...limits };
     const cancel = () => writeMessage(launcher.process.stdin, { kind: 'cancel' });
     writeMessage(launcher.process.stdin, { kind: 'run', request });
     signal.addEventListener('abort', cancel);
@@ -121,9 +125,11 @@ export class HostExecutor implements Executor {
 
   /** Afterwards: Node raises the number of files that it may open when it starts. */
   async #limit(launcher: number): Promise<void> {
-    const { resourceLimits } = this.#options;
-    if (resourceLimits.length === 0) return;
-    const args = ['--pid', String(launcher), ...resourceLimits];
+    const { resourceLimits, fileBytesMax } = this.#options;
+    const fileLimit = fileBytesMax === undefined ? [] : [`--fsize=${fileBytesMax}`];
+    const limits = [...resourceLimits, ...fileLimit];
+    if (limits.length === 0) return;
+    const args = ['--pid', String(launcher), ...limits];
     await promisify(execFile)('prlimit', args, { env: { PATH: defaultPath } });
   }
 

@@ -25,6 +25,8 @@ export interface LaunchRequest {
   readonly graceMs: number;
   /** For standard output and standard error each. */
   readonly outputBytesMax: number;
+  /** The limit that is set for each file that it writes, to tell who met it; undefined for none. */
+  readonly fileBytesMax: number | undefined;
   /** Undefined: the command is started as it is. */
   readonly sandbox: SandboxedLaunch | undefined;
   /** Undefined: it is not counted, and known by its session and its files alone. */

@@ -88,6 +88,23 @@ describe('a host executor', { timeout: 60_000 }, () => {
     return undefined;
   });
 
+  it('WK-12: says that a file grew beyond its limit, sparse or not', async (t) => {
+    const { run, stderr } = await executorBench(t, { fileBytesMax: 1_000_000 });
+    for (const script of [
+      'head -c 2000000 /dev/zero > large; exit $?',
+      'exec dd if=/dev/zero of=large bs=2000000 count=2',
+      'truncate -s 1P large; exit $?',
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
+      const outcome = await run(['sh', '-c', script]);
+      assert.equal(outcome.kind, 'resource-limit', `${script}: ${stderr()}`);
+      if (outcome.kind !== 'resource-limit') return;
+      assert.equal(outcome.exitCode, 153);
+      assert.match(outcome.message, /larger than its limit of 1000000 bytes \(executor.file_max/);
+    }
+    assert.equal((await run(['sh', '-c', 'head -c 1000000 /dev/zero > fits'])).kind, 'exited');
+  });
+
   it('ACT-09: finds a program by absolute path, from the working directory, and in PATH', async (t) => {
     const { run, stdout, inputRoot: folder } = await executorBench(t);
     writeFileSync(path.join(folder, 'tool'), '#!/bin/sh\necho "tool $1"\n', { mode: 0o755 });

@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+
+/** Enough for any linker; more makes programs slow that close all they could have open. */
+const filesMax = 65_536;
+/** As programs need it that use select(). */
+const softFilesMax = 1_024;
+
+/** How many files a command may have open: a soft limit, and the hard one, as far as this machine lets it. */
+export function openFilesMax(): { readonly soft: number; readonly hard: number } {
+  const hard = Math.min(hardLimit('Max open files'), filesMax);
+  return { soft: Math.min(softFilesMax, hard), hard };
+}
+
+/** How large a command's files may get: as large as is wanted, as far as this machine lets it. */
+export function fileBytesMax(wanted: number): number {
+  return Math.min(hardLimit('Max file size'), wanted);
+}
+
+/** Of this process, which only root may raise. */
+function hardLimit(name: string): number {
+  const limits = readFileSync('/proc/self/limits', 'utf8').split('\n');
+  const line = limits.find((one) => one.startsWith(`${name} `))?.slice(name.length) ?? '';
+  const [, hard = ''] = line.trim().split(/\s+/);
+  return Number(hard) || Number.POSITIVE_INFINITY;
+}
