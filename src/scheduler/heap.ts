@@ -46,6 +46,13 @@ export class Heap<T> {
     this.#sink(last);
   }
 
+  /** The entry's value compares otherwise than before. */
+  moved(entry: HeapEntry<T>): void {
+    if (entry.index < 0) return;
+    this.#rise(entry);
+    this.#sink(entry);
+  }
+
   removeFirst(): T | undefined {
     const first = this.#entries[0];
     if (first) this.remove(first);

@@ -5,7 +5,7 @@ const invocationsMax = 1_000;
 
 /** Points of priority that halve what a slot costs, and the points that count at most, either way. */
 const pointsToHalve = 10;
-const pointsMax = 100;
+const pointsMax = 50;
 
 /** What one run is taken to cost when it starts, until it shows what it does. */
 const startingCostMs = 1_000;
@@ -21,6 +21,8 @@ export class Invocation {
   readonly key: string;
   /** Runs that are not over. */
   runs = 0;
+  /** It had a slot before. */
+  wasServed = false;
   /** What ended runs have cost. */
   #usedMs: number;
   readonly #started = new Map<object, { readonly at: number; readonly price: number }>();
@@ -74,6 +76,12 @@ export class Invocation {
   }
 }
 
+/** Slots that builds take turns on: a worker's. */
+export interface SharedSlots {
+  /** What whoever came last to its turn had used by then. */
+  levelMs: number;
+}
+
 /** The builds that have runs now. */
 export class Invocations {
   readonly #byKey = new Map<string, Invocation>();
@@ -81,17 +89,20 @@ export class Invocations {
   #levelMs = 0;
 
   /** The one that the request belongs to; whoever does not name one shares an account. */
-  join({ instanceName, requestMetadata }: ActionRequest, now: number): Invocation {
-    const id = requestMetadata?.toolInvocationId ?? '';
-    const key = JSON.stringify([instanceName, id]);
-    const others = JSON.stringify([instanceName, '']);
-    const invocation =
-      this.#byKey.get(key) ??
-      (this.#byKey.size < invocationsMax
-        ? this.#open(key, now)
-        : (this.#byKey.get(others) ?? this.#open(others, now)));
+  join(request: ActionRequest, now: number): Invocation {
+    const invocation = this.#obtain(request, now);
     invocation.runs += 1;
     return invocation;
+  }
+
+  /** The same for one more that asks for a run; undefined when it is among those who do. */
+  joinAs(
+    request: ActionRequest,
+    known: readonly Invocation[],
+    now: number,
+  ): Invocation | undefined {
+    if (known.includes(this.#obtain(request, now))) return undefined;
+    return this.join(request, now);
   }
 
   leave(invocation: Invocation): void {
@@ -99,10 +110,28 @@ export class Invocations {
     if (invocation.runs === 0) this.#byKey.delete(invocation.key);
   }
 
-  /** It is given a slot now. */
-  serve(invocation: Invocation, now: number): void {
-    invocation.limitCredit(this.#levelMs - creditMsMax, now);
-    this.#levelMs = Math.max(this.#levelMs, invocation.usedMs(now));
+  /**
+   * It is given a slot of the worker now. What it did not use is counted against those who had slots of
+   * the same worker: what others have of other workers takes nothing from it, and nothing from its rivals.
+   */
+  serve(invocation: Invocation, shared: SharedSlots, now: number): void {
+    const creditMs = invocation.wasServed ? creditMsMax : 0;
+    invocation.wasServed = true;
+    invocation.limitCredit(shared.levelMs - creditMs, now);
+    shared.levelMs = Math.max(shared.levelMs, invocation.usedMs(now));
+    this.#levelMs = Math.max(this.#levelMs, shared.levelMs);
+  }
+
+  #obtain({ instanceName, requestMetadata }: ActionRequest, now: number): Invocation {
+    const id = requestMetadata?.toolInvocationId ?? '';
+    const key = JSON.stringify([instanceName, id]);
+    const others = JSON.stringify([instanceName, '']);
+    return (
+      this.#byKey.get(key) ??
+      (this.#byKey.size < invocationsMax
+        ? this.#open(key, now)
+        : (this.#byKey.get(others) ?? this.#open(others, now)))
+    );
   }
 
   /** Starts level with the one at work that had least. */
@@ -117,6 +146,12 @@ export class Invocations {
   }
 }
 
+const prices = Array.from(
+  { length: 2 * pointsMax + 1 },
+  (_, n) => 2 ** ((n - pointsMax) / pointsToHalve),
+);
+
+/** Priorities are whole numbers. */
 function priceOf(priority: number): number {
-  return 2 ** (Math.max(-pointsMax, Math.min(pointsMax, priority)) / pointsToHalve);
+  return prices[Math.max(-pointsMax, Math.min(pointsMax, Math.round(priority))) + pointsMax] ?? 1;
 }

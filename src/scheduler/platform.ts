@@ -57,7 +57,8 @@ export function requirementsOf(
     }
     byKey.set(JSON.stringify([property.name, property.value]), property);
     const amount = parseAmount(property.value);
-    if (amount !== undefined) amounts.set(property.name, amount);
+    if (amount === undefined) continue;
+    amounts.set(property.name, Math.max(amount, amounts.get(property.name) ?? 0));
   }
   const keys = [...byKey.keys()].toSorted();
   return {
@@ -99,14 +100,25 @@ export function hasUnknownName({ properties }: Requirements, workers: readonly O
 }
 
 /** Which property no worker has, and what they have instead (SC-24). */
-export function explainUnmatched(requirements: Requirements, workers: readonly Offered[]): string {
-  if (workers.length === 0) return 'no worker is connected';
+export function explainUnmatched(
+  requirements: Requirements,
+  named: readonly { readonly id: string; readonly offered: Offered }[],
+): string {
+  if (named.length === 0) return 'no worker is connected';
+  const workers = named.map(({ offered }) => offered);
   const unmet = requirements.properties.filter(
     (property) => !workers.some((offered) => isMet(property, offered)),
   );
   if (unmet.length === 0) {
     const all = requirements.properties.map(({ name, value }) => `${name}=${value}`);
-    return `no single worker has all of ${all.join(', ')}`;
+    let nearest: { id: string; lacks: readonly string[] } | undefined;
+    for (const { id, offered } of named) {
+      const lacks = requirements.properties.flatMap((property) =>
+        isMet(property, offered) ? [] : [`${property.name}=${property.value}`],
+      );
+      if (!nearest || lacks.length < nearest.lacks.length) nearest = { id, lacks };
+    }
+    return `no single worker has all of ${all.join(', ')}; the nearest, ${nearest?.id}, lacks ${nearest?.lacks.join(', ')}`;
   }
   return unmet.map((property) => explainUnmet(property, workers)).join('; ');
 }

@@ -1,15 +1,15 @@
-import { amountText } from './amounts.ts';
 import type { Deadlines } from './deadlines.ts';
-import type { Invocations } from './invocations.ts';
-import { explainUnmatched, matches, type Offered } from './platform.ts';
+import { FamiliarWorkers } from './familiar-workers.ts';
+import type { Invocation, Invocations } from './invocations.ts';
+import { FormerOffers } from './former-offers.ts';
+import type { Group, Turn } from './group.ts';
+import { matches, nothingOffered, type Offered } from './platform.ts';
 import { PlatformQueue } from './platform-queue.ts';
 import { comesBefore, type Run } from './run.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
+import { explainWaiting } from './waiting-reason.ts';
 import type { Worker } from './worker.ts';
-
-/** Runs that wait for another worker, of those that could go to a free one, looked at in one pass. */
-const setAsideMax = 100;
 
 export interface RunQueuesOptions {
   readonly time: SteadyTime;
@@ -26,11 +26,22 @@ export interface RunQueuesOptions {
 export class RunQueues {
   readonly #options: RunQueuesOptions;
   readonly #queues = new Map<string, PlatformQueue>();
-  readonly #workers = new Set<Worker>();
+  /** Workers that may be given something, now or later. */
+  readonly #open = new Set<Worker>();
+  /** Those that are known, and may not: drained, shutting down, away. */
+  readonly #closed = new Set<Worker>();
+  readonly #former = new FormerOffers();
+  readonly #familiar = new FamiliarWorkers();
+  /** How many leases each worker may be given now; those that may be given none are not here. */
+  readonly #freeSlots = new Map<Worker, number>();
+  /** Workers whose number of free slots may be another one. */
+  readonly #touched = new Set<Worker>();
   readonly #isBefore: (a: Run, b: Run) => boolean;
   #size = 0;
   /** Something happened since the last pass that may let a run go. */
   #isDue = false;
+  /** Why runs of each queue wait, until something happens. */
+  readonly #reasons = new Map<PlatformQueue, string>();
 
   constructor(options: RunQueuesOptions) {
     this.#options = options;
@@ -41,9 +52,11 @@ export class RunQueues {
     return this.#size;
   }
 
-  add(run: Run): void {
-    const queue = this.#queues.get(run.requirements.key) ?? this.#open(run);
+  /** `isOld`: it was accepted before a restart, or was leased already: such workers exist. */
+  add(run: Run, isOld = false): void {
+    const queue = this.#queues.get(run.requirements.key) ?? this.#openQueue(run);
     queue.add(run);
+    if (isOld) queue.wasMatched = true;
     this.#size += 1;
     this.#isDue = true;
   }
@@ -55,27 +68,63 @@ export class RunQueues {
     queue.remove(run);
     this.#size -= before - queue.size;
     if (queue.size > 0) return;
-    queue.unblocked();
+    if (queue.unblocked()) this.#isDue = true;
     queue.unmatched?.cancel();
     this.#queues.delete(run.requirements.key);
+    this.#reasons.delete(queue);
+  }
+
+  /** Changes what decides where a queued run stands. */
+  change(run: Run, act: () => void): void {
+    const queue = this.#queues.get(run.requirements.key);
+    queue?.remove(run);
+    act();
+    queue?.add(run);
+    this.#isDue = true;
+  }
+
+  /** The invocation's runs stopped: it has less than was thought. */
+  cheaper(invocation: Invocation): void {
+    for (const queue of this.#queues.values()) {
+      for (const group of queue.groups()) group.cheaper(invocation);
+    }
   }
 
   /** Counts the worker among those who can run something, or no longer, as it is open or not. */
   update(worker: Worker): void {
-    if (worker.isOpen) this.#workers.add(worker);
-    else this.#workers.delete(worker);
-    for (const queue of this.#queues.values()) this.#consider(queue, worker);
-    this.#isDue = true;
+    (worker.isOpen ? this.#closed : this.#open).delete(worker);
+    (worker.isOpen ? this.#open : this.#closed).add(worker);
+    this.#consider(worker);
   }
 
-  /** A worker may have a free slot now. */
-  freed(): void {
-    this.#isDue = true;
+  /** The worker is not known any more. */
+  forget(worker: Worker): void {
+    this.#open.delete(worker);
+    this.#closed.delete(worker);
+    this.#former.add(worker.offered);
+    this.#consider(worker);
   }
 
-  /** What the workers offer that can be given something. */
+  /** Something happened to the worker: it may have a free slot now, or none any more. */
+  touch(worker: Worker): void {
+    this.#touched.add(worker);
+  }
+
+  /** What the workers offer that are known. */
   offers(): Offered[] {
-    return [...this.#workers].map(({ offered }) => offered);
+    return [...this.#open, ...this.#closed].map(({ offered }) => offered);
+  }
+
+  /** A worker that could run the queue's runs is known, or was not long ago. */
+  mayBeMatched({ wasMatched, requirements }: PlatformQueue): boolean {
+    return (
+      wasMatched ||
+      // Of those of before a restart it is not known yet.
+      this.offers().some(
+        (offered) => offered === nothingOffered || matches(requirements, offered),
+      ) ||
+      this.#former.hasAny(requirements)
+    );
   }
 
   /**
@@ -83,106 +132,123 @@ export class RunQueues {
    * first, with its most urgent run.
    */
   assign(give: (run: Run, worker: Worker) => void): void {
+    this.#lookAtTouched();
     if (!this.#isDue) return;
     this.#isDue = false;
-    const freeSlots = new Map<Worker, number>();
-    for (const worker of this.#workers) {
-      if (worker.freeSlots > 0) freeSlots.set(worker, worker.freeSlots);
-    }
-    const aside: Run[] = [];
-    while (freeSlots.size > 0) {
-      const next = this.#findNext(freeSlots, aside);
+    let groups = this.#groupsThatMayGo();
+    while (this.#freeSlots.size > 0) {
+      const next = this.#findNext(groups);
       if (!next) break;
-      this.#queues.get(next.run.requirements.key)?.unblocked();
-      this.remove(next.run);
-      this.#options.invocations.serve(next.run.invocation, this.#options.time.now);
-      give(next.run, next.worker);
-      const free = next.worker.freeSlots;
-      if (free > 0) freeSlots.set(next.worker, free);
-      else freeSlots.delete(next.worker);
+      const { run, invocation, group } = next;
+      const kind = run.request.affinityKey;
+      const worker = group.queue.findWorker(run, this.#freeSlots, this.#familiar.of(kind));
+      if (!worker) {
+        groups.delete(group);
+        this.#notePossibleBlock(group.queue);
+        continue;
+      }
+      const isReleased = group.queue.unblocked();
+      this.remove(run);
+      this.#options.invocations.serve(invocation, worker, this.#options.time.now);
+      this.#familiar.ran(kind, worker.id);
+      run.invocation = invocation;
+      give(run, worker);
+      this.#look(worker);
+      if (isReleased) groups = this.#groupsThatMayGo();
     }
-    for (const run of aside) this.add(run);
     this.#isDue = false;
   }
 
   /** Why the run is still queued, for people. */
   explain(run: Run): string {
     const queue = this.#queues.get(run.requirements.key);
-    if (!queue || queue.workers.size === 0) {
-      return explainUnmatched(run.requirements, this.offers());
-    }
-    const workers = [...queue.workers];
-    const { requirements } = queue;
-    const count =
-      workers.length === 1
-        ? 'the one worker that can run it is'
-        : `the ${workers.length} workers that can run it are`;
-    const needs = [...requirements.amounts].map(
-      ([name, amount]) => `${name}=${amountText(amount)}`,
-    );
-    const isShort = workers.some((worker) => worker.freeSlots > 0);
-    if (isShort && needs.length > 0) return `${count} busy: none has ${needs.join(' and ')} left`;
-    return `${count} busy`;
+    const known = queue && run.avoided.size === 0 ? this.#reasons.get(queue) : undefined;
+    if (known !== undefined) return known;
+    const reason = explainWaiting({
+      run,
+      queue,
+      known: [...this.#open, ...this.#closed],
+      freeSlots: this.#freeSlots,
+    });
+    if (queue && run.avoided.size === 0) this.#reasons.set(queue, reason);
+    return reason;
   }
 
-  #findNext(freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
-    let next: { run: Run; worker: Worker } | undefined;
+  /** Which workers have free slots must be what is noted; for simulations. */
+  verify(): boolean {
+    return [...this.#open].every(
+      (worker) => Math.max(0, worker.freeSlots) === (this.#freeSlots.get(worker) ?? 0),
+    );
+  }
+
+  #lookAtTouched(): void {
+    for (const worker of this.#touched) {
+      this.#look(worker);
+      if (this.#freeSlots.has(worker)) this.#isDue = true;
+    }
+    this.#touched.clear();
+  }
+
+  #look(worker: Worker): void {
+    const free = worker.freeSlots;
+    if (free > 0) this.#freeSlots.set(worker, free);
+    else this.#freeSlots.delete(worker);
+    this.#reasons.clear();
+  }
+
+  #groupsThatMayGo(): Set<Group> {
+    const groups = new Set<Group>();
+    if (this.#freeSlots.size === 0) return groups;
     for (const queue of this.#queues.values()) {
-      if (queue.workers.size === 0) continue;
-      const candidate = this.#findCandidate(queue, freeSlots, aside);
-      if (candidate && (!next || this.#goesFirst(candidate.run, next.run))) next = candidate;
+      if (!queue.hasAny(this.#freeSlots)) continue;
+      for (const group of queue.groups()) groups.add(group);
+    }
+    return groups;
+  }
+
+  #findNext(groups: ReadonlySet<Group>): Turn | undefined {
+    const { now } = this.#options.time;
+    let next: Turn | undefined;
+    for (const group of groups) {
+      const turn = group.first(now);
+      if (!turn || (next && turn.used > next.used)) continue;
+      if (next?.used === turn.used && this.#isBefore(next.run, turn.run)) continue;
+      next = turn;
     }
     return next;
   }
 
-  #goesFirst(run: Run, other: Run): boolean {
-    const { now } = this.#options.time;
-    const difference =
-      run.invocation.afterNext(run.priority, now) - other.invocation.afterNext(other.priority, now);
-    return difference === 0 ? this.#isBefore(run, other) : difference < 0;
-  }
-
-  /** The first run of the queue for which a worker is free; those that avoid it step aside. */
-  #findCandidate(queue: PlatformQueue, freeSlots: ReadonlyMap<Worker, number>, aside: Run[]) {
-    for (;;) {
-      let run: Run | undefined;
-      for (const head of queue.heads()) if (!run || this.#goesFirst(head, run)) run = head;
-      if (!run) return undefined;
-      const worker = queue.findWorker(run, freeSlots);
-      if (worker) return { run, worker };
-      if (run.avoided.size === 0 || aside.length >= setAsideMax) {
-        this.#notePossibleBlock(queue, freeSlots);
-        return undefined;
-      }
-      aside.push(run);
-      this.remove(run);
-    }
-  }
-
-  #notePossibleBlock(queue: PlatformQueue, freeSlots: ReadonlyMap<Worker, number>): void {
+  #notePossibleBlock(queue: PlatformQueue): void {
     const { time, limits } = this.#options;
     if (queue.requirements.amounts.size === 0) return;
-    if (![...queue.workers].some((worker) => freeSlots.has(worker))) return;
-    queue.blocked(time.now, limits.reserveAfterMs);
+    if (queue.hasAny(this.#freeSlots)) queue.blocked(time.now, limits.reserveAfterMs);
   }
 
-  #open(run: Run): PlatformQueue {
+  #openQueue(run: Run): PlatformQueue {
     const queue = new PlatformQueue(run.requirements, this.#isBefore);
     this.#queues.set(run.requirements.key, queue);
-    for (const worker of this.#workers) this.#consider(queue, worker);
+    for (const worker of this.#open) this.#match(queue, worker);
     this.#watchUnmatched(queue);
     return queue;
   }
 
-  #consider(queue: PlatformQueue, worker: Worker): void {
+  #consider(worker: Worker): void {
+    this.touch(worker);
+    this.#reasons.clear();
+    for (const queue of this.#queues.values()) {
+      this.#match(queue, worker);
+      this.#watchUnmatched(queue);
+    }
+  }
+
+  #match(queue: PlatformQueue, worker: Worker): void {
     if (worker.isOpen && matches(queue.requirements, worker.offered)) {
       queue.workers.add(worker);
       queue.wasMatched = true;
-    } else {
-      queue.workers.delete(worker);
-      if (worker.reservedFor === queue) queue.unblocked();
+      return;
     }
-    this.#watchUnmatched(queue);
+    queue.workers.delete(worker);
+    if (worker.reservedFor === queue) queue.unblocked();
   }
 
   #watchUnmatched(queue: PlatformQueue): void {

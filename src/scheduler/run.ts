@@ -48,8 +48,10 @@ export interface Run {
   readonly enteredAt: number;
   /** Among equal priorities the lowest goes first. */
   readonly order: number;
-  /** Of whoever asked first. */
-  readonly invocation: Invocation;
+  /** All that asked for it, each once. */
+  readonly invocations: Invocation[];
+  /** The one of them whose share it takes: whose turn it was when it was leased. */
+  invocation: Invocation;
   readonly operations: Set<Operation>;
   /** The most urgent one of all who asked; lower is sooner. */
   priority: number;

@@ -64,18 +64,20 @@ export class Runs {
   obtain(request: ActionRequest): Run {
     const joined = request.doNotCache ? undefined : this.#joinable.get(joinKeyOf(request));
     if (!joined) return this.#start(request);
-    if (request.priority < joined.priority) this.#raise(joined, request.priority);
+    this.#join(joined, request);
     return joined;
   }
 
   /** A run of before a restart. Its lease, if it has one, is `restoreLease`d by the caller. */
   restore(stored: StoredRun, place: (run: Run) => Place): Run {
     const { time, invocations } = this.#options;
+    const invocation = invocations.join(stored.request, time.now);
     const run = this.#add({
       ...stored,
       requirements: requirementsOf(stored.request.properties, this.#ignored),
       enteredAt: time.now - Math.max(0, time.wallNow - stored.queuedAt),
-      invocation: invocations.join(stored.request, time.now),
+      invocation,
+      invocations: [invocation],
       operations: new Set(),
       avoided: new Set(stored.avoided),
       latestLease: undefined,
@@ -83,7 +85,7 @@ export class Runs {
     });
     run.place = place(run);
     if ('lease' in run.place) this.#begin(run, run.place.lease);
-    else this.#options.queues.add(run);
+    else this.#options.queues.add(run, true);
     this.#nextOrder = Math.max(this.#nextOrder, run.order + 1);
     return run;
   }
@@ -206,7 +208,7 @@ export class Runs {
     }
     if (run.place.kind === 'queued') this.#options.queues.remove(run);
     this.#stopped(run);
-    this.#options.invocations.leave(run.invocation);
+    for (const invocation of run.invocations) this.#options.invocations.leave(invocation);
     run.place = { kind: 'ended' };
     this.#byId.delete(run.id);
     if (run.latestLease) this.#leases.delete(run.latestLease.id);
@@ -246,6 +248,7 @@ export class Runs {
         { details: [retryAfter(limits.retryDelayMs)] },
       );
     }
+    const invocation = invocations.join(request, time.now);
     const run = this.#add({
       id: newId(),
       request,
@@ -253,7 +256,8 @@ export class Runs {
       queuedAt: time.wallNow,
       enteredAt: time.now,
       order: this.#nextOrder,
-      invocation: invocations.join(request, time.now),
+      invocation,
+      invocations: [invocation],
       operations: new Set(),
       priority: request.priority,
       epoch: 0,
@@ -276,19 +280,25 @@ export class Runs {
     return run;
   }
 
-  #raise(run: Run, priority: number): void {
-    const { queues, changes } = this.#options;
-    const isQueued = run.place.kind === 'queued';
-    if (isQueued) queues.remove(run);
-    run.priority = priority;
-    if (isQueued) queues.add(run);
-    changes.run(run);
+  /** It is as urgent as the most urgent of those who asked, and goes when it is the turn of any (EXE-65). */
+  #join(run: Run, request: ActionRequest): void {
+    const { queues, changes, invocations, time } = this.#options;
+    const isSooner = request.priority < run.priority;
+    const joined = invocations.joinAs(request, run.invocations, time.now);
+    if (!isSooner && !joined) return;
+    const change = () => {
+      run.priority = Math.min(run.priority, request.priority);
+      if (joined) run.invocations.push(joined);
+    };
+    if (run.place.kind === 'queued') queues.change(run, change);
+    else change();
+    if (isSooner) changes.run(run);
   }
 
   #requeue(run: Run): void {
     this.#stopped(run);
     run.place = { kind: 'queued' };
-    this.#options.queues.add(run);
+    this.#options.queues.add(run, true);
     this.#changed(run);
   }
 
@@ -303,6 +313,7 @@ export class Runs {
   /** It takes no slot any more. */
   #stopped(run: Run): void {
     run.invocation.stopped(run, this.#options.time.now);
+    this.#options.queues.cheaper(run.invocation);
   }
 
   #pushCommit(run: Run, response: ExecuteResponse): void {

@@ -20,7 +20,7 @@ import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
 import { Invocations } from './invocations.ts';
-import { explainUnmatched, hasUnknownName } from './platform.ts';
+import { hasUnknownName } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import { type Operation, type Run, stateOf } from './run.ts';
 import { Quarantine, type QuarantinedAction } from './quarantine.ts';
@@ -279,6 +279,7 @@ export class Scheduler {
   verify(): void {
     this.#runs.verify();
     this.#workers.verify();
+    assert.ok(this.#queues.verify(), 'the free slots that are noted are those that there are');
     assert.equal(
       [...this.#runs.values()].filter(({ place }) => place.kind === 'queued').length,
       this.#queues.size,
@@ -323,17 +324,19 @@ export class Scheduler {
    */
   #endUnmatched(queue: PlatformQueue): void {
     const { unmatchedGraceMs, retryDelayMs } = this.#limits;
-    const { requirements, wasMatched } = queue;
+    const runs = queue.runs();
+    const [first] = runs;
+    if (!first) return;
     const offers = this.#queues.offers();
-    const message = `${explainUnmatched(requirements, offers)}, for ${unmatchedGraceMs / 1_000} s`;
-    const mistake = hasUnknownName(requirements, offers)
+    const message = `${this.#queues.explain(first)}, for ${unmatchedGraceMs / 1_000} s`;
+    const mistake = hasUnknownName(queue.requirements, offers)
       ? Code.INVALID_ARGUMENT
       : Code.FAILED_PRECONDITION;
     const response =
-      wasMatched || offers.length === 0
+      offers.length === 0 || this.#queues.mayBeMatched(queue)
         ? endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)])
         : endedBy(mistake, message);
-    for (const run of queue.runs()) this.#end(run, response);
+    for (const run of runs) this.#end(run, response);
   }
 
   #add({ instanceName, action }: ActionRequest, run: Run | undefined, isDurable: boolean) {

@@ -82,7 +82,7 @@ export class WorkerTable {
     // What it was told last may have got lost on the way.
     const isBehind = session.seen < session.sent && time.now - session.sentAt >= limits.heartbeatMs;
     if (isBehind) this.#changed.add(session);
-    queues.freed();
+    queues.touch(worker);
   }
 
   disconnect(session: Session): void {
@@ -108,7 +108,7 @@ export class WorkerTable {
     if (worker?.leases.get(lease.id) !== lease) return;
     worker.withdraw(lease);
     if (worker.session) this.#changed.add(worker.session);
-    this.#options.queues.freed();
+    this.#options.queues.touch(worker);
   }
 
   /** Where a run of before a restart is: its lease waits for its worker, which may be at work. */
@@ -283,7 +283,7 @@ export class WorkerTable {
     worker.detach();
     worker.lost?.cancel();
     worker.rest?.cancel();
-    queues.update(worker);
+    queues.forget(worker);
     for (const lease of worker.leases.values()) {
       const { run } = lease;
       lease.offer?.cancel();
@@ -342,7 +342,8 @@ export class WorkerTable {
     worker.rest?.cancel();
     worker.rest = deadlines.add(time.now + restMs, () => {
       worker.rest = undefined;
-      queues.freed();
+      queues.touch(worker);
     });
+    queues.touch(worker);
   }
 }

@@ -1,4 +1,3 @@
-import { LruCache } from '../base/lru-cache.ts';
 import {
   type HeldLease,
   HeldLease_Phase,
@@ -8,9 +7,6 @@ import {
 import type { Deadline } from './deadlines.ts';
 import { nothingOffered, type Offered, offeredBy, type Requirements, takenOf } from './platform.ts';
 import type { GivenLease } from './run.ts';
-
-/** About as many actions as a file cache of some GiB has inputs of. */
-const kindsMax = 10_000;
 
 /** One stream of a worker, and how far each side has come. */
 export interface Session {
@@ -73,8 +69,8 @@ export class Worker {
   troublesInARow = 0;
   /** The queue whose runs it is kept for; those of others do not get it. */
   reservedFor: object | undefined;
-  /** The kinds of actions that it ran last, whose inputs it may still have. */
-  readonly #kinds = new LruCache<true>(kindsMax);
+  /** What whoever came last to its turn here had had of the farm by then, in slot-milliseconds. */
+  levelMs = 0;
 
   constructor(id: string, bootId: string) {
     this.id = id;
@@ -109,15 +105,8 @@ export class Worker {
     return Math.min(this.slots - this.busySlots, 2 * this.slots - listed);
   }
 
-  /** It ran such an action not long ago. */
-  hasRun(affinityKey: string | undefined): boolean {
-    return affinityKey !== undefined && this.#kinds.find(affinityKey) !== undefined;
-  }
-
   give(lease: GivenLease): void {
     this.leases.set(lease.id, lease);
-    const { affinityKey } = lease.run.request;
-    if (affinityKey !== undefined) this.#kinds.set(affinityKey, true, 1);
   }
 
   /** Takes a lease whose result it brings, of before it was started anew or counted as lost. */

@@ -96,10 +96,7 @@ describe('what actions share on a worker', () => {
     rig.worker('w', { slots: 4, capacities: { cpu: 4 } });
     rig.enqueue(request('a', { cpu: '3' }));
     const name = rig.enqueue(request('b', { cpu: '2' }));
-    assert.equal(
-      rig.waitingReason(name),
-      'the one worker that can run it is busy: none has cpu=2 left',
-    );
+    assert.equal(rig.waitingReason(name), 'the one worker that matches has no cpu=2 left (w)');
   });
 
   it('a large action does not wait for ever while small ones come', () => {
@@ -128,6 +125,26 @@ describe('what actions share on a worker', () => {
     rig.cancel(large);
     worker.say();
     assert.equal(worker.leases.length, 2);
+  });
+
+  it('a large action that failed on a worker gets another one kept, and none it would not go to', () => {
+    const rig = new Rig({ reserveAfterMs: 10_000 });
+    const [a, b] = ['a', 'b'].map((id) => rig.worker(id, { slots: 4, capacities: { cpu: 4 } }));
+    assert.ok(a && b);
+    const large = rig.enqueue(request('large', { cpu: '4' }));
+    const [first, second] = a.leases.length > 0 ? [a, b] : [b, a];
+    for (let n = 0; n < 4; n += 1) rig.enqueue(request(`small ${n}`, { cpu: '1' }));
+    first.fail(first.lease, Code.RESOURCE_EXHAUSTED, 'disk full');
+    first.obey();
+    for (let n = 0; n < 60; n += 1) {
+      rig.enqueue(request(`later ${n}`, { cpu: '1' }));
+      rig.enqueue(request(`latest ${n}`, { cpu: '1' }));
+      rig.pass(1_000, a, b);
+      if (second.leases.some(({ operationName }) => operationName === large)) return;
+      if (first.leases.length > 0) finishOne(rig, first);
+      if (second.leases.length > 0) finishOne(rig, second);
+    }
+    assert.fail('it never ran again');
   });
 
   it('a step goes to the worker that ran it before', () => {

@@ -2,29 +2,44 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RequestMetadata } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Lease } from '../../src/proto/expbuild/worker/v1/worker.ts';
-import { Rig, type RigWorker, requestOf } from './rig.ts';
+import { linux, Rig, type RigWorker, requestOf } from './rig.ts';
 
 const tickMs = 100;
+
+type Platform = Readonly<Record<string, string>>;
+
+const macos = { OSFamily: 'macos' };
 
 interface Build {
   readonly id: string;
   /** How long each of its actions runs. */
   readonly actionMs: number;
   readonly priority?: number;
+  readonly properties?: Platform;
+}
+
+function ofBuild(toolInvocationId: string): RequestMetadata {
+  return RequestMetadata.fromPartial({ toolInvocationId });
 }
 
 /** Builds that always have something to run, and workers that never rest. */
 class BusyFarm {
   readonly rig = new Rig();
-  readonly #workers: readonly RigWorker[];
+  readonly #workers: RigWorker[] = [];
   readonly #builds = new Map<string, Build>();
   readonly #startedAt = new Map<string, number>();
   /** What each build has had of the slots. */
   readonly usedMs = new Map<string, number>();
   #count = 0;
 
-  constructor(workers: number, slots: number) {
-    this.#workers = Array.from({ length: workers }, (_, n) => this.rig.worker(`w${n}`, { slots }));
+  constructor(workers: number, slots: number, properties: Platform = {}) {
+    this.addWorkers(workers, slots, properties);
+  }
+
+  addWorkers(count: number, slots: number, properties: Platform): void {
+    for (let n = 0; n < count; n += 1) {
+      this.#workers.push(this.rig.worker(`w${this.#workers.length}`, { slots, properties }));
+    }
   }
 
   join(build: Build, backlog = 100): void {
@@ -32,11 +47,16 @@ class BusyFarm {
     for (let n = 0; n < backlog; n += 1) this.ask(build);
   }
 
-  ask({ id, priority = 0 }: Build): string {
+  ask({ id, priority = 0, properties = {} }: Build): string {
     this.#count += 1;
     const requestMetadata = RequestMetadata.fromPartial({ toolInvocationId: id });
     return this.rig.enqueue(
-      requestOf(`${id} ${this.#count}`, { requestMetadata, priority, doNotCache: true }),
+      requestOf(`${id} ${this.#count}`, {
+        requestMetadata,
+        priority,
+        properties,
+        doNotCache: true,
+      }),
     );
   }
 
@@ -102,6 +122,37 @@ describe('fair shares', () => {
     const names = Array.from({ length: 10 }, () => farm.ask({ id: 'small', actionMs: 1_000 }));
     farm.pass(5_000);
     assert.ok(names.every((name) => farm.rig.state(name).response));
+  });
+
+  it('EXE-65: builds share their workers fairly while another has many others for itself', () => {
+    const farm = new BusyFarm(1, 6, linux);
+    farm.addWorkers(4, 20, macos);
+    farm.join({ id: 'alone', actionMs: 1_000, properties: macos }, 200);
+    farm.join({ id: 'slow', actionMs: 5_000, properties: linux });
+    farm.join({ id: 'quick', actionMs: 300, properties: linux });
+    farm.pass(20_000);
+    farm.usedMs.clear();
+    farm.pass(60_000);
+    const slow = farm.usedMs.get('slow') ?? 0;
+    const quick = farm.usedMs.get('quick') ?? 0;
+    const difference = Math.abs(slow - quick) / Math.max(slow, quick);
+    assert.ok(difference < 0.1, `${slow} and ${quick} slot-ms`);
+  });
+
+  it('EXE-65, SC-23: an action that a small build shares with a large one goes in the turn of either', () => {
+    const rig = new Rig();
+    for (let n = 0; n < 1_000; n += 1) {
+      rig.enqueue(requestOf(`${n}`, { requestMetadata: ofBuild('flood') }));
+    }
+    const name = rig.enqueue(requestOf('999', { requestMetadata: ofBuild('small') }));
+    const worker = rig.worker('w', { slots: 2 });
+    for (let n = 0; n < 3 && rig.codeOf(name) === undefined; n += 1) {
+      for (const lease of worker.leases) worker.finish(lease);
+      rig.commitAll();
+      worker.obey();
+    }
+    assert.equal(rig.codeOf(name), 0);
+    assert.equal(rig.scheduler.queuedCount > 900, true);
   });
 
   it('EXE-14: ten points of priority between builds double the share, and starve nobody', () => {

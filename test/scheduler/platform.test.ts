@@ -29,7 +29,7 @@ test('ACT-06: a value of a worker that ends with * takes all that begin so, and 
     assert.equal(matches(asking(name, value), offered), expected, `${name}=${value}`);
   }
   assert.match(
-    explainUnmatched(asking('container-image', 'ubuntu'), [offered]),
+    explainUnmatched(asking('container-image', 'ubuntu'), [{ id: 'w', offered }]),
     /no worker has container-image=ubuntu; workers offer container-image=docker:\/\/registry\/build\/\*/,
   );
 });

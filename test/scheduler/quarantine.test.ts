@@ -75,7 +75,7 @@ describe('why an operation waits', () => {
     const busy = rig.worker('windows', { properties: { OSFamily: 'windows' } });
     assert.equal(reasonOf(name), undefined);
     const next = rig.enqueue(requestOf('b', { properties: { OSFamily: 'windows' } }));
-    assert.equal(reasonOf(next), 'the one worker that can run it is busy');
+    assert.equal(reasonOf(next), 'the one worker that matches is busy (windows)');
     busy.finish();
     rig.commitAll();
     busy.obey();

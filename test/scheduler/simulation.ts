@@ -291,6 +291,7 @@ export class Simulation implements WorkerWorld {
       const request = drawRequest(this);
       this.#enter((scheduler) => {
         const name = scheduler.enqueue(request);
+        this.#leases.asked(request);
         this.trace(`${name} is ${request.action.hash.slice(0, 4)}`);
         this.#unwritten.push(name);
         this.#perhaps(() => this.#enter((later) => later.cancel(name)));
