@@ -12,6 +12,9 @@ type PathLimits = Pick<ExtentLimits, 'nameBytesMax' | 'pathBytesMax'>;
 /** Of one argument, and of one variable with its name: Linux takes 128 KiB with the byte that ends it. */
 const TEXT_BYTES_MAX = 128 * 1024 - 1;
 
+/** Each is looked for by the worker, a millisecond or less; whoever makes more asks for their folder. */
+const OUTPUTS_MAX = 50_000;
+
 /**
  * Fails with INVALID_ARGUMENT when no worker could run the command, whatever its inputs: better now than
  * after a wait in the queue (ACT-29). Output paths have the limits of those in input roots. The order of
@@ -38,6 +41,11 @@ export function checkCommand(command: Command, limits: PathLimits): void {
     command.outputPaths.length > 0
       ? command.outputPaths
       : [...command.outputFiles, ...command.outputDirectories];
+  if (outputs.length > OUTPUTS_MAX) {
+    throw refused(
+      `the command has ${outputs.length} output paths, more than ${OUTPUTS_MAX}; ask for the folder that they are in`,
+    );
+  }
   for (const output of outputs) checkOutputPath(command.workingDirectory, output, limits);
   const supported: readonly string[] = supportedNodeProperties;
   for (const name of command.outputNodeProperties) {

@@ -265,6 +265,10 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
       'HI-12: an environment variable that cannot be set',
       { environmentVariables: [{ name: 'A=B' }] },
     ],
+    [
+      'HI-11: more output paths than any command has',
+      { outputPaths: Array.from({ length: 100_000 }, (_, n) => `out/${n}`) },
+    ],
     ['HI-11, ACT-16: an absolute output path', { outputPaths: ['/a'] }],
     ['HI-11, ACT-16: an output path with a slash at its end', { outputPaths: ['a/'] }],
     ['HI-11, ACT-17: an output path outside the input root', { outputPaths: ['../x'] }],
