@@ -84,7 +84,7 @@ async function cancel(
   const request = { names: [...names], toolInvocationId: invocation ?? '' };
   const { names: cancelled } = await remote.admin.cancelOperations(request, leaving);
   if (json) terminal.out(JSON.stringify({ cancelled }));
-  else for (const name of cancelled) terminal.out(name);
+  else for (const name of cancelled) terminal.out(printable(name));
   return ExitCode.OK;
 }
 

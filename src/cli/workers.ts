@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import { printable } from '../base/printable.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { UpdateWorkersRequest_Wish, type Worker } from '../proto/expbuild/admin/v1/admin.ts';
 import { amountText } from '../scheduler/amounts.ts';
@@ -66,8 +67,10 @@ export async function workers(program: Program, options: WorkersOptions): Promis
     leaving,
   );
   if (json) terminal.out(JSON.stringify({ workers: workerIds }));
-  else for (const id of workerIds) terminal.out(id);
-  return ExitCode.OK;
+  else for (const id of workerIds) terminal.out(printable(id));
+  const unknown = options.workers.filter((id) => !workerIds.includes(id));
+  if (unknown.length === 0) return ExitCode.OK;
+  throw new StatusError(Code.NOT_FOUND, `the scheduler knows no worker ${unknown.join(', ')}`);
 }
 
 function wishOf(verb: 'drain' | 'undrain' | 'terminate'): UpdateWorkersRequest_Wish {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { Deadlines } from './deadlines.ts';
 import { FamiliarWorkers } from './familiar-workers.ts';
 import type { Invocation, Invocations } from './invocations.ts';
@@ -174,11 +175,16 @@ export class RunQueues {
     return reason;
   }
 
-  /** Which workers have free slots must be what is noted; for simulations. */
-  verify(): boolean {
-    return [...this.#open].every(
-      (worker) => Math.max(0, worker.freeSlots) === (this.#freeSlots.get(worker) ?? 0),
-    );
+  /** Which workers have free slots must be what is noted, and no worker is kept for nobody; for simulations. */
+  verify(): void {
+    const queues = new Set<object>(this.#queues.values());
+    for (const worker of this.#open) {
+      assert.equal(this.#freeSlots.get(worker) ?? 0, Math.max(0, worker.freeSlots));
+      const { reservedFor } = worker;
+      assert.ok(!reservedFor || queues.has(reservedFor), `${worker.id} is kept for nobody`);
+    }
+    for (const worker of this.#freeSlots.keys()) assert.ok(this.#open.has(worker));
+    for (const { size } of this.#queues.values()) assert.ok(size > 0, 'a queue is empty');
   }
 
   #lookAtTouched(): void {

@@ -279,7 +279,7 @@ export class Scheduler {
   verify(): void {
     this.#runs.verify();
     this.#workers.verify();
-    assert.ok(this.#queues.verify(), 'the free slots that are noted are those that there are');
+    this.#queues.verify();
     assert.equal(
       [...this.#runs.values()].filter(({ place }) => place.kind === 'queued').length,
       this.#queues.size,

@@ -189,6 +189,7 @@ export class WorkerTable {
       changes.drainedWorkers(this.#drained);
     }
     queues.update(worker);
+    this.#makeRoom(worker);
     if (worker.session) this.#changed.add(worker.session);
   }
 
@@ -294,10 +295,10 @@ export class WorkerTable {
     }
   }
 
-  /** Takes back leases it has not heard of, if it came with others that fill its slots. */
+  /** Takes back leases it has not heard of, if it came with others that fill its slots, or is to get none. */
   #makeRoom(worker: Worker): void {
     for (const lease of worker.leases.values()) {
-      if (worker.busySlots <= worker.slots) return;
+      if (worker.isOpen && worker.busySlots <= worker.slots) return;
       if (lease.isSent) continue;
       this.withdraw(lease);
       if (lease.run.place.kind === 'leased') this.#options.runs.giveBack(lease.run);

@@ -97,6 +97,7 @@ test('what does not exist is said so, and what names nothing is refused', async 
   await worker('one');
   for (const [argv, exitCode, message] of [
     [['workers', 'drain', 'two'], 66, /no worker here is meant/],
+    [['workers', 'undrain', 'one', 'two'], 66, /knows no worker two/],
     [['workers', 'drain'], 65, /either worker_ids or properties/],
     [['workers', 'show', 'two'], 66, /knows no worker two/],
     [['workers', 'show'], 64, /needs the name/],

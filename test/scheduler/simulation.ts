@@ -232,6 +232,8 @@ export class Simulation implements WorkerWorld {
     }
     for (const { leaseId } of desired.leases) {
       const isNew = !this.#offered.has(leaseId);
+      const isDrained = this.#rows.drainedWorkers.includes(connection.worker.traits.id);
+      assert.ok(!isNew || !isDrained, `${leaseId} goes to a drained worker`);
       assert.ok(!isNew || !this.#drainHeard.has(session), `${leaseId} goes to a draining worker`);
       this.#offered.add(leaseId);
     }

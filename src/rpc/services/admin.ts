@@ -147,7 +147,8 @@ async function cancelOperations(
     if (!state) throw notFound(`there is no operation ${name}`);
     return !state.response;
   });
-  for (const name of pending) await scheduler.cancel(name);
+  // Together, so that they are written together.
+  await Promise.all(pending.map(async (name) => scheduler.cancel(name)));
   return pending;
 }
 
