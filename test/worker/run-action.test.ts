@@ -322,6 +322,16 @@ describe('running an action', { timeout: 60_000 }, () => {
     }
   });
 
+  it('WRK-02: an action finds nothing of an earlier one, neither in its folder nor in TMPDIR', async (t) => {
+    const { runScript, stdout } = await bench(t);
+    const script = 'ls -A . "$TMPDIR"; echo x > left; echo x > "$TMPDIR/left"';
+    const first = stdout(await runScript(script));
+    assert.doesNotMatch(first ?? '', /left/);
+    const again = await runScript(`${script}; exit 1`);
+    assert.doesNotMatch(stdout(again) ?? '', /left/);
+    assert.doesNotMatch(stdout(await runScript(`: again; ${script}`)) ?? '', /left/);
+  });
+
   it('RES-34: nothing that runs on can change an output', async (t) => {
     const { runScript, text } = await bench(t);
     const command = { outputPaths: ['out'] };

@@ -78,7 +78,7 @@ test('BST-02, AST-32: what was not pushed is NOT_FOUND in the response', async (
   }
 });
 
-test('AST-01, AST-25: a push without URI or digest is INVALID_ARGUMENT', async (t) => {
+test('AST-01, AST-25, BST-01: a push without URI or digest is INVALID_ARGUMENT', async (t) => {
   const { pushBlob, pushDirectory, fetchBlob, fetchDirectory, put } = await start(t);
   const digest = await put('hello');
   const invalid = { code: Code.INVALID_ARGUMENT };
