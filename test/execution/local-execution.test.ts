@@ -67,7 +67,7 @@ describe('an action that can run', () => {
     assert.ok((await rig.end(await rig.putAction({ inputRootDigest }))).result);
   });
 
-  it('EXE-18, EXE-66: runs with its own timeout, or the default', async (t) => {
+  it('WK-03, EXE-18, EXE-66: runs with its own timeout, or the default', async (t) => {
     const rig = new ExecutionRig(t, { defaultTimeoutMs: 7000 });
     const timeouts: (number | undefined)[] = [];
     rig.serve(t, ({ timeout }) => {
@@ -234,10 +234,10 @@ async function assertRefused(rig: ExecutionRig, action: Digest): Promise<void> {
 
 describe('is refused with INVALID_ARGUMENT before there is an operation:', () => {
   const actions: [string, DeepPartial<Action>][] = [
-    ['EXE-17: a timeout above the maximum', { timeout: { seconds: 86_401 } }],
-    ['EXE-17: a negative timeout', { timeout: { seconds: -1 } }],
-    ['EXE-17: a malformed timeout', { timeout: { seconds: 1, nanos: 1_000_000_000 } }],
-    ['ACT-27: a timeout of nothing', { timeout: { seconds: 0 } }],
+    ['WK-03, EXE-17: a timeout above the maximum', { timeout: { seconds: 86_401 } }],
+    ['WK-03, EXE-17: a negative timeout', { timeout: { seconds: -1 } }],
+    ['WK-03, EXE-17: a malformed timeout', { timeout: { seconds: 1, nanos: 1_000_000_000 } }],
+    ['WK-03, ACT-27: a timeout of nothing', { timeout: { seconds: 0 } }],
     ['HI-10, DIG-19: an action without a command digest', { commandDigest: undefined }],
     [
       'DIG-12: a command digest of another function',
@@ -258,7 +258,7 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
   }
 
   const commands: [string, DeepPartial<Command>][] = [
-    ['ACT-09: no arguments', { arguments: [] }],
+    ['WK-21, ACT-09: no arguments', { arguments: [] }],
     ['ACT-09: an empty executable', { arguments: ['', 'x'] }],
     ['HI-13: an argument that no kernel takes', { arguments: ['x', 'a\0b'] }],
     [

@@ -122,16 +122,41 @@ describe('a host executor', { timeout: 60_000 }, () => {
     ['a directory', '/tmp', /"\/tmp": \/tmp is a directory/],
     ['a file that is not executable', '/etc/passwd', /\/etc\/passwd is not executable/],
     ['an empty name', '', /cannot run ""/],
+    ['a script with Windows line ends', './windows', /cannot run .*windows: .*ENOENT/],
     ['a script without its interpreter', './script', /cannot run .*script: .*ENOENT/],
     ['a name with NUL', 'a\0b', /holds a NUL/],
   ] as const) {
-    it(`ACT-11: refuses ${what}`, async (t) => {
+    it(`WK-21, ACT-11: refuses ${what}`, async (t) => {
       const { run, inputRoot: folder } = await executorBench(t);
       writeFileSync(path.join(folder, 'script'), '#!/no/such/shell\n', { mode: 0o755 });
+      writeFileSync(path.join(folder, 'windows'), '#!/bin/sh\r\ntrue\r\n', { mode: 0o755 });
       await assert.rejects(run([argv0]), { code: Code.INVALID_ARGUMENT, message: why });
       assert.equal((await run(['true'])).kind, 'exited');
     });
   }
+
+  it('WK-21: a program for another machine fails as a command, and not as a worker', async (t) => {
+    const { run, inputRoot: folder, stderr } = await executorBench(t);
+    const program = readFileSync('/bin/true');
+    // e_machine: 243 is RISC-V.
+    program.writeUInt16LE(243, 18);
+    writeFileSync(path.join(folder, 'foreign'), program, { mode: 0o755 });
+    const outcome = await run(['./foreign']);
+    assert.ok(outcome.kind === 'exited' && [2, 126, 127].includes(outcome.exitCode), stderr());
+    assert.match(stderr(), /foreign/);
+  });
+
+  it('WK-03: ends a command a second after it began, or a millisecond, if that is its timeout', async (t) => {
+    const { run, stdout } = await executorBench(t, { graceMs: 50 });
+    for (const timeoutMs of [1, 1_000]) {
+      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
+      const outcome = await run(['sh', '-c', 'echo said; exec sleep 1000'], { timeoutMs });
+      assert.equal(outcome.kind, 'timed-out');
+      assert.ok(outcome.wallTimeMs >= timeoutMs - 1, String(outcome.wallTimeMs));
+      assert.ok(outcome.wallTimeMs < timeoutMs + 5_000, String(outcome.wallTimeMs));
+    }
+    assert.equal(stdout(), 'said\n');
+  });
 
   it('HI-15, N8: refuses a NUL in an argument, and in a variable', async (t) => {
     const { run } = await executorBench(t);
@@ -166,7 +191,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.ok(!isAlive(child));
   });
 
-  it('N1: a timeout of 60 days does not fire at once', async (t) => {
+  it('WK-03, N1: a timeout of 60 days does not fire at once', async (t) => {
     const { run } = await executorBench(t);
     const outcome = await run(['sleep', '0.05'], { timeoutMs: 60 * 24 * 3600 * 1000 });
     assert.equal(outcome.kind, 'exited');
@@ -219,7 +244,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.equal((await run(['true'])).kind, 'exited');
   });
 
-  it('WRK-09: stops a command that writes more than it may, and cuts what it wrote', async (t) => {
+  it('WK-14, WRK-09: stops a command that writes more than it may, and cuts what it wrote', async (t) => {
     const { run, stderr } = await executorBench(t, { outputBytesMax: 1_000 });
     const endless = await run(['sh', '-c', 'yes >&2']);
     assert.match(endless.kind === 'output-limit' ? endless.message : '', /standard error .* 1000/);
