@@ -63,8 +63,9 @@ export class CommandCgroup {
     }
   }
 
-  /** Kills its processes; false when there is none. */
+  /** Kills its processes, which start no more; false when there is none. */
   kill(): boolean {
+    for (const place of this.#request.places) forbidForks(place);
     return this.#request.places.map(killIn).includes(true);
   }
 
@@ -73,7 +74,7 @@ export class CommandCgroup {
     return this.#request.places.map(({ folder }) => removeFolder(folder)).every(Boolean);
   }
 
-  /** Which limit the command met, in words; undefined for none. */
+  /** Which limit the command met, in words; undefined for none. To be asked before `kill`. */
   exceeded(): { readonly kind: 'memory' | 'processes'; readonly message: string } | undefined {
     const { memoryBytesMax = 0, processesMax } = this.#request.limits;
     const memory = this.#placeOf('memory');
@@ -150,6 +151,16 @@ function writeIn({ folder }: CgroupPlace, name: string, value: string): void {
 
 function enter(folder: string, process: string): void {
   writeFileSync(path.join(folder, 'cgroup.procs'), process);
+}
+
+/** Version 1 kills one after the other: who forks faster than that would never end. */
+function forbidForks(place: CgroupPlace): void {
+  if (place.version === 2 || !place.controllers.includes('pids')) return;
+  try {
+    writeFileSync(path.join(place.folder, 'pids.max'), '0', { flag: 'r+' });
+  } catch {
+    // It is gone, and so is what was in it.
+  }
 }
 
 function killIn(place: CgroupPlace): boolean {

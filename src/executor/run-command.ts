@@ -102,8 +102,8 @@ class Running {
     this.#over.abort();
     signal.removeEventListener('abort', cancel);
     // A sandbox that ends by itself has ended with all that was in it.
-    if (!this.marks.sandboxed || killedBy !== null || this.#cgroup) await this.#endAll();
     const exceeded = this.#cgroup?.exceeded();
+    if (!this.marks.sandboxed || killedBy !== null || this.#cgroup) await this.#endAll();
     await this.#removeCgroup();
     const message = this.#trimOutputs();
     if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
@@ -116,6 +116,7 @@ class Running {
     }
     const tooLarge = this.#fileTooLarge(exitCode, killedBy);
     if (tooLarge) return tooLarge;
+    if (killedBy !== null && this.marks.sandboxed) throw sandboxKilled(killedBy);
     if (killedBy !== null) return { kind: 'killed', signal: killedBy } as const;
     return { kind: 'exited', exitCode } as const;
   }
@@ -262,6 +263,14 @@ async function spawned(
       await passed(2 ** retries, new AbortController().signal);
     }
   }
+}
+
+/** A signal that ends its command is an exit code; this one came from outside. */
+function sandboxKilled(signal: unknown): StatusError {
+  return new StatusError(
+    Code.INTERNAL,
+    `the sandbox of the command was ended by ${String(signal)} from outside`,
+  );
 }
 
 /** What a retry cannot help is the action's fault; the rest is the machine's (ACT-11, WRK-18). */

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { CommandCgroup, endLeft } from '../../src/executor/command-cgroup.ts';
-import { cgroupSkip, isLeft, testCgroup } from '../support/cgroup.ts';
+import { cgroupSkip, isLeft, ofVersionOne, testCgroup } from '../support/cgroup.ts';
 import { executorBench, lineOf, untilDead } from '../support/executor-bench.ts';
 import { never } from '../support/never.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
@@ -105,6 +105,19 @@ describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () =>
       await untilDead(id);
     });
   }
+
+  it('WK-02: what forks faster than it is killed is ended, also without cgroup.kill', async (t) => {
+    const cgroup = ofVersionOne(testCgroup({ processesMax: 60 }));
+    if (cgroup.places.length === 0) return t.skip('needs cgroups of version 1');
+    const { run, stdout, inputRoot } = await executorBench(t, { cgroup, graceMs: 50 });
+    const storm = 'trap "" TERM HUP; while :; do (exec setsid sh storm) & done 2>/dev/null';
+    writeFileSync(path.join(inputRoot, 'storm'), storm);
+    const outcome = await run(['sh', '-c', 'env -i sh storm & sleep 0.5; echo said'], {});
+    assert.equal(outcome.kind === 'exited' && outcome.exitCode, 0);
+    assert.equal(stdout(), 'said\n');
+    assert.ok(!isLeft(cgroup));
+    return undefined;
+  });
 
   it('WK-28: ends what hides when the launcher is killed', async (t) => {
     const cgroup = testCgroup();

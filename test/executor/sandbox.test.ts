@@ -313,7 +313,11 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
       readFileSync(`/proc/${id}/cmdline`, 'utf8').includes(mark),
     );
     for (const id of outside) process.kill(Number(id), 'SIGKILL');
-    assert.equal((await running).kind, 'killed');
+    // No result: another worker may do better.
+    await assert.rejects(running, {
+      code: Code.INTERNAL,
+      message: /ended by SIGKILL from outside/,
+    });
     assert.deepEqual(processesNaming(mark), []);
   });
 

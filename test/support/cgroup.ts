@@ -21,6 +21,11 @@ export function testCgroup(limits: Partial<CommandLimits> = {}): CgroupRequest {
   };
 }
 
+/** As on a machine that has only version 1, which cannot kill all of a cgroup at once. */
+export function ofVersionOne({ places, limits }: CgroupRequest): CgroupRequest {
+  return { places: places.filter(({ version }) => version === 1), limits };
+}
+
 /** Whether something of a command is left. */
 export function isLeft({ places }: CgroupRequest): boolean {
   return places.some(({ folder }) => existsSync(folder));
