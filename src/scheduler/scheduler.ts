@@ -371,8 +371,11 @@ export class Scheduler {
   /** Every entry begins with what has become due, and ends with giving out what can be given. */
   #entered<T>(act: () => T): T {
     this.#deadlines.runDue(this.#time.read(this.#deadlines.nextAt));
-    const result = act();
-    this.#queues.assign((run, worker) => this.#workers.give(run, worker));
-    return result;
+    try {
+      return act();
+    } finally {
+      // Also when the act is refused: what became due may have made room.
+      this.#queues.assign((run, worker) => this.#workers.give(run, worker));
+    }
   }
 }
