@@ -1,7 +1,16 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
+import {
+  type CgroupFolder,
+  memoryMessage,
+  memoryPeakIn,
+  oomKillsIn,
+  processesMessage,
+  readIn,
+  refusedForksIn,
+} from './cgroup-files.ts';
 
 /** What the processes of one command may use together. */
 export interface CommandLimits {
@@ -11,12 +20,8 @@ export interface CommandLimits {
   readonly cpusMax: number | undefined;
 }
 
-/** A cgroup in one hierarchy; version 1 has one for each controller, version 2 one for all. */
-export interface CgroupPlace {
-  readonly version: 1 | 2;
-  readonly controllers: readonly string[];
-  /** The cgroup of the command; it is made and removed for each. */
-  readonly folder: string;
+/** The cgroup of a command in one hierarchy; it is made and removed for each. */
+export interface CgroupPlace extends CgroupFolder {
   /** The cgroup of who starts it. */
   readonly home: string;
 }
@@ -76,30 +81,13 @@ export class CommandCgroup {
 
   /** Which limit the command met, in words; undefined for none. To be asked before `kill`. */
   exceeded(): { readonly kind: 'memory' | 'processes'; readonly message: string } | undefined {
-    const { memoryBytesMax = 0, processesMax } = this.#request.limits;
-    const memory = this.#placeOf('memory');
-    if (
-      memory &&
-      countIn(memory, { 1: 'memory.oom_control', 2: 'memory.events' }, 'oom_kill') > 0
-    ) {
-      const peak = Number(
-        readIn(memory, memory.version === 1 ? 'memory.max_usage_in_bytes' : 'memory.peak'),
-      );
-      const peakText = peak > 0 ? ` (peak ${mebibytes(peak)})` : '';
-      const message = `it used more memory than its limit of ${mebibytes(memoryBytesMax)}${peakText}`;
+    const { places, limits } = this.#request;
+    if (oomKillsIn(places) > 0) {
+      const message = memoryMessage(limits.memoryBytesMax, memoryPeakIn(places));
       return { kind: 'memory', message };
     }
-    const pids = this.#placeOf('pids');
-    if (!pids || countIn(pids, { 1: 'pids.events', 2: 'pids.events' }, 'max') === 0)
-      return undefined;
-    return {
-      kind: 'processes',
-      message: `it met its limit of ${processesMax} processes and threads`,
-    };
-  }
-
-  #placeOf(controller: string): CgroupPlace | undefined {
-    return this.#request.places.find(({ controllers }) => controllers.includes(controller));
+    if (refusedForksIn(places) === 0) return undefined;
+    return { kind: 'processes', message: processesMessage(limits.processesMax) };
   }
 }
 
@@ -191,21 +179,4 @@ function removeFolder(folder: string): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT';
   }
-}
-
-function countIn(place: CgroupPlace, names: Readonly<Record<1 | 2, string>>, key: string): number {
-  const lines = (readIn(place, names[place.version]) ?? '').split('\n');
-  return Number(lines.find((line) => line.startsWith(`${key} `))?.split(' ')[1] ?? 0);
-}
-
-function readIn({ folder }: CgroupPlace, name: string): string | undefined {
-  try {
-    return readFileSync(path.join(folder, name), 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 }

@@ -85,8 +85,10 @@ export class DockerEngine {
     };
   }
 
-  async create(body: Docker.ContainerCreateOptions): Promise<void> {
-    await this.#during('to create a container', () => this.#calls.createContainer(body));
+  /** Returns its id. */
+  async create(body: Docker.ContainerCreateOptions): Promise<string> {
+    const create = () => this.#calls.createContainer(body);
+    return (await this.#during('to create a container', create)).id;
   }
 
   /** Its output from its start to its end, in frames. */

@@ -3,6 +3,8 @@ import { systemClock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { refuseDangerous } from './docker-properties.ts';
+import { memoryMessage, processesMessage } from './cgroup-files.ts';
+import { ContainerCgroups, ContainerMeter } from './container-cgroup.ts';
 import { type ContainerLimits, containerOf } from './docker-container.ts';
 import type { ContainerEnd, DockerEngine } from './docker-engine.ts';
 import type { DockerImages } from './docker-images.ts';
@@ -37,6 +39,7 @@ export class DockerExecutor implements Executor {
   readonly #options: DockerExecutorOptions;
   /** Containers that could not be removed. */
   readonly #left = new Set<string>();
+  readonly #cgroups = new ContainerCgroups();
 
   constructor(options: DockerExecutorOptions) {
     this.#options = options;
@@ -73,8 +76,9 @@ export class DockerExecutor implements Executor {
     // From here on it may exist, whatever the daemon answers.
     this.#left.add(name);
     try {
-      await engine.create(body);
-      return await new ContainerRun(name, command, memoryBytesMax, this.#options).ended(signal);
+      const id = await engine.create(body);
+      const made = { name, id, memoryBytesMax };
+      return await new ContainerRun(made, command, this.#options, this.#cgroups).ended(signal);
     } finally {
       await this.#removeLeft();
     }
@@ -99,12 +103,20 @@ function ownUser(): Owner {
   return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
+interface MadeContainer {
+  readonly name: string;
+  readonly id: string;
+  readonly memoryBytesMax: number | undefined;
+}
+
 /** One command in its container, from its start to its end. */
 class ContainerRun {
+  readonly #made: MadeContainer;
   readonly #name: string;
   readonly #command: Command;
-  readonly #memoryBytesMax: number | undefined;
   readonly #options: DockerExecutorOptions;
+  readonly #cgroups: ContainerCgroups;
+  readonly #meter = new ContainerMeter();
   /** Aborts once the container has ended. */
   readonly #over = new AbortController();
   /** Settles, with an error, when the container could not be ended. */
@@ -112,15 +124,16 @@ class ContainerRun {
   #cause: Cause | undefined;
 
   constructor(
-    name: string,
+    made: MadeContainer,
     command: Command,
-    memoryBytesMax: number | undefined,
     options: DockerExecutorOptions,
+    cgroups: ContainerCgroups,
   ) {
-    this.#name = name;
+    this.#made = made;
+    this.#name = made.name;
     this.#command = command;
-    this.#memoryBytesMax = memoryBytesMax;
     this.#options = options;
+    this.#cgroups = cgroups;
     this.#stuck.promise.catch(() => {});
   }
 
@@ -135,6 +148,7 @@ class ContainerRun {
     const cancel = () => this.#end('cancelled', this.#options.graceMs);
     try {
       await engine.start(this.#name);
+      void this.#measure();
       signal.addEventListener('abort', cancel);
       if (signal.aborted) cancel();
       void this.#expire(timeoutMs);
@@ -153,6 +167,13 @@ class ContainerRun {
     if (await passed(timeoutMs, this.#over.signal)) this.#end('timed-out', this.#options.graceMs);
   }
 
+  /** What cannot be measured is left out: the command runs all the same. */
+  async #measure(): Promise<void> {
+    const findProcess = () => this.#options.engine.processOf(this.#name).catch(() => undefined);
+    const folders = await this.#cgroups.find(this.#made.id, findProcess);
+    await this.#meter.watch(folders, this.#over.signal);
+  }
+
   /** Asks the command to end, and ends it when it does not within `graceMs`. */
   #end(cause: Cause, graceMs: number): void {
     if (this.#cause !== undefined) return;
@@ -169,21 +190,23 @@ class ContainerRun {
   #outcomeOf({ exitCode, isOutOfMemory, wallTimeMs }: ContainerEnd): Outcome {
     const cause = this.#cause;
     if (cause === 'cancelled') throw new StatusError(Code.CANCELLED, 'the command was cancelled');
-    const usage = { userTimeMs: 0, systemTimeMs: 0, maxResidentBytes: undefined };
+    const { memoryPeakBytes, oomKills, refusedForks, ...cpu } = this.#meter.use;
+    const usage = { ...cpu, maxResidentBytes: memoryPeakBytes };
     const measured = { usage, wallTimeMs };
     if (cause === 'timed-out') return { kind: 'timed-out', ...measured };
     if (cause !== undefined) return { kind: 'output-limit', ...cause, ...measured };
     this.#refuseUnstarted(exitCode);
-    if (isOutOfMemory && exitCode !== 0) {
-      const message = `it used more memory than its limit of ${this.#memoryText}`;
+    if (exitCode !== 0 && isOutOfMemory) {
+      // What was seen before is not the peak.
+      const peakBytes = oomKills > 0 ? memoryPeakBytes : undefined;
+      const message = memoryMessage(this.#made.memoryBytesMax, peakBytes);
+      return { kind: 'resource-limit', exitCode, message, ...measured };
+    }
+    if (exitCode !== 0 && refusedForks > 0) {
+      const message = processesMessage(this.#options.limits.processesMax);
       return { kind: 'resource-limit', exitCode, message, ...measured };
     }
     return { kind: 'exited', exitCode, ...measured };
-  }
-
-  get #memoryText(): string {
-    const bytes = this.#memoryBytesMax;
-    return bytes === undefined ? "the machine's" : `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   }
 
   /** Docker's first process says so when it finds nothing to run: the action's fault (ACT-11). */

@@ -20,11 +20,14 @@ export interface Command {
   readonly properties?: ReadonlyMap<string, string>;
 }
 
-/** What the command used, its children that it waited for included. */
+/** What the command used, its children that it waited for included; undefined is what nobody measured. */
 export interface ResourceUsage {
-  readonly userTimeMs: number;
-  readonly systemTimeMs: number;
-  /** The largest resident set seen; undefined when the command ended too soon to be measured. */
+  readonly userTimeMs: number | undefined;
+  readonly systemTimeMs: number | undefined;
+  /**
+   * The largest resident set seen, of a process or, in a container, of all together; undefined when the
+   * command ended too soon to be measured.
+   */
   readonly maxResidentBytes: number | undefined;
 }
 

@@ -1,18 +1,18 @@
 import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { CgroupFolder } from './cgroup-files.ts';
 import type { CgroupPlace } from './command-cgroup.ts';
 
 /** A cgroup that others can be made below. */
-export interface CgroupParent {
-  readonly version: 1 | 2;
-  readonly controllers: readonly string[];
-  readonly folder: string;
+export interface CgroupParent extends CgroupFolder {
   /** Where this process, and those that it starts, stay. */
   readonly home: string;
 }
 
 /** What limits and ends commands. */
 const wanted = ['memory', 'pids', 'cpu'];
+/** What counts what a command uses. */
+const counting = ['memory', 'pids', 'cpuacct'];
 
 /**
  * The cgroups that this process may make others in, so that all of a command can be limited and ended:
@@ -20,7 +20,7 @@ const wanted = ['memory', 'pids', 'cpu'];
  * beside them, which alone can kill. Without rights to any, an empty list.
  */
 export function findCgroupParents(): CgroupParent[] {
-  return cgroupMounts().flatMap((mount) => {
+  return cgroupMounts('self', wanted).flatMap((mount) => {
     try {
       const parent = mount.version === 2 ? parentOfTwo(mount) : parentOfOne(mount);
       const tried = path.join(parent.folder, `expbuild-try-${process.pid}`);
@@ -38,16 +38,35 @@ export function placesBelow(parents: readonly CgroupParent[], name: string): Cgr
   return parents.map(({ folder, ...rest }) => ({ ...rest, folder: path.join(folder, name) }));
 }
 
+/** Where a process is counted, as far as it can be seen from here; nothing when it has ended. */
+export function findCgroupsOf(processId: number): CgroupFolder[] {
+  const found: CgroupFolder[] = [];
+  try {
+    for (const { version, controllers, point, below } of cgroupMounts(processId, counting)) {
+      if (below === undefined) continue;
+      const folder = path.join(point, below);
+      const all = version === 1 ? controllers : namesIn(folder, 'cgroup.controllers');
+      found.push({ version, controllers: all, folder });
+    }
+    return found;
+  } catch {
+    return [];
+  }
+}
+
 interface Mount {
   readonly version: 1 | 2;
   readonly controllers: readonly string[];
-  /** The cgroup of this process in it. */
-  readonly own: string;
+  readonly point: string;
+  /** The cgroup of the process in it; undefined when it is elsewhere. */
+  readonly below: string | undefined;
 }
 
-function cgroupMounts(): Mount[] {
+function cgroupMounts(processId: number | 'self', some: readonly string[]): Mount[] {
   const own = new Map<string, string>();
-  for (const line of readFileSync('/proc/self/cgroup', 'utf8').split('\n').filter(Boolean)) {
+  for (const line of readFileSync(`/proc/${processId}/cgroup`, 'utf8')
+    .split('\n')
+    .filter(Boolean)) {
     const [, controllers = '', ...rest] = line.split(':');
     for (const name of controllers.split(',')) own.set(name, rest.join(':'));
   }
@@ -57,22 +76,23 @@ function cgroupMounts(): Mount[] {
     const [, , , root = '', point = ''] = left.split(' ');
     const [type, , options = ''] = right.split(' ');
     if (type !== 'cgroup' && type !== 'cgroup2') return [];
-    const controllers = options.split(',').filter((name) => wanted.includes(name));
+    const controllers = options.split(',').filter((name) => some.includes(name));
     if (type === 'cgroup' && controllers.length === 0) return [];
     const name = own.get(type === 'cgroup2' ? '' : (controllers[0] ?? '')) ?? '/';
     const below = path.posix.relative(root, name);
-    const isBelow = !below.startsWith('..');
     return [
       {
         version: type === 'cgroup2' ? 2 : 1,
         controllers,
-        own: path.join(point, isBelow ? below : ''),
+        point,
+        below: below.startsWith('..') ? undefined : below,
       },
     ];
   });
 }
 
-function parentOfOne({ controllers, own }: Mount): CgroupParent {
+function parentOfOne({ controllers, point, below = '' }: Mount): CgroupParent {
+  const own = path.join(point, below);
   accessSync(path.join(own, 'cgroup.procs'), constants.W_OK);
   accessSync(own, constants.W_OK);
   return { version: 1, controllers, folder: own, home: own };
@@ -82,7 +102,8 @@ function parentOfOne({ controllers, own }: Mount): CgroupParent {
  * In version 2 only a cgroup without processes gives controllers to those below. When this process is
  * alone in its own, as services with Delegate=yes are, it moves one down.
  */
-function parentOfTwo({ own }: Mount): CgroupParent {
+function parentOfTwo({ point, below = '' }: Mount): CgroupParent {
+  const own = path.join(point, below);
   accessSync(path.join(own, 'cgroup.procs'), constants.W_OK);
   accessSync(own, constants.W_OK);
   const offered = namesIn(own, 'cgroup.controllers').filter((name) => wanted.includes(name));

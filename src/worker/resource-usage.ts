@@ -7,8 +7,8 @@ import { durationOf } from '../scheduler/protobuf-time.ts';
 export function resourceUsageOf(outcome: Outcome): Any {
   const { userTimeMs, systemTimeMs, maxResidentBytes = 0 } = outcome.usage;
   const usage = POSIXResourceUsage.fromPartial({
-    userTime: durationOf(userTimeMs),
-    systemTime: durationOf(systemTimeMs),
+    userTime: userTimeMs === undefined ? undefined : durationOf(userTimeMs),
+    systemTime: systemTimeMs === undefined ? undefined : durationOf(systemTimeMs),
     maximumResidentSetSize: maxResidentBytes,
     terminationSignal: outcome.kind === 'killed' ? outcome.signal.replace(/^SIG/, '') : '',
   });
