@@ -11,6 +11,7 @@ import { chownSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { newId } from '../../src/base/id.ts';
+import { ContainerCgroups } from '../../src/executor/container-cgroup.ts';
 import { DockerEngine } from '../../src/executor/docker-engine.ts';
 import { DockerExecutor } from '../../src/executor/docker-executor.ts';
 import { DockerImages } from '../../src/executor/docker-images.ts';
@@ -110,6 +111,7 @@ if (values.socket !== undefined) {
     const docker = new DockerExecutor({
       engine,
       images,
+      cgroups: new ContainerCgroups(),
       owner,
       runtime,
       network: undefined,

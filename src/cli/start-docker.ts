@@ -4,6 +4,7 @@ import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
+import { ContainerCgroups } from '../executor/container-cgroup.ts';
 import { startContainerWatchdog } from '../executor/container-watchdog.ts';
 import { DockerEngine, type EngineFacts } from '../executor/docker-engine.ts';
 import { DockerExecutor } from '../executor/docker-executor.ts';
@@ -63,6 +64,7 @@ export async function startDocker(
   const options = {
     engine,
     images,
+    cgroups: new ContainerCgroups(),
     runtime: docker.runtime,
     network: executor.network === 'on-request' ? docker.network : undefined,
     limits: {

@@ -4,11 +4,11 @@ import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import {
   type CgroupFolder,
+  killIn,
   memoryMessage,
   memoryPeakIn,
   oomKillsIn,
   processesMessage,
-  readIn,
   refusedForksIn,
 } from './cgroup-files.ts';
 
@@ -148,27 +148,6 @@ function forbidForks(place: CgroupPlace): void {
     writeFileSync(path.join(place.folder, 'pids.max'), '0', { flag: 'r+' });
   } catch {
     // It is gone, and so is what was in it.
-  }
-}
-
-function killIn(place: CgroupPlace): boolean {
-  const ids = (readIn(place, 'cgroup.procs') ?? '').split('\n').filter(Boolean);
-  if (ids.length === 0) return false;
-  try {
-    // At once, so that nothing can fork faster than it is killed. Only version 2 has it.
-    writeFileSync(path.join(place.folder, 'cgroup.kill'), '1', { flag: 'r+' });
-    return true;
-  } catch {
-    for (const id of ids) signalOne(Number(id));
-    return true;
-  }
-}
-
-function signalOne(id: number): void {
-  try {
-    process.kill(id, 'SIGKILL');
-  } catch {
-    // It ended by itself.
   }
 }
 

@@ -5,6 +5,7 @@ import {
   type CgroupFolder,
   countIn,
   folderOf,
+  killIn,
   memoryPeakIn,
   oomKillsIn,
   readIn,
@@ -27,6 +28,10 @@ export interface ContainerUse {
 const firstSampleMs = 5;
 /** A look takes 0.1 ms. Where the kernel does not tell the end, so much of a command may be missed. */
 const sampleMsMax = 100;
+/** A second: the kernel ends what got SIGKILL at once, unless it waits for a disk. */
+const killTriesMax = 100;
+const killTryMs = 10;
+const never = new AbortController().signal;
 const nothing: ContainerUse = {
   userTimeMs: undefined,
   systemTimeMs: undefined,
@@ -56,6 +61,15 @@ export class ContainerCgroups {
     const folders = findCgroupsOf(processId).filter(({ folder }) => folder.includes(id));
     if (folders.length > 0) this.#known = { id, folders };
     return folders;
+  }
+
+  /** Ends what runs in a container without the daemon, where this process may, and waits for its end for a while. */
+  async kill(id: string): Promise<void> {
+    for (let tries = 0; tries < killTriesMax; tries++) {
+      if (!this.#guess(id).map(killIn).includes(true)) return;
+      // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
+      await slept(killTryMs, never);
+    }
   }
 
   #guess(id: string): readonly CgroupFolder[] {

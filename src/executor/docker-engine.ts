@@ -43,7 +43,7 @@ export interface RegistryLogin {
 }
 
 /** What the daemon answers is small, and it is on this machine; one that hangs must not hold a slot. */
-const callMsMax = 60_000;
+const defaultCallMsMax = 60_000;
 
 /**
  * Docker's daemon, or one that speaks like it, behind a socket of this machine. What is wrong with it is
@@ -51,12 +51,15 @@ const callMsMax = 60_000;
  */
 export class DockerEngine {
   readonly socket: string;
+  /** After so long, a call is not answered any more. */
+  readonly callMsMax: number;
   readonly #calls: Docker;
   /** Without a deadline: for what lasts as long as a command. */
   readonly #waits: Docker;
 
-  constructor(socket: string) {
+  constructor(socket: string, callMsMax = defaultCallMsMax) {
     this.socket = socket;
+    this.callMsMax = callMsMax;
     this.#calls = connection(socket, callMsMax);
     this.#waits = connection(socket, 0);
   }
@@ -83,6 +86,11 @@ export class DockerEngine {
         processes: info.PidsLimit === true,
       },
     };
+  }
+
+  /** Fails when the daemon hangs. */
+  async ping(): Promise<void> {
+    await this.#during('whether it is there', () => this.#calls.ping());
   }
 
   /** Returns its id. */
@@ -184,8 +192,8 @@ export class DockerEngine {
   async #during<T>(what: string, call: () => Promise<T>): Promise<T> {
     const answered = new AbortController();
     // dockerode itself never settles when a connection breaks within an answer.
-    const late = systemClock.sleep(callMsMax, answered.signal).then(() => {
-      throw new Error(`nothing within ${callMsMax / 1_000} s`);
+    const late = systemClock.sleep(this.callMsMax, answered.signal).then(() => {
+      throw new Error(`nothing within ${this.callMsMax / 1_000} s`);
     });
     try {
       return await Promise.race([call(), late]);

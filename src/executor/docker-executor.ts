@@ -4,7 +4,7 @@ import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { refuseDangerous } from './docker-properties.ts';
 import { memoryMessage, processesMessage } from './cgroup-files.ts';
-import { ContainerCgroups, ContainerMeter } from './container-cgroup.ts';
+import { type ContainerCgroups, ContainerMeter } from './container-cgroup.ts';
 import { type ContainerLimits, containerOf } from './docker-container.ts';
 import type { ContainerEnd, DockerEngine } from './docker-engine.ts';
 import type { DockerImages } from './docker-images.ts';
@@ -15,6 +15,8 @@ import { refuseNul } from './run-command.ts';
 export interface DockerExecutorOptions {
   readonly engine: DockerEngine;
   readonly images: DockerImages;
+  /** Of all containers of the daemon: what one executor learns, the others need not ask. */
+  readonly cgroups: ContainerCgroups;
   /** Whom the commands run as; undefined for the worker's own user. */
   readonly owner: Owner | undefined;
   readonly runtime: string;
@@ -39,7 +41,6 @@ export class DockerExecutor implements Executor {
   readonly #options: DockerExecutorOptions;
   /** Containers that could not be removed. */
   readonly #left = new Set<string>();
-  readonly #cgroups = new ContainerCgroups();
 
   constructor(options: DockerExecutorOptions) {
     this.#options = options;
@@ -61,7 +62,7 @@ export class DockerExecutor implements Executor {
       );
     }
     const image = await images.find(images.choose(properties.get('container-image')), signal);
-    await this.#removeLeft();
+    await this.clean();
     const name = `expbuild-${newId()}`;
     const memoryBytesMax = leastOf(limits.memoryBytesMax, command.memoryBytesMax);
     const body = containerOf(command, inputRoot, {
@@ -78,19 +79,29 @@ export class DockerExecutor implements Executor {
     try {
       const id = await engine.create(body);
       const made = { name, id, memoryBytesMax };
-      return await new ContainerRun(made, command, this.#options, this.#cgroups).ended(signal);
-    } finally {
-      await this.#removeLeft();
+      const run = new ContainerRun(made, command, this.#options);
+      const outcome = await run.ended(signal);
+      await this.#tryToClean();
+      return outcome;
+    } catch (error) {
+      // To ask a daemon that hangs once more would take as long again.
+      if (StatusError.from(error).code !== Code.UNAVAILABLE) await this.#tryToClean();
+      throw error;
     }
   }
 
-  /** Removes what could not be removed before, when the daemon did not answer. */
-  async #removeLeft(): Promise<void> {
+  /** Removes what `run` could not, when the daemon did not answer. */
+  async clean(): Promise<void> {
     for (const name of this.#left) {
       // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
       await this.#options.engine.remove(name);
       this.#left.delete(name);
     }
+  }
+
+  /** What cannot be removed now is left to `clean`: the command has ended all the same. */
+  async #tryToClean(): Promise<void> {
+    await this.clean().catch(() => {});
   }
 }
 
@@ -115,7 +126,6 @@ class ContainerRun {
   readonly #name: string;
   readonly #command: Command;
   readonly #options: DockerExecutorOptions;
-  readonly #cgroups: ContainerCgroups;
   readonly #meter = new ContainerMeter();
   /** Aborts once the container has ended. */
   readonly #over = new AbortController();
@@ -123,17 +133,11 @@ class ContainerRun {
   readonly #stuck = Promise.withResolvers<never>();
   #cause: Cause | undefined;
 
-  constructor(
-    made: MadeContainer,
-    command: Command,
-    options: DockerExecutorOptions,
-    cgroups: ContainerCgroups,
-  ) {
+  constructor(made: MadeContainer, command: Command, options: DockerExecutorOptions) {
     this.#made = made;
     this.#name = made.name;
     this.#command = command;
     this.#options = options;
-    this.#cgroups = cgroups;
     this.#stuck.promise.catch(() => {});
   }
 
@@ -152,8 +156,12 @@ class ContainerRun {
       signal.addEventListener('abort', cancel);
       if (signal.aborted) cancel();
       void this.#expire(timeoutMs);
+      void this.#watchDaemon();
       await Promise.race([copied.catch(brokenOutput), this.#stuck.promise]);
       await engine.ended(this.#name);
+    } catch (error) {
+      await this.#options.cgroups.kill(this.#made.id);
+      throw error;
     } finally {
       this.#over.abort();
       signal.removeEventListener('abort', cancel);
@@ -167,10 +175,21 @@ class ContainerRun {
     if (await passed(timeoutMs, this.#over.signal)) this.#end('timed-out', this.#options.graceMs);
   }
 
+  /** One that hangs keeps the stream of output open: nothing else would end the wait before the timeout (DK-05). */
+  async #watchDaemon(): Promise<void> {
+    const { engine } = this.#options;
+    try {
+      while (await passed(engine.callMsMax / 2, this.#over.signal)) await engine.ping();
+    } catch (error) {
+      this.#stuck.reject(error);
+    }
+  }
+
   /** What cannot be measured is left out: the command runs all the same. */
   async #measure(): Promise<void> {
-    const findProcess = () => this.#options.engine.processOf(this.#name).catch(() => undefined);
-    const folders = await this.#cgroups.find(this.#made.id, findProcess);
+    const { engine, cgroups } = this.#options;
+    const findProcess = () => engine.processOf(this.#name).catch(() => undefined);
+    const folders = await cgroups.find(this.#made.id, findProcess);
     await this.#meter.watch(folders, this.#over.signal);
   }
 

@@ -56,8 +56,8 @@ export interface Owner {
 export interface Executor {
   run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome>;
   /**
-   * Ends and removes what a command left that `run` could not end; fails with INTERNAL while something is
-   * left. Without it, nothing can be.
+   * Ends and removes what a command left that `run` could not end; fails while something is left.
+   * Without it, nothing can be.
    */
   clean?(): Promise<void>;
   /** Whom the folders of an input root must belong to, unless it is the worker itself. */

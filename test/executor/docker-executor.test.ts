@@ -1,80 +1,25 @@
 import assert from 'node:assert/strict';
-import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { newId } from '../../src/base/id.ts';
 import { Code } from '../../src/base/status.ts';
-import { DockerExecutor, type DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
-import { DockerImages } from '../../src/executor/docker-images.ts';
-import type { Command } from '../../src/executor/executor.ts';
+import { DockerEngine } from '../../src/executor/docker-engine.ts';
+import type { DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
+import { dockerBench as dockerBenchOn } from '../support/docker-bench.ts';
 import { type DockerDaemon, dockerSkip, startDockerDaemon } from '../support/docker-daemon.ts';
 import { processesNaming } from '../support/processes.ts';
 import { never } from '../support/never.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const owner = { uid: 64_001, gid: 64_001 };
 /** Long enough to be seen, on kernels too that do not tell when a container's processes have ended. */
 const busy = 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done';
 let daemon: DockerDaemon;
 
-function dockerBench(t: TestContext, changes: Partial<DockerExecutorOptions> = {}) {
-  const folder = tempDir(t);
-  const inputRoot = path.join(folder, 'root');
-  mkdirSync(inputRoot);
-  chownSync(inputRoot, owner.uid, owner.gid);
-  const policy = { image: 'busybox:test', allowed: ['busybox:*'], requiresDigest: false };
-  const { engine } = daemon;
-  const executor = new DockerExecutor({
-    engine,
-    images: new DockerImages(
-      engine,
-      { ...policy, pull: 'never', credentialsPath: undefined },
-      'amd64',
-    ),
-    owner,
-    runtime: 'runc',
-    network: undefined,
-    limits: {
-      memoryBytesMax: 64 * 2 ** 20,
-      cpusMax: undefined,
-      processesMax: 64,
-      tmpBytesMax: 10_000_000,
-    },
-    labels: { 'expbuild.worker': 'test' },
-    graceMs: 500,
-    outputBytesMax: 1_000_000,
-    newId,
-    ...changes,
-  });
-  let runs = 0;
-  const output = (name: string) => path.join(folder, `${name}.${runs}`);
-  return {
-    executor,
-    inputRoot,
-    run: (argv: readonly [string, ...string[]], more: Partial<Command> = {}, signal = never) => {
-      runs++;
-      const command: Command = {
-        argv,
-        environment: {},
-        workingDirectory: inputRoot,
-        temporary: '/its/own',
-        folder,
-        stdoutPath: output('stdout'),
-        stderrPath: output('stderr'),
-        timeoutMs: 30_000,
-        network: more.properties?.get('network') === 'on',
-        memoryBytesMax: undefined,
-        ...more,
-      };
-      return executor.run(command, inputRoot, signal);
-    },
-    stdout: () => readFileSync(output('stdout'), 'utf8'),
-    stderr: () => readFileSync(output('stderr'), 'utf8'),
-  };
-}
+const dockerBench = (t: TestContext, changes?: Partial<DockerExecutorOptions>) =>
+  dockerBenchOn(daemon, t, changes);
 
 /** Waits for a container that runs. */
 async function oneContainer(): Promise<string> {
@@ -375,6 +320,39 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       code: Code.FAILED_PRECONDITION,
       message: /image busybox:absent is not on the worker's machine.*"never"/,
     });
+  });
+
+  it("DK-05: a daemon that hangs is the worker's trouble: the command is ended, and removed when it is back", async (t) => {
+    const engine = new DockerEngine(daemon.socket, 1_000);
+    const { executor, run } = dockerBench(t, { engine });
+    await run(['sleep', '0.3']);
+    const mark = String(process.pid * 1_000 + 5);
+    const hangs = {
+      code: Code.UNAVAILABLE,
+      message: /Docker daemon at .* does not answer when asked .*nothing within 1 s/,
+    };
+    const rejected = assert.rejects(run(['sleep', mark]), hangs);
+    await oneContainer();
+    daemon.pause();
+    try {
+      await rejected;
+      assert.deepEqual(processesNaming(mark), []);
+      await assert.rejects(executor.clean(), hangs);
+      await assert.rejects(run(['true']), hangs);
+    } finally {
+      daemon.resume();
+    }
+    // What it was asked for meanwhile it does now, too.
+    // oxlint-disable-next-line no-await-in-loop -- polls
+    while (
+      !(await executor.clean().then(
+        () => true,
+        () => false,
+      ))
+    )
+      await wait(50);
+    assert.deepEqual(daemon.containers(), []);
+    assert.equal((await run(['true'])).kind, 'exited');
   });
 
   it("DK-05: a daemon that is down is the worker's trouble, and what was left is removed when it is back", async (t) => {

@@ -8,6 +8,7 @@ import { newId } from '../../src/base/id.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
+import { ContainerCgroups } from '../../src/executor/container-cgroup.ts';
 import { DockerExecutor } from '../../src/executor/docker-executor.ts';
 import { DockerImages } from '../../src/executor/docker-images.ts';
 import type { Executor } from '../../src/executor/executor.ts';
@@ -209,6 +210,7 @@ describe(
       const policy = { image: 'busybox:test', allowed: ['busybox:*'], requiresDigest: false };
       const executor = new DockerExecutor({
         engine,
+        cgroups: new ContainerCgroups(),
         images: new DockerImages(
           engine,
           { ...policy, pull: 'never', credentialsPath: undefined },
