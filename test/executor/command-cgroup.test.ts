@@ -112,7 +112,9 @@ describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () =>
     const { run, stdout, inputRoot } = await executorBench(t, { cgroup, graceMs: 50 });
     const storm = 'trap "" TERM HUP; while :; do (exec setsid sh storm) & done 2>/dev/null';
     writeFileSync(path.join(inputRoot, 'storm'), storm);
-    const outcome = await run(['sh', '-c', 'env -i sh storm & sleep 0.5; echo said'], {});
+    // Once the storm rages there is no process left to sleep in.
+    const command = 'sleep 0.5 & sleep=$!; env -i sh storm & wait $sleep; echo said';
+    const outcome = await run(['sh', '-c', command], {});
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 0);
     assert.equal(stdout(), 'said\n');
     assert.ok(!isLeft(cgroup));
