@@ -9,7 +9,12 @@ import type { DockerExecutorOptions } from '../../src/executor/docker-executor.t
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
 import { dockerBench as dockerBenchOn } from '../support/docker-bench.ts';
-import { type DockerDaemon, dockerSkip, startDockerDaemon } from '../support/docker-daemon.ts';
+import {
+  type DockerDaemon,
+  dockerSkip,
+  gvisorSkip,
+  startDockerDaemon,
+} from '../support/docker-daemon.ts';
 import { processesNaming } from '../support/processes.ts';
 import { never } from '../support/never.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -243,6 +248,22 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     assert.ok((usage.maxResidentBytes ?? 0) > 20_000_000, JSON.stringify(usage));
     assert.ok((usage.maxResidentBytes ?? 0) < 64_000_000, JSON.stringify(usage));
   });
+
+  it(
+    'leaves out what nobody counts, as for gVisor without cgroups',
+    { skip: gvisorSkip },
+    async (t) => {
+      const { run } = dockerBench(t, { runtime: 'runsc' });
+      const outcome = await run(['sh', '-c', busy]);
+      assert.equal(outcome.kind, 'exited');
+      const nothing = {
+        userTimeMs: undefined,
+        systemTimeMs: undefined,
+        maxResidentBytes: undefined,
+      };
+      assert.deepEqual(outcome.usage, nothing);
+    },
+  );
 
   it('WK-23: /tmp, /var/tmp and /dev/shm are private, limited, and gone afterwards', async (t) => {
     const { run, stdout, stderr } = dockerBench(t);
