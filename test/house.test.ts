@@ -10,7 +10,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   digest: ['base', 'proto'],
   sqlite: ['base'],
   cas: ['base', 'digest', 'sqlite'],
-  chunking: ['base', 'digest', 'proto', 'cas'],
+  chunking: ['base', 'digest', 'proto', 'sqlite', 'cas'],
   // tree: a result is complete only if every file in its output trees is stored (AC-02).
   'action-cache': ['base', 'digest', 'proto', 'sqlite', 'cas', 'tree'],
   tree: ['base', 'digest', 'proto', 'cas'],

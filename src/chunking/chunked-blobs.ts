@@ -32,16 +32,25 @@ export interface SplitBlob {
   readonly chunking: ChunkingFunction;
 }
 
+/** A store that can keep a blob as the list of its chunks. */
+export interface ComposingStore extends BlobStore {
+  /**
+   * Stores the blob that these chunks come to, which are in the store and have its size together. Fails
+   * with INVALID_ARGUMENT, and stores nothing, when their bytes are not the blob's.
+   */
+  compose(digest: Digest, chunks: readonly Digest[], signal: AbortSignal): Promise<void>;
+}
+
 /** The blobs of one instance, as chunks that are blobs themselves. */
 export class ChunkedBlobs {
   /** The first is used where a client does not say, or names another one. */
   readonly functions: readonly [ChunkingFunction, ...ChunkingFunction[]];
-  readonly #blobs: BlobStore;
+  readonly #blobs: BlobStore | ComposingStore;
   readonly #remembered: LruCache<readonly Digest[]>;
   readonly #cuts: Permits;
 
   constructor(
-    blobs: BlobStore,
+    blobs: BlobStore | ComposingStore,
     functions: readonly [ChunkingFunction, ...ChunkingFunction[]],
     options: ChunkedBlobsOptions = defaultChunkedBlobsOptions,
   ) {
@@ -98,7 +107,8 @@ export class ChunkedBlobs {
     if (!missing.some((absent) => absent.equals(digest))) return;
     const absent = missing.find((found) => !found.equals(digest));
     if (absent) throw blobNotFound(absent);
-    await this.#blobs.write(digest, this.#concatenated(chunks, signal), signal);
+    if ('compose' in this.#blobs) await this.#blobs.compose(digest, chunks, signal);
+    else await this.#blobs.write(digest, this.#concatenated(chunks, signal), signal);
   }
 
   /** The chunks, if they are known and all there; fails with NOT_FOUND when the blob is not. */

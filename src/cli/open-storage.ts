@@ -15,6 +15,8 @@ import { FilesystemBlobs } from '../cas/filesystem-blobs.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import { MemoryBlobs } from '../cas/memory-blobs.ts';
 import { withMaxBlobSize } from '../cas/with-max-blob-size.ts';
+import { chunkListMigrations, ChunkLists } from '../chunking/chunk-lists.ts';
+import { SplicedBlobs } from '../chunking/spliced-blobs.ts';
 import type { ServerConfig } from '../config/server-config.ts';
 import { instanceLimitsFor } from '../rpc/limits.ts';
 import { operationMigrations, SqliteOperationRows } from '../scheduler/sqlite-operation-rows.ts';
@@ -52,6 +54,12 @@ export async function openStorage(
     }
     const results = openActions(config, clock);
     closing.defer(() => results.close());
+    const lists = openDatabase(
+      isInMemory(config) ? ':memory:' : path.join(config.casStorage.rootPath, 'chunk_lists.db'),
+      chunkListMigrations,
+      { synchronous: 'FULL' },
+    );
+    closing.defer(() => void lists.close());
     const operations = openDatabase(
       isInMemory(config) ? ':memory:' : path.join(config.schedulerRootPath, 'operations.db'),
       operationMigrations,
@@ -60,7 +68,7 @@ export async function openStorage(
     closing.defer(() => void operations.close());
     return {
       blobStorage,
-      ...instancesOf(config, blobStorage, results),
+      ...instancesOf(config, blobStorage, new ChunkLists(lists), results),
       operationRows: new SqliteOperationRows(operations),
     };
   } catch (thrown) {
@@ -73,6 +81,7 @@ export async function openStorage(
 function instancesOf(
   { instanceNames, sharedStorage, casStorage, execution }: ServerConfig,
   blobStorage: BlobStorage,
+  lists: ChunkLists,
   results: ActionCacheStorage,
 ): Pick<Storage, 'blobsOf' | 'actionsOf'> {
   const options = {
@@ -82,7 +91,8 @@ function instancesOf(
   const { blobBytesMax } = instanceLimitsFor(casStorage.maxSizeBytes);
   const byName = new Map(
     instanceNames.map((name) => {
-      const blobs = withMaxBlobSize(blobStorage.namespace(name), blobBytesMax);
+      const whole = withMaxBlobSize(blobStorage.namespace(name), blobBytesMax);
+      const blobs = new SplicedBlobs(whole, { namespace: name, lists, blobBytesMax });
       const complete = withCompleteness(results.namespace(name), blobs, options);
       const actions =
         execution.absoluteSymlinks === 'allowed'
