@@ -105,6 +105,10 @@ http_file(name = "unchecked", urls = ["${origin.url}/unchecked.txt"])
         '--repository_cache=',
       );
     const first = await build();
+    // Debian 13 has this Bazel without a class that its downloader needs.
+    const [broken] = /NoClassDefFoundError: \S+/.exec(first.stderr) ?? [];
+    if (broken !== undefined)
+      return context.skip(`this Bazel crashes at remote downloads: ${broken}`);
     assert.equal(first.exitCode, 0, first.stderr);
     const output = readFileSync(inWorkspace('bazel-bin/external-files/joined.txt'), 'utf8');
     assert.equal(output, 'from the archive\na plain file\nof no known checksum\n');

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -33,6 +34,21 @@ export interface DockerDaemon {
   restart(): Promise<void>;
 }
 
+/** Runs one container in a daemon of its own. */
+const probe = `
+mkdir -p tree/bin && cp /bin/busybox tree/bin/true && tar -C tree -cf image.tar . && echo '{}' > daemon.json
+dockerd --config-file "$PWD/daemon.json" --data-root "$PWD/data" --exec-root "$PWD/exec" \
+  --pidfile "$PWD/pid" -H "unix://$PWD/sock" --bridge=none --iptables=false --ip6tables=false \
+  --log-level error &
+daemon=$!
+trap 'kill $daemon; wait $daemon' EXIT
+export DOCKER_HOST="unix://$PWD/sock"
+until docker version >/dev/null 2>&1; do kill -0 $daemon || exit 1; sleep 0.1; done
+docker import image.tar probe >/dev/null && docker run --rm --network none probe /bin/true
+`;
+
+const startMsMax = 60_000;
+
 /** Why no daemon can be started here; false when it can. */
 export const dockerSkip: string | false = whyNot();
 
@@ -40,12 +56,31 @@ function whyNot(): string | false {
   if (process.getuid?.() !== 0) return "needs root to start Docker's daemon";
   for (const [file, name] of [
     ['/usr/sbin/dockerd', 'docker.io'],
+    ['/usr/bin/docker', 'docker.io or docker-cli'],
     ['/usr/bin/docker-init', 'tini'],
     ['/bin/busybox', 'busybox-static'],
   ] as const) {
     if (!existsSync(file)) return `needs ${file}: apt install ${name}`;
   }
-  return false;
+  return probed();
+}
+
+/** Once for all files of a test run: a machine may lack rights or parts of the kernel that Docker needs. */
+function probed(): string | false {
+  const known = path.join(tmpdir(), `expbuild-docker-probe-${process.ppid}`);
+  if (!existsSync(known)) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'dk-'));
+    const { status, stderr } = spawnSync('sh', ['-c', probe], {
+      cwd: folder,
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      timeout: startMsMax,
+    });
+    for (const mount of mountsIn(folder)) spawnSync('umount', ['-l', mount]);
+    rmSync(folder, { recursive: true, force: true });
+    const last = stderr.toString().trim().split('\n').at(-1);
+    writeFileSync(known, status === 0 ? '' : `Docker runs no container here: ${last}`);
+  }
+  return readFileSync(known, 'utf8') || false;
 }
 
 /** Why gVisor cannot be tested here; false when it can. */
@@ -54,7 +89,6 @@ export const gvisorSkip: string | false =
 
 /** What gVisor needs inside of a machine that is a container itself. */
 const runscArgs = ['--network=none', '--platform=ptrace', '--ignore-cgroups'];
-const startMsMax = 60_000;
 
 /** Starts a daemon, which takes half a second; `after` is called to end it. */
 export async function startDockerDaemon(t: {
