@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -34,9 +35,13 @@ export interface DockerDaemon {
   restart(): Promise<void>;
 }
 
-/** Runs one container in a daemon of its own. */
+/** What gVisor needs inside of a machine that is a container itself. */
+const runscArgs = ['--network=none', '--platform=ptrace', '--ignore-cgroups'];
+const runsc = { path: '/usr/bin/runsc', runtimeArgs: runscArgs };
+
+/** Runs one container in a daemon of its own, with the runtime named by its argument. */
 const probe = `
-mkdir -p tree/bin && cp /bin/busybox tree/bin/true && tar -C tree -cf image.tar . && echo '{}' > daemon.json
+mkdir -p tree/bin && cp /bin/busybox tree/bin/true && tar -C tree -cf image.tar .
 dockerd --config-file "$PWD/daemon.json" --data-root "$PWD/data" --exec-root "$PWD/exec" \
   --pidfile "$PWD/pid" -H "unix://$PWD/sock" --bridge=none --iptables=false --ip6tables=false \
   --log-level error &
@@ -44,7 +49,8 @@ daemon=$!
 trap 'kill $daemon; wait $daemon' EXIT
 export DOCKER_HOST="unix://$PWD/sock"
 until docker version >/dev/null 2>&1; do kill -0 $daemon || exit 1; sleep 0.1; done
-docker import image.tar probe >/dev/null && docker run --rm --network none probe /bin/true
+docker import image.tar probe >/dev/null && \
+  docker run --rm --runtime "$1" --network none probe /bin/true
 `;
 
 const startMsMax = 60_000;
@@ -62,33 +68,35 @@ function whyNot(): string | false {
   ] as const) {
     if (!existsSync(file)) return `needs ${file}: apt install ${name}`;
   }
-  return probed();
+  return probed('runc');
 }
 
-/** Once for all files of a test run: a machine may lack rights or parts of the kernel that Docker needs. */
-function probed(): string | false {
-  const known = path.join(tmpdir(), `expbuild-docker-probe-${process.ppid}`);
+/** Once for all files of a test run: a machine may lack rights or parts of the kernel that are needed. */
+function probed(runtime: 'runc' | 'runsc'): string | false {
+  const known = path.join(tmpdir(), `expbuild-${runtime}-probe-${process.ppid}`);
   if (!existsSync(known)) {
     const folder = mkdtempSync(path.join(tmpdir(), 'dk-'));
-    const { status, stderr } = spawnSync('sh', ['-c', probe], {
+    const file = path.join(folder, 'daemon.json');
+    writeFileSync(file, JSON.stringify(runtime === 'runsc' ? { runtimes: { runsc } } : {}));
+    const { status, stderr } = spawnSync('sh', ['-c', probe, 'sh', runtime], {
       cwd: folder,
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
       timeout: startMsMax,
     });
     for (const mount of mountsIn(folder)) spawnSync('umount', ['-l', mount]);
-    rmSync(folder, { recursive: true, force: true });
     const last = stderr.toString().trim().split('\n').at(-1);
-    writeFileSync(known, status === 0 ? '' : `Docker runs no container here: ${last}`);
+    const whole = path.join(folder, 'outcome');
+    writeFileSync(whole, status === 0 ? '' : `${runtime} runs no container here: ${last}`);
+    renameSync(whole, known);
+    rmSync(folder, { recursive: true, force: true });
   }
   return readFileSync(known, 'utf8') || false;
 }
 
 /** Why gVisor cannot be tested here; false when it can. */
 export const gvisorSkip: string | false =
-  dockerSkip || (existsSync('/usr/bin/runsc') ? false : 'needs gVisor: apt install runsc');
-
-/** What gVisor needs inside of a machine that is a container itself. */
-const runscArgs = ['--network=none', '--platform=ptrace', '--ignore-cgroups'];
+  dockerSkip ||
+  (existsSync('/usr/bin/runsc') ? probed('runsc') : 'needs gVisor: apt install runsc');
 
 /** Starts a daemon, which takes half a second; `after` is called to end it. */
 export async function startDockerDaemon(t: {
@@ -99,7 +107,7 @@ export async function startDockerDaemon(t: {
   const at = (name: string) => path.join(folder, name);
   // One of them only claims to be gVisor.
   const runtimes = {
-    runsc: { path: '/usr/bin/runsc', runtimeArgs: runscArgs },
+    runsc,
     'runsc-not': { path: '/usr/sbin/runc' },
   };
   writeFileSync(at('daemon.json'), JSON.stringify({ runtimes }));
