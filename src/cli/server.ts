@@ -109,7 +109,7 @@ export async function startServer(
   ];
   const executing = [executionService(instances), operations(instances, clock)];
   if (scheduler) services.push(...executing);
-  if (scheduler) services.push(admin(scheduler));
+  if (scheduler) services.push(admin(scheduler.administration, scheduler));
   if (logs) services.push(logStream(instances, logs));
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
   const draining = new AbortController();

@@ -2,26 +2,19 @@ import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
-import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
-import type {
-  Administration,
-  OperationSelection,
-  WorkerSelection,
-  WorkerView,
-  WorkerWish,
-} from './administration.ts';
-import { LatestSlot } from './latest-slot.ts';
+import type { Administration } from './administration.ts';
+import { LocalAdministration } from './local-administration.ts';
 import type { OperationRows } from './operation-rows.ts';
 import { OperationWatchers } from './operation-watchers.ts';
 import type { ActionRequest, Commit, Operations, OperationState } from './operations.ts';
 import type { PendingCommit } from './runs.ts';
-import type { QuarantinedAction } from './quarantine.ts';
+import { Recorder } from './recorder.ts';
 import { Scheduler } from './scheduler.ts';
 import { defaultSchedulerOptions, type SchedulerOptions } from './scheduler-options.ts';
 import { WakeTimer } from './wake-timer.ts';
-import type { Session } from './worker.ts';
+import { WorkerConnections } from './worker-connections.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 export interface LocalSchedulerOptions {
@@ -43,53 +36,50 @@ export const defaultLocalSchedulerOptions = {
 /** How long to wait before writing again what could not be written, a full disk being the likely cause. */
 const flushRetryMs = 1_000;
 
-interface Connection {
-  readonly slot: LatestSlot<DesiredState>;
-  /** Undefined until the worker has said who it is. */
-  session: Session | undefined;
-}
-
-interface Settling {
-  readonly resolve: () => void;
-  readonly reject: (error: StatusError) => void;
-}
-
 /**
  * The scheduler of this process: a `Scheduler`, and what it must not have: rows, a timer, streams.
  * Nobody hears of a change before it is written.
  */
-export class LocalScheduler implements WorkQueue, Operations, Administration {
+export class LocalScheduler implements WorkQueue, Operations {
+  readonly administration: Administration;
   readonly #options: LocalSchedulerOptions;
   readonly #scheduler: Scheduler;
+  readonly #recorder: Recorder;
   readonly #watchers: OperationWatchers;
-  readonly #sessions = new Map<Session, LatestSlot<DesiredState>>();
+  readonly #workers: WorkerConnections;
   readonly #commits = new Set<Promise<void>>();
   readonly #timer: WakeTimer;
   readonly #closing = new AbortController();
-  #settling: Settling[] = [];
-  #isFlushDue = false;
-  /** The rows may be gone. */
-  #isClosed = false;
 
   constructor(options: LocalSchedulerOptions) {
-    const { clock, newId, limits, rows } = options;
+    const { clock, newId, limits, rows, log } = options;
+    const { signal } = this.#closing;
     this.#options = options;
     this.#scheduler = new Scheduler({ clock, newId, limits, stored: rows.load() });
     this.#timer = new WakeTimer(clock, () => this.#wake());
+    this.#recorder = new Recorder({
+      scheduler: this.#scheduler,
+      rows,
+      log,
+      onWritten: () => this.#tell(),
+      onFailed: () => this.#timer.wakeIn(flushRetryMs),
+    });
     this.#watchers = new OperationWatchers({
       clock,
       updateEveryMs: options.updateEveryMs,
       find: (name) => this.#scheduler.findWatched(name),
       wakeIn: (ms) => this.#timer.wakeIn(ms),
     });
-    this.#flushSoon();
+    this.#workers = new WorkerConnections(this.#scheduler, this.#recorder, log, signal);
+    this.administration = new LocalAdministration(this.#scheduler, this.#recorder, signal);
+    this.#recorder.flushSoon();
   }
 
   async enqueue(request: ActionRequest): Promise<OperationState> {
     this.#assertOpen();
     const name = this.#scheduler.enqueue(request);
     try {
-      await this.#written();
+      await this.#recorder.written();
     } catch (error) {
       this.#scheduler.cancel(name);
       throw error;
@@ -105,94 +95,41 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
   async *watch(name: string, signal: AbortSignal): AsyncIterable<OperationState> {
     signal.throwIfAborted();
     this.#assertOpen();
-    this.#assertWritten();
+    this.#recorder.assertWritten();
     const first = this.#known(name);
     this.#scheduler.watch(name);
     try {
       yield* this.#watchers.watch(first, signal);
     } finally {
       this.#scheduler.unwatch(name);
-      this.#flushSoon();
+      this.#recorder.flushSoon();
     }
   }
 
   find(name: string): OperationState | undefined {
-    this.#assertWritten();
+    this.#recorder.assertWritten();
     return this.#scheduler.find(name);
   }
 
   list(instanceName: string): readonly OperationState[] {
-    this.#assertWritten();
+    this.#recorder.assertWritten();
     return this.#scheduler.list(instanceName);
   }
 
   async cancel(name: string): Promise<void> {
     this.#assertOpen();
     if (!this.#scheduler.cancel(name)) throw unknown(name);
-    await this.#written();
+    await this.#recorder.written();
   }
 
   async delete(name: string): Promise<void> {
     this.#assertOpen();
     if (!this.#scheduler.delete(name)) throw unknown(name);
-    await this.#written();
+    await this.#recorder.written();
   }
 
-  async *connect(
-    states: AsyncIterable<WorkerState>,
-    signal: AbortSignal,
-  ): AsyncIterable<DesiredState> {
-    const slot = new LatestSlot<DesiredState>();
-    const onAbort = () => slot.end();
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted || this.#closing.signal.aborted) slot.end();
-    const reader = states[Symbol.asyncIterator]();
-    const connection: Connection = { slot, session: undefined };
-    const reading = this.#read(reader, connection);
-    try {
-      for (;;) {
-        const desired = await slot.take();
-        if (!desired) return;
-        yield desired;
-      }
-    } finally {
-      slot.end();
-      signal.removeEventListener('abort', onAbort);
-      this.#disconnect(connection);
-      // It may wait for a state that never comes, so nothing waits for it.
-      void Promise.allSettled([reader.return?.(), reading]);
-    }
-  }
-
-  workers(): readonly WorkerView[] {
-    return this.#scheduler.workers();
-  }
-
-  async updateWorkers(selection: WorkerSelection, wish: WorkerWish): Promise<string[]> {
-    this.#assertOpen();
-    const ids = this.#scheduler.updateWorkers(selection, wish);
-    await this.#written();
-    return ids;
-  }
-
-  operations(selection: OperationSelection, limit: number) {
-    this.#assertWritten();
-    return this.#scheduler.operations(selection, limit);
-  }
-
-  async cancelInvocation(toolInvocationId: string): Promise<string[]> {
-    this.#assertOpen();
-    const names = this.#scheduler.cancelInvocation(toolInvocationId);
-    await this.#written();
-    return names;
-  }
-
-  quarantined(): readonly QuarantinedAction[] {
-    return this.#scheduler.quarantined();
-  }
-
-  release(action: Digest): boolean {
-    return this.#scheduler.release(action);
+  connect(states: AsyncIterable<WorkerState>, signal: AbortSignal): AsyncIterable<DesiredState> {
+    return this.#workers.connect(states, signal);
   }
 
   get queuedCount(): number {
@@ -202,56 +139,11 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
   /** Ends every stream, and writes what is not written. What is queued or running is not lost. */
   async close(): Promise<void> {
     this.#closing.abort(new StatusError(Code.UNAVAILABLE, 'the scheduler shuts down'));
-    for (const slot of this.#sessions.values()) slot.end();
+    this.#workers.end();
     await Promise.allSettled(this.#commits);
-    this.#flush();
-    this.#isClosed = true;
+    this.#recorder.close();
     this.#timer.stop();
     this.#watchers.end(this.#closing.signal.reason as Error);
-  }
-
-  /** Takes what a worker says until its stream ends, however it does: the worker will come back. */
-  async #read(reader: AsyncIterator<WorkerState>, connection: Connection): Promise<void> {
-    const { slot } = connection;
-    try {
-      for (;;) {
-        const { done, value } = await reader.next();
-        if (done || slot.hasEnded) break;
-        this.#hear(connection, value);
-        this.#flushSoon();
-      }
-    } catch (error) {
-      this.#options.log.debug('the stream of a worker broke', { error: String(error) });
-    }
-    slot.end();
-  }
-
-  #hear(connection: Connection, state: WorkerState): void {
-    if (connection.session) {
-      this.#scheduler.report(connection.session, state);
-      return;
-    }
-    try {
-      connection.session = this.#scheduler.connect(state);
-      this.#sessions.set(connection.session, connection.slot);
-      const { worker, results } = connection.session;
-      const { log } = this.#options;
-      log.info('worker connected', { worker: worker.id, slots: worker.slots });
-      if (results.taken + results.late > 0)
-        log.info('it brings results of before', { worker: worker.id, ...results });
-    } catch (thrown) {
-      const refusal = StatusError.from(thrown);
-      this.#options.log.warn('a worker was refused', { error: refusal.message });
-      connection.slot.end(refusal);
-    }
-  }
-
-  #disconnect({ session }: Connection): void {
-    if (!session) return;
-    this.#options.log.info('worker disconnected', { worker: session.worker.id });
-    this.#sessions.delete(session);
-    this.#scheduler.disconnect(session);
-    this.#flushSoon();
   }
 
   #known(name: string): OperationState {
@@ -262,57 +154,15 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
 
   #wake(): void {
     this.#scheduler.wake();
-    if (this.#flush()) this.#watchers.wake();
+    if (this.#recorder.flush()) this.#watchers.wake();
   }
 
-  /** Resolves when all that happened until now is written. */
-  #written(): Promise<void> {
-    this.#flushSoon();
-    return new Promise((resolve, reject) => this.#settling.push({ resolve, reject }));
-  }
-
-  /** At the end of this turn of the event loop: what came in with it is written together. */
-  #flushSoon(): void {
-    if (this.#isFlushDue) return;
-    this.#isFlushDue = true;
-    setImmediate(() => {
-      if (this.#isFlushDue) this.#flush();
-    });
-  }
-
-  /** Writes what has changed, then tells it to all whom it concerns; false if it cannot be written. */
-  #flush(): boolean {
-    this.#isFlushDue = false;
-    if (this.#isClosed) return true;
-    const settling = this.#settling;
-    this.#settling = [];
-    try {
-      this.#scheduler.flush((changes) => this.#options.rows.write(changes));
-    } catch (thrown) {
-      const error = StatusError.during('recording operations', thrown);
-      this.#options.log.error('operations cannot be recorded', { error: error.message });
-      for (const { reject } of settling) reject(error);
-      this.#timer.wakeIn(flushRetryMs);
-      return false;
-    }
-    for (const { resolve } of settling) resolve();
-    this.#tell();
-    this.#armTimer();
-    return true;
-  }
-
+  /** To all whom it concerns. */
   #tell(): void {
     const { operations, sessions, commits } = this.#scheduler.takeNews();
     for (const state of operations) this.#watchers.tell(state);
-    for (const [session, desired] of sessions) {
-      const slot = this.#sessions.get(session);
-      if (desired) slot?.put(desired);
-      else slot?.end();
-    }
+    this.#workers.tell(sessions);
     for (const pending of commits) this.#commit(pending);
-  }
-
-  #armTimer(): void {
     const inMs = this.#scheduler.wakeInMs();
     if (inMs !== undefined) this.#timer.wakeIn(inMs);
   }
@@ -320,7 +170,7 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
   #commit(pending: PendingCommit): void {
     const committing = this.#store(pending).finally(() => {
       this.#commits.delete(committing);
-      this.#flushSoon();
+      this.#recorder.flushSoon();
     });
     this.#commits.add(committing);
   }
@@ -340,12 +190,6 @@ export class LocalScheduler implements WorkQueue, Operations, Administration {
       });
       this.#scheduler.commitFailed(pending, error);
     }
-  }
-
-  /** Before anybody reads a state: it must not be one that a crash would undo. */
-  #assertWritten(): void {
-    if (this.#flush()) return;
-    throw new StatusError(Code.UNAVAILABLE, 'operations cannot be recorded at present');
   }
 
   #assertOpen(): void {

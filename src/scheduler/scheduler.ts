@@ -5,29 +5,28 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
-import {
-  isSelected,
-  type OperationSelection,
-  viewOfOperation,
-  type WorkerSelection,
-  type WorkerView,
-  type WorkerWish,
+import type {
+  OperationSelection,
+  WorkerSelection,
+  WorkerView,
+  WorkerWish,
 } from './administration.ts';
 import { Changes } from './changes.ts';
 import { Deadlines } from './deadlines.ts';
 import { endedBy, retryAfter } from './endings.ts';
 import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
+import { OperationViews } from './operation-views.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
 import { Invocations } from './invocations.ts';
-import { hasUnknownName } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
-import { type Operation, type Run, stateOf } from './run.ts';
+import type { Operation, Run } from './run.ts';
 import { Quarantine, type QuarantinedAction } from './quarantine.ts';
 import { RunQueues } from './run-queues.ts';
 import { type PendingCommit, Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import { SteadyTime } from './steady-time.ts';
+import { unmatchedEnding } from './unmatched.ts';
 import type { Session } from './worker.ts';
 import { WorkerTable } from './worker-table.ts';
 
@@ -64,6 +63,7 @@ export class Scheduler {
   readonly #runs: Runs;
   readonly #workers: WorkerTable;
   readonly #quarantine: Quarantine;
+  readonly #views: OperationViews;
 
   constructor({ clock, newId, limits, stored }: SchedulerParts) {
     this.#newId = newId;
@@ -103,6 +103,7 @@ export class Scheduler {
       },
       stored.drainedWorkers,
     );
+    this.#views = new OperationViews(this.#operations, this.#queues, this.#workers);
     this.#restore(stored);
   }
 
@@ -215,18 +216,18 @@ export class Scheduler {
 
   find(name: string): OperationState | undefined {
     const operation = this.#operations.find(name);
-    return operation && this.#stateOf(operation);
+    return operation && this.#views.stateOf(operation);
   }
 
   /** The state for those who watch it already, deleted or not. */
   findWatched(name: string): OperationState | undefined {
     const operation = this.#operations.findAny(name);
-    return operation && this.#stateOf(operation);
+    return operation && this.#views.stateOf(operation);
   }
 
   /** Oldest first. */
   list(instanceName: string): OperationState[] {
-    return this.#operations.list(instanceName).map((operation) => this.#stateOf(operation));
+    return this.#operations.list(instanceName).map((operation) => this.#views.stateOf(operation));
   }
 
   /** Gives `write` what has changed; all of it again next time if it throws. */
@@ -238,7 +239,7 @@ export class Scheduler {
     return {
       operations: [...this.#operations.takeChanged()]
         .filter(({ watchers }) => watchers > 0)
-        .map((operation) => this.#stateOf(operation)),
+        .map((operation) => this.#views.stateOf(operation)),
       sessions: this.#workers.takeChanged(),
       commits: this.#runs.takeCommits(),
     };
@@ -254,18 +255,13 @@ export class Scheduler {
 
   /** Oldest first, `limit` at most, and how many there are in all. */
   operations(selection: OperationSelection, limit: number) {
-    const all = this.#operations.all().filter((operation) => isSelected(operation, selection));
-    const listed = all
-      .slice(0, limit)
-      .map((each) => viewOfOperation(each, this.#stateOf(each), this.#waitingReasonOf(each)));
-    return { listed, total: all.length };
+    return this.#views.page(selection, limit);
   }
 
   /** Cancels a build's operations that are not done; their names. */
   cancelInvocation(toolInvocationId: string): string[] {
     return this.#entered(() => {
-      const wanted = { toolInvocationId, includeDone: false };
-      const meant = this.#operations.all().filter((operation) => isSelected(operation, wanted));
+      const meant = this.#views.select({ toolInvocationId, includeDone: false });
       for (const operation of meant) this.#cancel(operation, 'the build was cancelled');
       return meant.map(({ name }) => name);
     });
@@ -293,18 +289,6 @@ export class Scheduler {
     return operation.name;
   }
 
-  /** Why the operation is not running yet; undefined when it is, or is done. */
-  #waitingReasonOf({ run }: Operation): string | undefined {
-    if (run?.place.kind === 'queued') return this.#queues.explain(run);
-    return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
-  }
-
-  #stateOf(operation: Operation): OperationState {
-    const { run } = operation;
-    const isQueued = run?.place.kind === 'queued';
-    return stateOf(operation, isQueued ? this.#queues.explain(run) : undefined);
-  }
-
   #cancel(operation: Operation, message: string): void {
     const { run } = operation;
     if (!run) return;
@@ -318,24 +302,12 @@ export class Scheduler {
     if ('lease' in place) this.#workers.withdraw(place.lease);
   }
 
-  /**
-   * UNAVAILABLE when such a worker may come. Else it looks like a mistake: INVALID_ARGUMENT when no worker
-   * knows the name of a property, FAILED_PRECONDITION when none has the value (EXE-07, EXE-08).
-   */
   #endUnmatched(queue: PlatformQueue): void {
-    const { unmatchedGraceMs, retryDelayMs } = this.#limits;
     const runs = queue.runs();
     const [first] = runs;
     if (!first) return;
-    const offers = this.#queues.offers();
-    const message = `${this.#queues.explain(first)}, for ${unmatchedGraceMs / 1_000} s`;
-    const mistake = hasUnknownName(queue.requirements, offers)
-      ? Code.INVALID_ARGUMENT
-      : Code.FAILED_PRECONDITION;
-    const response =
-      offers.length === 0 || this.#queues.mayBeMatched(queue)
-        ? endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)])
-        : endedBy(mistake, message);
+    const why = this.#queues.explain(first);
+    const response = unmatchedEnding(queue, this.#queues, this.#limits, why);
     for (const run of runs) this.#end(run, response);
   }
 

@@ -382,7 +382,7 @@ describe('ACT-03, ACT-04: the platform is', () => {
       const digest = await rig.putAction(action, command);
       const states = rig.start(digest)[Symbol.asyncIterator]();
       const first = (await states.next()).value;
-      const { listed } = rig.scheduler.operations({ includeDone: false }, 10);
+      const { listed } = rig.scheduler.administration.operations({ includeDone: false }, 10);
       const view = listed.find(({ state }) => state.name === first?.name);
       assert.equal(view?.waitingReason?.includes('plan9') ?? false, isWaiting);
       await states.return?.();

@@ -62,7 +62,7 @@ test('SC-11: a worker that is heard of and never reads keeps no action from othe
   const deaf = join('deaf');
   assert.deepEqual(((await deaf.next()).value as DesiredState).leases, []);
   await scheduler.enqueue(requestOf('a'));
-  assert.equal(scheduler.workers()[0]?.busySlots, 1, 'the deaf one has it');
+  assert.equal(scheduler.administration.workers()[0]?.busySlots, 1, 'the deaf one has it');
   const other = join('other');
   for (;;) {
     const { value } = (await other.next()) as { value: DesiredState };

@@ -281,10 +281,10 @@ describe('a scheduler with streams and rows', () => {
     const second = scheduler.connect(voices[1], never)[Symbol.asyncIterator]();
     assert.equal(((await second.next()).value as DesiredState).sequence, 1);
     await first;
-    assert.equal(scheduler.workers()[0]?.isConnected, true);
+    assert.equal(scheduler.administration.workers()[0]?.isConnected, true);
     voices[1].end();
     assert.equal((await second.next()).done, true);
-    assert.equal(scheduler.workers()[0]?.isConnected, false);
+    assert.equal(scheduler.administration.workers()[0]?.isConnected, false);
   });
 
   it('a worker whose stream is let go of is no longer connected', async (t) => {
@@ -294,9 +294,9 @@ describe('a scheduler with streams and rows', () => {
     const leaving = new AbortController();
     const states = collected(scheduler.connect(voice, leaving.signal));
     await turn();
-    assert.equal(scheduler.workers()[0]?.isConnected, true);
+    assert.equal(scheduler.administration.workers()[0]?.isConnected, true);
     leaving.abort();
     await states;
-    assert.equal(scheduler.workers()[0]?.isConnected, false);
+    assert.equal(scheduler.administration.workers()[0]?.isConnected, false);
   });
 });

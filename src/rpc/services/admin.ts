@@ -44,14 +44,14 @@ const wishes = new Map<UpdateWorkersRequest_Wish, WorkerWish>([
 ]);
 
 /** What operators ask of a scheduler. */
-export function admin(scheduler: Administration & Operations): Service {
+export function admin(administration: Administration, operations: Operations): Service {
   return [
     unary(
       `${servicePath}/ListWorkers`,
       ListWorkersRequest,
       ListWorkersResponse,
       async (): Promise<ListWorkersResponse> => ({
-        workers: scheduler.workers().map(workerMessage),
+        workers: administration.workers().map(workerMessage),
       }),
     ),
     unary(
@@ -61,7 +61,7 @@ export function admin(scheduler: Administration & Operations): Service {
       async (request): Promise<UpdateWorkersResponse> => {
         const wish = wishes.get(request.wish);
         if (!wish) throw invalid('wish is none of DRAIN, UNDRAIN and TERMINATE');
-        const workerIds = await scheduler.updateWorkers(selectionOf(request), wish);
+        const workerIds = await administration.updateWorkers(selectionOf(request), wish);
         if (workerIds.length === 0) throw notFound('no worker here is meant by the request');
         return { workerIds };
       },
@@ -70,14 +70,14 @@ export function admin(scheduler: Administration & Operations): Service {
       `${servicePath}/ListOperations`,
       ListOperationsRequest,
       ListOperationsResponse,
-      async (request) => listOperations(scheduler, request),
+      async (request) => listOperations(administration, request),
     ),
     unary(
       `${servicePath}/CancelOperations`,
       CancelOperationsRequest,
       CancelOperationsResponse,
       async (request): Promise<CancelOperationsResponse> => ({
-        names: await cancelOperations(scheduler, request),
+        names: await cancelOperations(administration, operations, request),
       }),
     ),
     unary(
@@ -85,7 +85,7 @@ export function admin(scheduler: Administration & Operations): Service {
       ListQuarantinedActionsRequest,
       ListQuarantinedActionsResponse,
       async (): Promise<ListQuarantinedActionsResponse> => ({
-        actions: scheduler.quarantined().map(quarantinedMessage),
+        actions: administration.quarantined().map(quarantinedMessage),
       }),
     ),
     unary(
@@ -96,7 +96,8 @@ export function admin(scheduler: Administration & Operations): Service {
         const known = allDigestFunctions.find(({ value }) => value === digestFunction);
         if (!known) throw invalid(`digest_function ${digestFunction} is not known`);
         const action = Digest.fromMessage(known, actionDigest, 'action_digest');
-        if (!scheduler.release(action)) throw notFound(`action ${action} is not in quarantine`);
+        if (!administration.release(action))
+          throw notFound(`action ${action} is not in quarantine`);
         return {};
       },
     ),
@@ -112,7 +113,7 @@ function selectionOf({ workerIds, properties }: UpdateWorkersRequest): WorkerSel
 }
 
 function listOperations(
-  scheduler: Administration,
+  administration: Administration,
   { instanceName, toolInvocationId, includeDone, limit, names }: ListOperationsRequest,
 ): ListOperationsResponse {
   const selection = {
@@ -122,7 +123,7 @@ function listOperations(
     includeDone,
   };
   const most = Math.min(limit || LIMIT_DEFAULT, LIMIT_MAX);
-  const { listed, total } = scheduler.operations(selection, most);
+  const { listed, total } = administration.operations(selection, most);
   const operations: Operation[] = [];
   let bytes = 0;
   for (const view of listed) {
@@ -135,20 +136,21 @@ function listOperations(
 }
 
 async function cancelOperations(
-  scheduler: Administration & Operations,
+  administration: Administration,
+  operations: Operations,
   { names, toolInvocationId }: CancelOperationsRequest,
 ): Promise<string[]> {
   if ((names.length === 0) === (toolInvocationId === '')) {
     throw invalid('either names or tool_invocation_id must say which operations are meant');
   }
-  if (toolInvocationId !== '') return scheduler.cancelInvocation(toolInvocationId);
+  if (toolInvocationId !== '') return administration.cancelInvocation(toolInvocationId);
   const pending = names.filter((name) => {
-    const state = scheduler.find(name);
+    const state = operations.find(name);
     if (!state) throw notFound(`there is no operation ${name}`);
     return !state.response;
   });
   // Together, so that they are written together.
-  await Promise.all(pending.map(async (name) => scheduler.cancel(name)));
+  await Promise.all(pending.map(async (name) => operations.cancel(name)));
   return pending;
 }
 

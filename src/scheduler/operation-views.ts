@@ -1,0 +1,45 @@
+import { isSelected, type OperationSelection, viewOfOperation } from './administration.ts';
+import type { OperationTable } from './operation-table.ts';
+import type { OperationState } from './operations.ts';
+import { type Operation, stateOf } from './run.ts';
+import type { RunQueues } from './run-queues.ts';
+import type { WorkerTable } from './worker-table.ts';
+
+/** Operations as others see them: with why they wait. */
+export class OperationViews {
+  readonly #operations: OperationTable;
+  readonly #queues: RunQueues;
+  readonly #workers: WorkerTable;
+
+  constructor(operations: OperationTable, queues: RunQueues, workers: WorkerTable) {
+    this.#operations = operations;
+    this.#queues = queues;
+    this.#workers = workers;
+  }
+
+  stateOf(operation: Operation): OperationState {
+    const { run } = operation;
+    const isQueued = run?.place.kind === 'queued';
+    return stateOf(operation, isQueued ? this.#queues.explain(run) : undefined);
+  }
+
+  /** Oldest first. */
+  select(selection: OperationSelection): Operation[] {
+    return this.#operations.all().filter((operation) => isSelected(operation, selection));
+  }
+
+  /** Oldest first, `limit` at most, and how many there are in all. */
+  page(selection: OperationSelection, limit: number) {
+    const all = this.select(selection);
+    const listed = all
+      .slice(0, limit)
+      .map((each) => viewOfOperation(each, this.stateOf(each), this.#waitingReasonOf(each)));
+    return { listed, total: all.length };
+  }
+
+  /** Why the operation is not running yet; undefined when it is, or is done. */
+  #waitingReasonOf({ run }: Operation): string | undefined {
+    if (run?.place.kind === 'queued') return this.#queues.explain(run);
+    return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
+  }
+}
