@@ -45,6 +45,7 @@ const sandbox = await Sandbox.find({
   tmpBytesMax: 2 ** 30,
   processesMax: undefined,
   networkAllowed: false,
+  resolvConf: undefined,
 });
 const parents = findCgroupParents();
 const places = placesBelow(parents, `expbuild-bench-${process.pid}`);

@@ -84,7 +84,7 @@ export async function startDocker(
   rmSync(folder, { recursive: true, force: true });
   try {
     const [first] = executors;
-    if (first) await provePromises(promises, first, folder, never);
+    if (first) await provePromises(promises, first, { folder, network: false }, never);
   } catch (thrown) {
     throw unusable(
       `${StatusError.from(thrown).message}. The first command needs /bin/sh in the image`,

@@ -16,6 +16,7 @@ import {
 import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
 import { endStrays } from '../executor/end-strays.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
+import { findNetworkNamespace } from '../executor/network-namespace.ts';
 import { fileBytesMax, openFilesMax } from '../executor/own-limits.ts';
 import type { IsolationLevel } from '../executor/isolation-levels.ts';
 import {
@@ -24,6 +25,7 @@ import {
   type Promised,
   provePromises,
   sandboxPromises,
+  withNetwork,
 } from '../executor/promises.ts';
 import { Sandbox } from '../executor/sandbox.ts';
 import { SystemError } from './exit-codes.ts';
@@ -147,6 +149,8 @@ async function startSandboxed(
   closing: AsyncDisposableStack,
 ): Promise<LevelledExecutors> {
   const { executor, rootPath } = config;
+  const { networkNamespace } = executor;
+  const network = networkNamespace ? await findNetworkNamespace(networkNamespace) : undefined;
   const sandbox = await Sandbox.find({
     searchPath: environment['PATH'] ?? '',
     folder: path.join(rootPath, 'sandbox'),
@@ -154,13 +158,22 @@ async function startSandboxed(
     tmpBytesMax: executor.tmpMaxSizeBytes,
     processesMax: executor.users ? undefined : executor.processesMax,
     networkAllowed: executor.network === 'on-request',
+    resolvConf: network?.resolvConf,
   });
-  const options = { ...commandLimits(config), sandbox };
+  // Commands that ask for no network have none; the others have the one of their launcher.
+  const launcher = [...(network?.join ?? []), ...launcherCommand()] as [string, ...string[]];
+  const options = { ...commandLimits(config), sandbox, launcherCommand: launcher };
   const [first] = await startEach(options, users.slice(0, 1), closing);
   if (first) await prove(first, 'sandbox', sandboxPromises, sandboxHelp, config);
+  if (first && network) {
+    const promises = withNetwork(sandboxPromises, network.promise);
+    await prove(first, 'sandbox', promises, sandboxHelp, config, true);
+  }
   const others = await startEach(options, users.slice(1), closing, 1);
-  const onRequest = executor.network === 'on-request' ? ', network on request' : '';
-  const name = `sandbox: bubblewrap ${sandbox.version}${onRequest}`;
+  const onRequest = network?.promise.what ?? "the machine's network on request";
+  const name =
+    `sandbox: bubblewrap ${sandbox.version}` +
+    (executor.network === 'on-request' ? `, ${onRequest}` : '');
   const isolation = described(name, users, sandboxPromises, options);
   log.info('executor', { isolation });
   return { executors: first ? [first, ...others] : [], isolation, level: 'sandbox' };
@@ -176,11 +189,12 @@ async function prove(
   promises: readonly Promised[],
   help: string,
   { rootPath }: WorkerConfig,
+  network = false,
 ): Promise<void> {
   const folder = path.join(rootPath, 'self-test');
   rmSync(folder, { recursive: true, force: true });
   try {
-    await provePromises(promises, executor, folder, never);
+    await provePromises(promises, executor, { folder, network }, never);
   } catch (thrown) {
     const { message } = StatusError.from(thrown);
     throw new StatusError(

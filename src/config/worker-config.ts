@@ -34,6 +34,8 @@ export interface ExecutorConfig {
   readonly readonlyPaths: readonly string[];
   readonly tmpMaxSizeBytes: number;
   readonly network: 'none' | 'on-request';
+  /** The absolute path of a network namespace; undefined for the machine's own. */
+  readonly networkNamespace: string | undefined;
   readonly killGraceMs: number;
   /** For each action; undefined for as much as the machine has. */
   readonly memoryMaxBytes: number | undefined;
@@ -111,6 +113,12 @@ const executorSchema = section({
       ['none', 'on-request'],
     ),
     'none',
+  ),
+  network_namespace: v.optional(
+    text(
+      'The network namespace that commands in the sandbox get which ask for the network, by its name as ' +
+        "`ip netns` has it, or by an absolute path; without it, the machine's own network. Needs root.",
+    ),
   ),
   memory_max: v.optional(
     size(
@@ -215,6 +223,7 @@ export function readWorkerConfig(
       readonlyPaths: executor.readonly_paths,
       tmpMaxSizeBytes: executor.tmp_max_size,
       network: executor.network,
+      networkNamespace: networkNamespaceOf(executor),
       killGraceMs: executor.kill_grace,
       memoryMaxBytes: executor.memory_max,
       cpusMax: executor.cpus_max,
@@ -239,6 +248,29 @@ function capacitiesOf(
   const capacities = new Map(Object.entries({ cpu: cores, memory: memoryBytes, ...configured }));
   for (const name of Object.keys(platform)) capacities.delete(name);
   return capacities;
+}
+
+/** Where `ip netns` keeps namespaces, by name. */
+const NETWORK_NAMESPACES = '/run/netns';
+
+function networkNamespaceOf({
+  type,
+  network,
+  network_namespace: namespace,
+}: v.InferOutput<typeof executorSchema>): string | undefined {
+  if (namespace === undefined) return undefined;
+  if (type !== 'sandbox' || network !== 'on-request') {
+    throw new ConfigError([
+      'key "executor.network_namespace" needs executor.type = "sandbox" and executor.network = "on-request"',
+    ]);
+  }
+  if (path.isAbsolute(namespace)) return path.normalize(namespace);
+  if (path.basename(namespace) === namespace && !['.', '..'].includes(namespace)) {
+    return path.join(NETWORK_NAMESPACES, namespace);
+  }
+  throw new ConfigError([
+    'key "executor.network_namespace" must be a name, such as "builds", or an absolute path',
+  ]);
 }
 
 /** Above the users of people and services, below those that systemd and subuid give away. */

@@ -1,6 +1,6 @@
 import { Code, StatusError } from '../base/status.ts';
 import type { Executor } from './executor.ts';
-import { type Facts, findFacts } from './self-test.ts';
+import { type Facts, findFacts, type LookAround } from './self-test.ts';
 
 /** Something a level of isolation promises, in the words that people read. */
 export interface Promised {
@@ -31,9 +31,14 @@ export const hostPromises: readonly Promised[] = [noNewPrivileges, noInheritedFi
 /** And when they run as users of their own. */
 export const hostUserPromises: readonly Promised[] = [notRoot, noCapabilities, ...hostPromises];
 
+const noNetwork: Promised = {
+  what: 'no network',
+  holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo',
+};
+
 /** What a command sees of a place of its own, whatever kernel it runs on. */
 const ownPlace: readonly Promised[] = [
-  { what: 'no network', holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo' },
+  noNetwork,
   { what: 'read-only root', holds: ({ rootWritable }) => !rootWritable },
   { what: 'private /tmp', holds: ({ mountPoints }) => mountPoints.includes('/tmp') },
   { what: 'own processes only', holds: ({ processesSeen }) => processesSeen <= processesMax },
@@ -64,21 +69,26 @@ export const gvisorPromises: readonly Promised[] = [
   ...ownPlace,
 ];
 
+/** What is promised to commands that ask for a network and get a prepared one. */
+export function withNetwork(promises: readonly Promised[], network: Promised): Promised[] {
+  return [...promises.filter((promised) => promised !== noNetwork), network];
+}
+
 function isStandard(descriptor: string): boolean {
   return ['0', '1', '2'].includes(descriptor);
 }
 
 /**
  * Runs a command in an executor that looks for each promise to be kept (DK-15). Fails with
- * FAILED_PRECONDITION, naming those that are not. `folder` must not exist; the caller removes it.
+ * FAILED_PRECONDITION, naming those that are not. Its folder must not exist; the caller removes it.
  */
 export async function provePromises(
   promises: readonly Promised[],
   executor: Executor,
-  folder: string,
+  looking: LookAround,
   signal: AbortSignal,
 ): Promise<void> {
-  const facts = await findFacts(executor, folder, signal);
+  const facts = await findFacts(executor, looking, signal);
   const broken = promises.filter(({ holds }) => !holds(facts)).map(({ what }) => what);
   if (broken.length === 0) return;
   throw new StatusError(

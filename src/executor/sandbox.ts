@@ -19,8 +19,10 @@ export interface SandboxOptions {
   readonly tmpBytesMax: number;
   /** For each command; undefined where another limit counts them. */
   readonly processesMax: number | undefined;
-  /** Commands that ask for the machine's network get it, and all that can be reached from there. */
+  /** Commands that ask for the launcher's network get it, and all that can be reached from there. */
   readonly networkAllowed: boolean;
+  /** The resolv.conf of that network; undefined for the machine's own. */
+  readonly resolvConf: string | undefined;
 }
 
 /** Where the input root is, in each sandbox: outputs that name it are the same wherever they are made. */
@@ -33,7 +35,8 @@ const oldestVersion = [0, 8, 0] as const;
 const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 const systemFiles = ['/etc/alternatives', '/etc/ld.so.cache'];
 /** What else programs need that use the network. */
-const networkFiles = ['/etc/resolv.conf', '/etc/ssl', '/etc/pki', '/etc/ca-certificates'];
+const networkFiles = ['/etc/ssl', '/etc/pki', '/etc/ca-certificates'];
+const resolvConf = '/etc/resolv.conf';
 const ownFiles: readonly (readonly [name: string, content: string])[] = [
   ['passwd', `root:x:0:0:root:/:/bin/sh\nbuild:x:${idInside}:${idInside}:build:/tmp:/bin/sh\n`],
   ['group', `root:x:0:\nbuild:x:${idInside}:\n`],
@@ -129,7 +132,7 @@ export class Sandbox {
       file: this.#file,
       args: [
         ...this.#namespaces(inputRoot, workingDirectory),
-        ...(command.network ? networkFiles.flatMap(shownIfThere) : ['--unshare-net']),
+        ...(command.network ? this.#network() : ['--unshare-net']),
         '--remount-ro',
         '/',
         '--',
@@ -141,6 +144,11 @@ export class Sandbox {
       ],
       filterPath: this.#filterPath,
     };
+  }
+
+  #network(): string[] {
+    const names = ['--ro-bind-try', this.#options.resolvConf ?? resolvConf, resolvConf];
+    return [...names, ...networkFiles.flatMap(shownIfThere)];
   }
 
   #namespaces(inputRoot: string, workingDirectory: string): string[] {

@@ -2,7 +2,7 @@ import { chownSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 import { defaultPath } from './find-executable.ts';
-import type { Executor } from './executor.ts';
+import type { Command, Executor } from './executor.ts';
 
 /** What a command found out about where it runs. */
 export interface Facts {
@@ -13,6 +13,8 @@ export interface Facts {
   /** It runs under a filter of system calls. */
   readonly seccomp: boolean;
   readonly networkInterfaces: readonly string[];
+  /** The kernel's name for it; empty where it has none. */
+  readonly networkNamespace: string;
   readonly rootWritable: boolean;
   /** How many processes it sees, those of the test among them. */
   readonly processesSeen: number;
@@ -23,10 +25,14 @@ export interface Facts {
   readonly kernel: string;
 }
 
+/** Where and how a command looks around. */
+export type LookAround = Pick<Command, 'folder' | 'network'>;
+
 /** Looks around, with what every system has. */
 const script = `
 echo '== status'; cat /proc/self/status
 echo '== network'; cat /proc/net/dev
+echo '== network namespace'; readlink /proc/self/ns/net || true
 echo '== mounts'; cat /proc/self/mountinfo
 echo '== processes'; for at in /proc/[0-9]*; do echo "$at"; done
 echo '== descriptors'; for at in /proc/$$/fd/*; do if [ -e "$at" ]; then echo "\${at##*/}"; fi; done
@@ -42,7 +48,7 @@ const timeoutMs = 30_000;
  */
 export async function findFacts(
   executor: Executor,
-  folder: string,
+  { folder, network }: LookAround,
   signal: AbortSignal,
 ): Promise<Facts> {
   mkdirSync(folder, { mode: 0o711 });
@@ -66,7 +72,7 @@ export async function findFacts(
     stdoutPath,
     stderrPath,
     timeoutMs,
-    network: false,
+    network,
     memoryBytesMax: undefined,
   };
   const outcome = await executor.run(command, inputRoot, signal);
@@ -98,6 +104,7 @@ function factsOf(text: string): Facts {
     networkInterfaces: lines('network')
       .slice(2)
       .map((line) => line.split(':')[0]?.trim() ?? ''),
+    networkNamespace: lines('network namespace').join(),
     rootWritable: lines('root').includes('writable'),
     processesSeen: lines('processes').length,
     newUserNamespace: lines('namespace').includes('made'),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
@@ -9,6 +9,10 @@ import { remotePorts } from '../../src/cli/remote-ports.ts';
 import { startExecutors } from '../../src/cli/start-executors.ts';
 import { startWorker } from '../../src/cli/worker.ts';
 import { readWorkerConfig } from '../../src/config/worker-config.ts';
+import { findFacts } from '../../src/executor/self-test.ts';
+import { lookAround } from '../support/look-around.ts';
+import { never } from '../support/never.ts';
+import { prepareNetwork } from '../support/prepared-network.ts';
 import { sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { testSurroundings } from '../support/test-surroundings.ts';
@@ -39,8 +43,13 @@ describe('the example configurations of workers', { timeout: 60_000 }, () => {
 
 const identity = { workerId: 'worker-1', newId };
 
-const start = async (folder: string, toml: string, closing: AsyncDisposableStack) => {
-  const surroundings = { ...testSurroundings(folder), environment: { PATH: '/nowhere' } };
+const start = async (
+  folder: string,
+  toml: string,
+  closing: AsyncDisposableStack,
+  environment: Record<string, string> = { PATH: '/nowhere' },
+) => {
+  const surroundings = { ...testSurroundings(folder), environment };
   const file = { path: 'worker.toml', text: toml };
   const config = readWorkerConfig({ file, environment: {}, flags: [] }, surroundings, folder);
   mkdirSync(config.rootPath);
@@ -48,6 +57,38 @@ const start = async (folder: string, toml: string, closing: AsyncDisposableStack
   const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
   return { ...(await startExecutors(config, identity, surroundings, log, closing)), warnings };
 };
+
+const startIn = (folder: string, namespace: string, closing: AsyncDisposableStack) => {
+  const keys = `type = "sandbox"\nnetwork = "on-request"\nnetwork_namespace = "${namespace}"`;
+  return start(folder, `slots = 2\n[executor]\n${keys}`, closing, searchPath);
+};
+
+describe('a worker with a prepared network', { timeout: 60_000, skip: sandboxSkip }, () => {
+  it('DK-15, WK-24: tells of it, and all its slots have it', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('needs root to join a network namespace');
+    await using closing = new AsyncDisposableStack();
+    const namespace = await prepareNetwork(t);
+    const { isolation, executors } = await startIn(tempDir(t), namespace, closing);
+    assert.match(
+      isolation,
+      /^sandbox: bubblewrap [\d.]+, network on request from \/proc\/\d+\/ns\/net alone/,
+    );
+    assert.equal(executors.length, 2);
+    for (const executor of executors) {
+      const { networkNamespace } = await findFacts(executor, lookAround(t, true), never);
+      assert.equal(networkNamespace, readlinkSync(namespace));
+    }
+    return undefined;
+  });
+
+  it('DK-16: does not start without it, and says what to do', async (t) => {
+    await using closing = new AsyncDisposableStack();
+    await assert.rejects(startIn(tempDir(t), 'no-such', closing), {
+      name: 'SystemError',
+      message: /network namespace \/run\/netns\/no-such .* is not there. Make it before/,
+    });
+  });
+});
 
 describe('a worker without bubblewrap', () => {
   it('DK-16: does not start when it shall have a sandbox, and says what to do', async (t) => {

@@ -125,6 +125,30 @@ test('commands run as the worker does unless it is root, or users are given', ()
   assert.throws(() => usersOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
 });
 
+const namespaceOf = (lines: string) =>
+  readWorkerConfig(sources(`[executor]\n${lines}`), surroundings).executor.networkNamespace;
+
+test('a prepared network is found by name or path', () => {
+  const sandboxed = 'type = "sandbox"\nnetwork = "on-request"';
+  assert.equal(namespaceOf(sandboxed), undefined);
+  assert.equal(namespaceOf(`${sandboxed}\nnetwork_namespace = "builds"`), '/run/netns/builds');
+  assert.equal(namespaceOf(`${sandboxed}\nnetwork_namespace = "/a/../b"`), '/b');
+  for (const [lines, complaint] of [
+    ['', /needs executor.type = "sandbox" and executor.network = "on-request"/],
+    ['network = "on-request"', /needs executor.type = "sandbox"/],
+    ['type = "sandbox"', /and executor.network = "on-request"/],
+    [`${sandboxed}\nuid = 0`, undefined],
+  ] as const) {
+    const namespace = () => namespaceOf(`${lines}\nnetwork_namespace = "builds"`);
+    if (complaint) assert.throws(namespace, complaint);
+    else assert.equal(namespace(), '/run/netns/builds');
+  }
+  for (const name of ['.', '..', 'a/b']) {
+    const namespace = () => namespaceOf(`${sandboxed}\nnetwork_namespace = "${name}"`);
+    assert.throws(namespace, /must be a name, such as "builds", or an absolute path/);
+  }
+});
+
 test("root's data is where the users that its commands run as can get to", () => {
   const root = { ...surroundings, homeFolder: '/root' };
   assert.equal(readWorkerConfig(sources(''), root).rootPath, '/var/lib/expbuild/worker');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -15,9 +15,9 @@ import {
   gvisorSkip,
   startDockerDaemon,
 } from '../support/docker-daemon.ts';
+import { lookAround } from '../support/look-around.ts';
 import { processesNaming } from '../support/processes.ts';
 import { never } from '../support/never.ts';
-import { tempDir } from '../support/temp-dir.ts';
 
 /** Long enough to be seen, on kernels too that do not tell when a container's processes have ended. */
 const busy = 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done';
@@ -100,9 +100,9 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
 
   it('DK-01: keeps all it promises, as a command inside finds and the daemon confirms', async (t) => {
     const { executor, run } = dockerBench(t);
-    const { kernel, mountPoints, processesSeen, ...facts } = await findFacts(
+    const { kernel, mountPoints, processesSeen, networkNamespace, ...facts } = await findFacts(
       executor,
-      path.join(tempDir(t), 'test'),
+      lookAround(t),
       never,
     );
     assert.deepEqual(facts, {
@@ -117,8 +117,9 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     });
     assert.ok(processesSeen < 10);
     assert.ok(mountPoints.includes('/tmp'));
+    assert.notEqual(networkNamespace, readlinkSync('/proc/self/ns/net'));
     assert.match(kernel, /^Linux version/);
-    await provePromises(dockerPromises, executor, path.join(tempDir(t), 'test'), never);
+    await provePromises(dockerPromises, executor, lookAround(t), never);
 
     const cancel = new AbortController();
     const running = run(['sleep', '60'], {}, cancel.signal);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
@@ -9,6 +9,7 @@ import { findFacts } from '../../src/executor/self-test.ts';
 import { provePromises, sandboxPromises } from '../../src/executor/promises.ts';
 import { executorBench, untilDead } from '../support/executor-bench.ts';
 import { launcherCommand, startHostExecutor } from '../support/host-executor.ts';
+import { lookAround } from '../support/look-around.ts';
 import { never } from '../support/never.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -49,8 +50,9 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
   it('DK-15, WK-17: keeps all it promises, as a command inside finds', async (t) => {
     const sandbox = await findSandbox(t);
     const executor = await startHostExecutor(t, { sandbox, owner: sandboxOwner });
-    const found = await findFacts(executor, path.join(tempDir(t), 'test'), never);
-    const { kernel, ...facts } = found;
+    const found = await findFacts(executor, lookAround(t), never);
+    const { kernel, networkNamespace, ...facts } = found;
+    assert.notEqual(networkNamespace, readlinkSync('/proc/self/ns/net'));
     assert.match(kernel, /^Linux version /);
     assert.deepEqual(
       { ...facts, mountPoints: [], processesSeen: 0 },
@@ -68,7 +70,7 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
       },
     );
     assert.ok(facts.processesSeen < 10);
-    await provePromises(sandboxPromises, executor, path.join(tempDir(t), 'test'), never);
+    await provePromises(sandboxPromises, executor, lookAround(t), never);
   });
 
   it('DK-16: names what is missing, and what else could be chosen', async (t) => {
@@ -86,10 +88,10 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
 
   it('a command on the host is found to break the promises', async (t) => {
     const executor = await startHostExecutor(t);
-    await assert.rejects(
-      provePromises(sandboxPromises, executor, path.join(tempDir(t), 'test'), never),
-      { code: Code.FAILED_PRECONDITION, message: /without: .*filtered system calls, / },
-    );
+    await assert.rejects(provePromises(sandboxPromises, executor, lookAround(t), never), {
+      code: Code.FAILED_PRECONDITION,
+      message: /without: .*filtered system calls, /,
+    });
   });
 
   it('WRK-20: runs a command in its input root, and outputs are found outside', async (t) => {

@@ -26,6 +26,7 @@ export function findSandbox(
     tmpBytesMax: 10_000_000,
     processesMax: undefined,
     networkAllowed: false,
+    resolvConf: undefined,
     ...options,
   });
 }
