@@ -67,7 +67,7 @@ export async function operations(program: Program, options: OperationsOptions): 
     if (found.some((operation) => operation.name === name)) continue;
     throw new StatusError(Code.NOT_FOUND, `the scheduler knows no operation ${name}`);
   }
-  show(program, options, found);
+  show(program, options, settings.instanceName, found);
   if (total > found.length) program.terminal.note(`${total - found.length} more are not shown`);
   return ExitCode.OK;
 }
@@ -91,6 +91,7 @@ async function cancel(
 function show(
   { terminal, clock }: Program,
   { verb, json }: OperationsOptions,
+  instanceName: string,
   found: readonly Operation[],
 ): void {
   const now = clock.now();
@@ -98,28 +99,33 @@ function show(
   else if (verb === 'why') for (const each of found) terminal.out(printable(reasonOf(each)));
   else if (verb === 'list') {
     const rows = found.map((each) => [
-      each.name,
+      shortName(each, instanceName),
       stageOf(each),
       ageOf(each, now),
       each.requestMetadata?.targetId ?? '',
       reasonOf(each),
     ]);
-    for (const line of columns(['OPERATION', 'STAGE', 'AGE', 'TARGET', 'WHY'], rows)) {
-      terminal.out(line);
-    }
+    const heads = ['OPERATION', 'STAGE', 'AGE', 'TARGET', 'DETAIL'];
+    for (const line of columns(heads, rows, terminal.width)) terminal.out(line);
   } else for (const each of found) for (const line of linesOf(each, now)) terminal.out(line);
 }
 
+/** As it may be told to other commands with the same flags. */
+function shortName(operation: Operation, instanceName: string): string {
+  const last = operation.name.slice(operation.name.lastIndexOf('/') + 1);
+  return operationName(last, instanceName) === operation.name ? last : operation.name;
+}
+
 function linesOf(operation: Operation, now: number): string[] {
-  const { actionDigest, requestMetadata } = operation;
+  const { actionDigest, requestMetadata, waitingReason } = operation;
   const lines = [
     ['operation', operation.name],
     ['stage', stageOf(operation)],
-    ['why', reasonOf(operation)],
+    [waitingReason === '' ? 'detail' : 'waits', reasonOf(operation)],
     ['action', `${actionDigest?.hash}/${actionDigest?.sizeBytes}`],
     ['worker', operation.workerId],
     ['priority', `${operation.priority}`],
-    ['queued', ageOf(operation, now)],
+    ['age', ageOf(operation, now)],
     ['earlier attempts', `${operation.earlierAttempts}`],
     ['watchers', `${operation.watchers}`],
     ['tool', requestMetadata?.toolDetails?.toolName ?? ''],
@@ -132,6 +138,8 @@ function linesOf(operation: Operation, now: number): string[] {
     lines.filter(([, value]) => value !== ''),
   );
 }
+
+const codeNames = new Map<number, string>(Object.entries(Code).map(([name, code]) => [code, name]));
 
 const stages = new Map<number, string>([
   [ExecutionStage_Value.QUEUED, 'queued'],
@@ -147,7 +155,7 @@ function stageOf({ stage }: Operation): string {
 function reasonOf({ waitingReason, workerId, statusCode, exitCode }: Operation): string {
   if (waitingReason !== '') return waitingReason;
   if (exitCode !== undefined && !statusCode) return `exit code ${exitCode}`;
-  if (statusCode !== undefined) return `ended with code ${statusCode}`;
+  if (statusCode !== undefined) return `ended with ${codeNames.get(statusCode) ?? statusCode}`;
   return workerId === '' ? '' : `on ${workerId}`;
 }
 

@@ -62,7 +62,7 @@ export async function quarantine(program: Program, options: QuarantineOptions): 
       const { digest, leftMs, why } = plain(action);
       return [digest, formatDuration(leftMs), why];
     });
-    for (const line of columns(['ACTION', 'LEFT', 'WHY'], rows)) terminal.out(line);
+    for (const line of columns(['ACTION', 'LEFT', 'WHY'], rows, terminal.width)) terminal.out(line);
   }
   return ExitCode.OK;
 }

@@ -18,6 +18,8 @@ export interface Terminal {
   style(style: Style, text: string): string;
   /** Whether a person watches what stands beside the answer. */
   readonly isWatched: boolean;
+  /** Characters in a line of the answer; undefined when no person reads it, but a file or a program. */
+  readonly width: number | undefined;
 }
 
 /** The streams of this process. A reader that has gone, such as `head`, is no error. */
@@ -56,6 +58,9 @@ export function processTerminal(): Terminal {
     },
     style: (style, text) => styleText(style, text, { stream: stderr }),
     isWatched: stderr.isTTY,
+    get width() {
+      return stdout.isTTY ? stdout.columns || 80 : undefined;
+    },
   };
 }
 

@@ -55,7 +55,7 @@ export async function workers(program: Program, options: WorkersOptions): Promis
     const shown = verb === 'show' ? named(all, options.workers) : all;
     if (json) terminal.out(JSON.stringify({ workers: shown.map(plain) }));
     else if (verb === 'show') for (const worker of shown) describe(program, worker);
-    else for (const line of table(shown, clock.now())) terminal.out(line);
+    else for (const line of table(shown, clock.now(), terminal.width)) terminal.out(line);
     return ExitCode.OK;
   }
   const { workerIds } = await admin.updateWorkers(
@@ -89,7 +89,7 @@ function named(all: readonly Worker[], ids: readonly string[]): Worker[] {
   });
 }
 
-function table(all: readonly Worker[], now: number): string[] {
+function table(all: readonly Worker[], now: number, width: number | undefined): string[] {
   const rows = all.map((worker) => [
     worker.workerId,
     stateOf(worker),
@@ -98,7 +98,8 @@ function table(all: readonly Worker[], now: number): string[] {
     worker.properties.map(({ name, value }) => `${name}=${value}`).join(' '),
     lastSeen(worker, now),
   ]);
-  return columns(['WORKER', 'STATE', 'BUSY', 'ISOLATION', 'PROPERTIES', 'SEEN'], rows);
+  const heads = ['WORKER', 'STATE', 'BUSY', 'ISOLATION', 'PROPERTIES', 'SEEN'];
+  return columns(heads, rows, width);
 }
 
 function describe({ terminal, clock }: Program, worker: Worker): void {

@@ -106,22 +106,19 @@ export function isMeant({ id, offered }: Worker, selection: WorkerSelection): bo
 }
 
 export function isSelected(
-  { name, instanceName, run, done }: Operation,
+  { name, instanceName, requestMetadata, done }: Operation,
   wanted: OperationSelection,
 ): boolean {
   if (wanted.names && !wanted.names.has(name)) return false;
   if (done && !wanted.includeDone) return false;
   if (wanted.instanceName !== undefined && instanceName !== wanted.instanceName) return false;
   const { toolInvocationId } = wanted;
-  return (
-    toolInvocationId === undefined ||
-    run?.request.requestMetadata?.toolInvocationId === toolInvocationId
-  );
+  return toolInvocationId === undefined || requestMetadata?.toolInvocationId === toolInvocationId;
 }
 
 /** `state` is the operation's, as its clients see it. */
 export function viewOfOperation(
-  { run, watchers }: Operation,
+  { run, requestMetadata, watchers }: Operation,
   state: OperationState,
   waitingReason: string | undefined,
 ): OperationView {
@@ -129,7 +126,7 @@ export function viewOfOperation(
     state,
     waitingReason,
     workerId: run && 'lease' in run.place ? run.place.lease.workerId : undefined,
-    requestMetadata: run?.request.requestMetadata,
+    requestMetadata,
     priority: run?.priority ?? 0,
     queuedAt: run?.queuedAt,
     earlierAttempts: run ? run.losses + run.failures + run.refusals : 0,

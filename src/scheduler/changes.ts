@@ -67,6 +67,6 @@ function storedRun(run: Run): StoredRun {
 }
 
 function storedOperation(operation: Operation): StoredOperation {
-  const { name, instanceName, action, run, done, isDeleted } = operation;
-  return { name, instanceName, action, runId: run?.id, done, isDeleted };
+  const { name, instanceName, action, requestMetadata, run, done, isDeleted } = operation;
+  return { name, instanceName, action, requestMetadata, runId: run?.id, done, isDeleted };
 }

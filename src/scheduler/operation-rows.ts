@@ -1,4 +1,5 @@
 import type { Digest } from '../digest/digest.ts';
+import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest } from './operations.ts';
 import type { Done } from './run.ts';
 
@@ -29,6 +30,7 @@ export interface StoredOperation {
   readonly name: string;
   readonly instanceName: string;
   readonly action: Digest;
+  readonly requestMetadata: RequestMetadata | undefined;
   readonly runId: string | undefined;
   readonly done: Done | undefined;
   /** Nobody can ask for it any more; its run goes on. */

@@ -1,5 +1,8 @@
 import type { Digest } from '../digest/digest.ts';
-import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type {
+  ExecuteResponse,
+  RequestMetadata,
+} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import { type Done, type Operation, type Run, streamsOf } from './run.ts';
@@ -19,6 +22,7 @@ export interface NewOperation {
   readonly name: string;
   readonly instanceName: string;
   readonly action: Digest;
+  readonly requestMetadata: RequestMetadata | undefined;
   readonly isDurable: boolean;
 }
 

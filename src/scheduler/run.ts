@@ -3,6 +3,7 @@ import {
   ExecutedActionMetadata,
   type ExecuteResponse,
   ExecutionStage_Value,
+  type RequestMetadata,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
 import { WaitingReason } from '../proto/expbuild/operation/v1/waiting_reason.ts';
@@ -17,6 +18,8 @@ export interface Operation {
   readonly name: string;
   readonly instanceName: string;
   readonly action: Digest;
+  /** Of whoever asked for it; its run has that of the first who did. */
+  readonly requestMetadata: RequestMetadata | undefined;
   /** A restart forgets the others: they cost a look-up, not a run. */
   readonly isDurable: boolean;
   /** Undefined once it is done. */

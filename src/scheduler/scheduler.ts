@@ -311,9 +311,10 @@ export class Scheduler {
     for (const run of runs) this.#end(run, response);
   }
 
-  #add({ instanceName, action }: ActionRequest, run: Run | undefined, isDurable: boolean) {
+  #add(request: ActionRequest, run: Run | undefined, isDurable: boolean) {
+    const { instanceName, action, requestMetadata } = request;
     const name = `${instanceName === '' ? '' : `${instanceName}/`}operations/${this.#newId()}`;
-    return this.#operations.add({ name, instanceName, action, isDurable }, run);
+    return this.#operations.add({ name, instanceName, action, requestMetadata, isDurable }, run);
   }
 
   #full(): StatusError {

@@ -53,6 +53,7 @@ export const operationMigrations: readonly string[] = [
   ) strict;`,
   'alter table operation add column deleted integer not null default 0;',
   'create table drained_worker (worker_id text primary key) strict, without rowid;',
+  'alter table operation add column request_metadata blob;',
 ];
 
 interface DigestRow {
@@ -90,6 +91,7 @@ interface OperationRow extends DigestRow {
   readonly done_at: number | null;
   readonly response: Uint8Array | null;
   readonly deleted: number;
+  readonly request_metadata: Uint8Array | null;
 }
 
 /** Operations and runs as rows of SQLite. The database is to be opened with `synchronous: 'FULL'`. */
@@ -115,8 +117,8 @@ export class SqliteOperationRows implements OperationRows {
     );
     this.#putOperation = db.prepare(
       `insert into operation (name, instance_name, digest_function, hash, size_bytes, run_id, done_at,
-        response, deleted) values (@name, @instance_name, @digest_function, @hash, @size_bytes, @run_id,
-        @done_at, @response, @deleted)
+        response, deleted, request_metadata) values (@name, @instance_name, @digest_function, @hash,
+        @size_bytes, @run_id, @done_at, @response, @deleted, @request_metadata)
       on conflict (name) do update set run_id = excluded.run_id, done_at = excluded.done_at,
         response = excluded.response, deleted = excluded.deleted`,
     );
@@ -167,7 +169,7 @@ function runRow({ request, lease, ...run }: StoredRun): RunRow {
     do_not_cache: request.doNotCache ? 1 : 0,
     asked_priority: request.priority,
     platform: Platform.encode({ properties: [...request.properties] }).finish(),
-    request_metadata: requestMetadata ? RequestMetadata.encode(requestMetadata).finish() : null,
+    request_metadata: metadataBytes(requestMetadata),
     queued_at: run.queuedAt,
     position: run.order,
     priority: run.priority,
@@ -193,9 +195,7 @@ function storedRun(row: RunRow): StoredRun {
       doNotCache: row.do_not_cache === 1,
       priority: row.asked_priority,
       properties: Platform.decode(row.platform).properties,
-      requestMetadata: row.request_metadata
-        ? RequestMetadata.decode(row.request_metadata)
-        : undefined,
+      requestMetadata: metadataOf(row),
     },
     queuedAt: row.queued_at,
     order: row.position,
@@ -211,7 +211,7 @@ function storedRun(row: RunRow): StoredRun {
 }
 
 function operationRow(operation: StoredOperation): OperationRow {
-  const { name, instanceName, action, runId, done, isDeleted } = operation;
+  const { name, instanceName, action, requestMetadata, runId, done, isDeleted } = operation;
   return {
     ...digestRow(action),
     name,
@@ -220,6 +220,7 @@ function operationRow(operation: StoredOperation): OperationRow {
     done_at: done?.at ?? null,
     response: done ? ExecuteResponse.encode(done.response).finish() : null,
     deleted: isDeleted ? 1 : 0,
+    request_metadata: metadataBytes(requestMetadata),
   };
 }
 
@@ -229,10 +230,21 @@ function storedOperation(row: OperationRow): StoredOperation {
     name: row.name,
     instanceName: row.instance_name,
     action: digestOf(row),
+    requestMetadata: metadataOf(row),
     runId: row.run_id ?? undefined,
     done: at !== null && response ? { at, response: ExecuteResponse.decode(response) } : undefined,
     isDeleted: row.deleted === 1,
   };
+}
+
+function metadataBytes(metadata: RequestMetadata | undefined): Uint8Array | null {
+  return metadata ? RequestMetadata.encode(metadata).finish() : null;
+}
+
+function metadataOf({
+  request_metadata: bytes,
+}: RunRow | OperationRow): RequestMetadata | undefined {
+  return bytes ? RequestMetadata.decode(bytes) : undefined;
 }
 
 function digestRow({ function: { name }, hash, sizeBytes }: Digest): DigestRow {

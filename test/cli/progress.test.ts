@@ -34,5 +34,6 @@ test('sizes and durations are for people', () => {
     '1.5 KiB',
     '5.0 GiB',
   ]);
-  assert.deepEqual([3.2, 1500].map(formatDuration), ['3 ms', '1.5 s']);
+  const times = [3.2, 1_500, 61_900, 3_720_000];
+  assert.deepEqual(times.map(formatDuration), ['3 ms', '1.5 s', '1 min 1 s', '1 h 2 min']);
 });

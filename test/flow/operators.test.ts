@@ -49,7 +49,7 @@ test('a drained worker gets nothing new until it is undrained, also after a rest
   assert.equal((await running).exitCode, 0);
   const shown = await cli(['operations', 'show', operation.name]);
   assert.match(shown.stdout, /^stage +done$/m);
-  assert.match(shown.stdout, /^why +exit code 0$/m);
+  assert.match(shown.stdout, /^detail +exit code 0$/m);
   const worker1 = await cli(['workers', 'show', 'one']);
   assert.match(worker1.stdout, /^capacity +cpu=/m);
   assert.match(worker1.stdout, /^isolation +\S/m);
@@ -90,6 +90,42 @@ test('one command cancels a whole build, and no other', async (t) => {
   await other.started;
   other.finish();
   assert.equal((await runningOther).exitCode, 0);
+
+  // Done, and each still of its build; the name as it is printed is one that can be told.
+  const terminal = new FakeTerminal(false, 80);
+  await cli(['operations', 'list', '--all', '--invocation', invocation], { terminal });
+  const [, line = '', ...others] = terminal.stdout.trimEnd().split('\n');
+  assert.deepEqual(others, []);
+  const [shortName = '', stage] = line.split(/ +/);
+  assert.equal(operation?.name, `main/operations/${shortName}`);
+  assert.equal(stage, 'done');
+  const why = await cli(['operations', 'why', shortName]);
+  assert.equal(why.stdout, 'ended with CANCELLED\n');
+  await fleet.server.stop();
+  await fleet.restart();
+  const kept = await cli(['operations', 'list', '--all', '--invocation', invocation]);
+  assert.equal(kept.stdout.split('\n')[1], line, 'also after a restart');
+});
+
+test('whoever asked for the same action as another build is cancelled apart from it', async (t) => {
+  const fleet = await startFleet(t);
+  const { cli } = fleet;
+  const terminals = [new FakeTerminal(), new FakeTerminal()] as const;
+  const builds = [];
+  for (const terminal of terminals) {
+    builds.push(cli(['run', '--', 'true'], { terminal }));
+    await terminal.shown(/queued/);
+  }
+  const { stdout } = await cli(['operations', 'list', '--json']);
+  const [first] = (
+    JSON.parse(stdout) as { operations: { requestMetadata: { toolInvocationId: string } }[] }
+  ).operations;
+  const invocation = first?.requestMetadata.toolInvocationId ?? '';
+  const cancelled = await cli(['operations', 'cancel', '--invocation', invocation]);
+  assert.equal(cancelled.stdout.trimEnd().split('\n').length, 1);
+  assert.equal((await builds[0])?.exitCode, 75);
+  await fleet.worker('one');
+  assert.equal((await builds[1])?.exitCode, 0);
 });
 
 test('what does not exist is said so, and what names nothing is refused', async (t) => {

@@ -39,6 +39,7 @@ const operation: StoredOperation = {
   name: 'team/operations/1',
   instanceName: 'team',
   action: run.request.action,
+  requestMetadata: RequestMetadata.fromPartial({ toolInvocationId: 'build-8' }),
   runId: 'run-1',
   done: undefined,
   isDeleted: false,
@@ -89,7 +90,7 @@ test('operations of the first schema come back', (t) => {
     values ('old', 'team', 'SHA256', '${operation.action.hash}', ${operation.action.sizeBytes}, 'run-1')`);
   db.close();
   const { operations } = openRows(t, file).rows.load();
-  assert.deepEqual(operations, [{ ...operation, name: 'old' }]);
+  assert.deepEqual(operations, [{ ...operation, name: 'old', requestMetadata: undefined }]);
 });
 
 test('what is ended and forgotten does not come back, and operations keep their order', (t) => {

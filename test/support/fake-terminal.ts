@@ -6,6 +6,7 @@ const SHOWN_TIMEOUT_MS = 60_000;
 /** A terminal that remembers what it was shown. */
 export class FakeTerminal implements Terminal {
   readonly isWatched: boolean;
+  readonly width: number | undefined;
   /** The answer: lines and bytes, as a reader of standard output gets them. */
   stdout = '';
   /** What stands beside it. */
@@ -16,8 +17,9 @@ export class FakeTerminal implements Terminal {
 
   #waiting: (() => void)[] = [];
 
-  constructor(isWatched = false) {
+  constructor(isWatched = false, width?: number) {
     this.isWatched = isWatched;
+    this.width = width;
   }
 
   /** Resolves once what was shown, in the answer or beside it, matches. Fails after a minute. */
