@@ -10,7 +10,11 @@ import type { Instances } from '../instances.ts';
 import { type Call, type Service, unary } from '../method.ts';
 import { checkPriority, resultsCachePriorities } from '../priorities.ts';
 import { requestDigest } from '../request-digests.ts';
-import { checkActionResult, refuseAbsoluteSymlinks } from './check-action-result.ts';
+import {
+  checkActionResult,
+  refuseAbsoluteSymlinks,
+  refuseOutsidePaths,
+} from './check-action-result.ts';
 import { withStoredContents } from './stored-contents.ts';
 import { withWorker } from './with-worker.ts';
 
@@ -48,9 +52,10 @@ export function actionCache(instances: Instances, clock: Clock): Service {
     const priority = request.resultsCachePolicy?.priority ?? 0;
     checkPriority(priority, resultsCachePriorities, 'results_cache_policy.priority');
     checkActionResult(request.actionResult, action.function);
+    await refuseOutsidePaths(request.actionResult, action, blobs, signal);
     const stored = await withStoredContents(request.actionResult, action.function, blobs, signal);
     if (instance.absoluteSymlinks === 'disallowed') {
-      await refuseAbsoluteSymlinks(stored, action.function, blobs, signal);
+      await refuseAbsoluteSymlinks(stored, action, blobs, signal);
     }
     const tool = requestMetadata?.toolDetails?.toolName;
     const result = withWorker(stored, tool, clock.now());

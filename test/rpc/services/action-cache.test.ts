@@ -9,7 +9,10 @@ import { sha1, sha256 } from '../../../src/digest/digest-functions.ts';
 import { MemoryBlobs } from '../../../src/cas/memory-blobs.ts';
 import { Digest } from '../../../src/digest/digest.ts';
 import {
+  Action,
   ActionResult,
+  Command,
+  Directory,
   GetActionResultRequest,
   RequestMetadata,
   Tree,
@@ -125,7 +128,7 @@ describe('GetActionResult', () => {
 });
 
 describe('UpdateActionResult', () => {
-  it('AC-12, AC-13, AC-25, AC-27: stores the result as it is, failed ones too', async (t) => {
+  it('RAC-08, AC-12, AC-13, AC-25, AC-27: stores the result as it is, failed ones too', async (t) => {
     const { client, get } = await start(t);
     const symlinks = [{ path: 'l', target: '../x' }];
     const bytes = Uint8Array.from(
@@ -152,6 +155,30 @@ describe('UpdateActionResult', () => {
     );
     const stored = ActionResult.encode(await get()).finish();
     assert.deepEqual(ActionResult.decode(stored), ActionResult.decode(bytes));
+  });
+
+  it('RAC-09, AC-12, MOO-02: asks for no Action and no Command, and for none that can be read', async (t) => {
+    const { put, updateWith, client } = await start(t);
+    const orphan = Action.fromPartial({
+      commandDigest: blobOf('a command that is not here').digest.toMessage(),
+      inputRootDigest: blobOf('').digest.toMessage(),
+    });
+    for (const stored of [
+      blobOf('an action that is not here').digest.toMessage(),
+      await put(Action.encode(orphan).finish()),
+      await put('{"command":"tsc"}'),
+    ]) {
+      await updateWith({ actionDigest: stored, actionResult: { exitCode: 0 } });
+      const request = GetActionResultRequest.fromPartial({ actionDigest: stored });
+      const method = `${path}/GetActionResult`;
+      assert.ok(await client.unary(method, GetActionResultRequest, ActionResult, request));
+      // Nobody can tell where its command ran: as far up as is safe in any case.
+      const outputSymlinks = [{ path: '../a', target: 'b' }];
+      await assert.rejects(
+        updateWith({ actionDigest: stored, actionResult: { outputSymlinks } }),
+        invalid,
+      );
+    }
   });
 
   it('AC-17: stores contents that came along as blobs', async (t) => {
@@ -184,9 +211,18 @@ describe('UpdateActionResult', () => {
   });
 
   it('RAC-08, AC-14: a result whose blobs are absent is refused', async (t) => {
-    const { update } = await start(t);
-    const stdoutDigest = blobOf('absent').digest.toMessage();
-    await assert.rejects(update({ stdoutDigest }), { code: Code.FAILED_PRECONDITION });
+    const { update, get } = await start(t);
+    const absent = blobOf('absent').digest.toMessage();
+    for (const result of [
+      { stdoutDigest: absent },
+      { stderrDigest: absent },
+      { outputFiles: [{ path: 'a', digest: absent }] },
+      { outputDirectories: [{ path: 'a', treeDigest: absent }] },
+      { outputDirectories: [{ path: 'a', rootDirectoryDigest: absent }] },
+    ]) {
+      await assert.rejects(update(result), { code: Code.FAILED_PRECONDITION });
+      await assert.rejects(get(), { code: Code.NOT_FOUND });
+    }
   });
 
   it('AC-15: a cache without room says RESOURCE_EXHAUSTED', async (t) => {
@@ -218,6 +254,8 @@ describe('UpdateActionResult', () => {
 
   const digest = blobOf('').digest.toMessage();
   const other = Digest.ofBytes(sha1, new Uint8Array()).toMessage();
+  const file = { path: 'a', digest };
+  const link = { path: 'a', target: 'b' };
   for (const [what, result] of [
     ['an absolute path', { outputFiles: [{ path: '/etc/passwd', digest }] }],
     ['an empty path', { outputFiles: [{ path: '', digest }] }],
@@ -233,27 +271,116 @@ describe('UpdateActionResult', () => {
     ],
     ['a malformed digest', { stdoutDigest: { hash: 'x', sizeBytes: 1 } }],
     ['a negative size', { stderrDigest: { ...digest, sizeBytes: -1 } }],
+    ['a directory without digest', { outputDirectories: [{ path: 'a' }] }],
+    ['a digest without hash', { stdoutDigest: { hash: '', sizeBytes: 0 } }],
+    ['an absolute symlink path', { outputSymlinks: [{ path: '/a', target: 'b' }] }],
+    ['a path out of the input root', { outputFiles: [{ path: '../a', digest }] }],
+    ['a path that comes back in', { outputSymlinks: [{ path: 'a/../../a/b', target: 'c' }] }],
+    ['a file twice', { outputFiles: [file, file] }],
+    [
+      'a directory twice',
+      { outputDirectories: [1, 2].map(() => ({ path: 'a', treeDigest: digest })) },
+    ],
+    [
+      'a path that is a file and a directory',
+      { outputFiles: [file], outputDirectories: [{ path: 'a', treeDigest: digest }] },
+    ],
+    ['a path that is a file and a symlink', { outputFiles: [file], outputSymlinks: [link] }],
+    ['a symlink twice', { outputSymlinks: [link, link] }],
+    [
+      'a symlink to a file and to a directory at once',
+      { outputFileSymlinks: [link], outputDirectorySymlinks: [link] },
+    ],
+    [
+      'two symlinks to a file beside one for newer clients',
+      { outputSymlinks: [link], outputFileSymlinks: [link, link] },
+    ],
+    [
+      'a symlink for newer clients twice, beside one for older ones',
+      { outputSymlinks: [link, link], outputFileSymlinks: [link] },
+    ],
+    [
+      'a symlink with two targets',
+      { outputSymlinks: [link], outputFileSymlinks: [{ ...link, target: 'c' }] },
+    ],
   ] as const) {
     it(`RAC-08, AC-22: ${what} is INVALID_ARGUMENT`, async (t) => {
-      const { update } = await start(t);
+      const { update, get } = await start(t);
       await assert.rejects(update(result as never), invalid);
+      await assert.rejects(get(), { code: Code.NOT_FOUND });
     });
   }
 
-  it('AC-22: an absolute symlink is INVALID_ARGUMENT where they are not allowed', async (t) => {
-    const root = { symlinks: [{ name: 'l', target: '/etc/passwd' }] };
-    const tree = Tree.encode(Tree.fromPartial({ root })).finish();
-    const treeDigest = blobOf(tree).digest.toMessage();
-    const link = { outputSymlinks: [{ path: 'l', target: '/etc/passwd' }] };
-    const folder = { outputDirectories: [{ path: 'd', treeDigest }] };
+  it('RAC-08: a symlink that stands there for older clients too is no path listed twice', async (t) => {
+    const { update } = await start(t);
+    const toDirectory = { path: 'b', target: 'd/' };
+    await update({
+      outputSymlinks: [link, toDirectory],
+      outputFileSymlinks: [link],
+      outputDirectorySymlinks: [toDirectory],
+    });
+  });
+
+  it('RAC-08: paths may go up as far as the working directory of the action is deep', async (t) => {
+    const { put, updateWith } = await start(t);
+    const workingDirectory = 'src/lib';
+    const command = Command.encode(Command.fromPartial({ workingDirectory })).finish();
+    const commandDigest = await put(command);
+    const inputRootDigest = blobOf('a root that is not looked at').digest.toMessage();
+    const message = Action.fromPartial({ commandDigest, inputRootDigest });
+    const stored = await put(Action.encode(message).finish());
+    const updateAt = (outputPath: string) =>
+      updateWith({
+        actionDigest: stored,
+        actionResult: { outputSymlinks: [{ path: outputPath, target: 'x' }] },
+      });
+    await updateAt('../../out/x');
+    for (const outputPath of ['../../../x', 'a/../../../../src/lib/x']) {
+      await assert.rejects(updateAt(outputPath), invalid);
+    }
+  });
+
+  it('RAC-08, AC-22: a symlink out of the input root is INVALID_ARGUMENT where absolute ones are', async (t) => {
+    const refused = [
+      ...['/etc/passwd', '../../etc/passwd', 'x/../../../d/l'].map(linkTo),
+      ...['/etc/passwd', '../../../etc/passwd'].map(folderOf),
+    ];
+    const inside = [linkTo('../etc/passwd'), folderOf('../../etc/passwd')];
     const strict = await start(t, { absoluteSymlinks: 'disallowed' });
-    await assert.rejects(strict.update(folder), { code: Code.FAILED_PRECONDITION }, 'AC-14');
     const lenient = await start(t);
-    for (const { put } of [strict, lenient]) await put(tree);
-    for (const result of [link, folder]) {
+    await assert.rejects(
+      strict.update(folderOf('/etc/passwd')),
+      { code: Code.FAILED_PRECONDITION },
+      'AC-14',
+    );
+    for (const { put } of [strict, lenient]) {
+      for (const target of ['/etc/passwd', '../../../etc/passwd', '../../etc/passwd']) {
+        await put(treeOf(target));
+      }
+    }
+    for (const result of refused) {
       await assert.rejects(strict.update(result), invalid);
       await lenient.update(result);
     }
-    await strict.update({ outputSymlinks: [{ path: 'l', target: '../etc/passwd' }] });
+    await assert.rejects(strict.get(), { code: Code.NOT_FOUND });
+    for (const result of inside) await strict.update(result);
   });
 });
+
+function linkTo(target: string) {
+  return { outputSymlinks: [{ path: 'd/l', target }] };
+}
+
+function folderOf(target: string) {
+  return {
+    outputDirectories: [{ path: 'd', treeDigest: blobOf(treeOf(target)).digest.toMessage() }],
+  };
+}
+
+/** With a symlink one directory below its root. */
+function treeOf(target: string): Uint8Array {
+  const child = Directory.fromPartial({ symlinks: [{ name: 'l', target }] });
+  const { digest } = blobOf(Directory.encode(child).finish());
+  const root = { directories: [{ name: 'below', digest: digest.toMessage() }] };
+  return Tree.encode(Tree.fromPartial({ root, children: [child] })).finish();
+}
