@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
@@ -11,6 +11,7 @@ import { DockerExecutor } from '../executor/docker-executor.ts';
 import { DockerImages } from '../executor/docker-images.ts';
 import type { Owner } from '../executor/executor.ts';
 import { dockerPromises, gvisorPromises, provePromises } from '../executor/promises.ts';
+import { seccompProfile } from '../executor/seccomp-filter.ts';
 import { launcherCommand } from './launcher-command.ts';
 import type { StartedExecutors } from './start-executors.ts';
 
@@ -73,6 +74,7 @@ export async function startDocker(
       processesMax: executor.processesMax,
       tmpBytesMax: executor.tmpMaxSizeBytes,
     },
+    podmanFilterPath: facts.isPodman ? podmanFilterIn(rootPath) : undefined,
     labels: { [workerLabel]: workerId, [bootLabel]: bootId },
     graceMs: executor.killGraceMs,
     outputBytesMax,
@@ -94,9 +96,15 @@ export async function startDocker(
   }
   const kept = promises.map(({ what }) => what).join(', ');
   const isolation =
-    `docker: ${docker.runtime} of Docker ${facts.version}, ${docker.image} unless the action asks for ` +
+    `docker: ${docker.runtime} of ${facts.isPodman ? 'Podman' : 'Docker'} ${facts.version}, ${docker.image} unless the action asks for ` +
     `another image; ${kept}`;
   return { executors, isolation };
+}
+
+function podmanFilterIn(folder: string): string {
+  const file = path.join(folder, 'seccomp.json');
+  writeFileSync(file, seccompProfile());
+  return file;
 }
 
 /** Containers of this worker that are here before it runs any: it was killed (DK-05). */

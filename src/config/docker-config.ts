@@ -22,7 +22,7 @@ export interface DockerConfig {
 
 export const dockerSchema = section({
   socket: v.optional(
-    text("The socket of Docker's daemon, which must be on this machine."),
+    text("The socket of Docker's daemon, or of Podman's service as root; on this machine."),
     '/var/run/docker.sock',
   ),
   image: v.optional(text('The image that actions run in which name none.')),

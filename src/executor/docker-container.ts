@@ -3,7 +3,7 @@ import type Docker from 'dockerode';
 import type { ImageFacts } from './docker-engine.ts';
 import type { Command, Owner } from './executor.ts';
 import { defaultPath } from './find-executable.ts';
-import { openFilesMax } from './own-limits.ts';
+import { openFilesMax, userProcessesMax } from './own-limits.ts';
 
 /** What each container of a worker may use. */
 export interface ContainerLimits {
@@ -24,10 +24,13 @@ export interface ContainerRequest {
   /** A network of the daemon's; "none" has nothing but a loopback interface. */
   readonly network: string;
   readonly limits: ContainerLimits;
+  /** Undefined for Docker, which brings one; Podman's own lets commands make namespaces. */
+  readonly podmanFilterPath?: string | undefined;
 }
 
-/** The types of dockerode lack what came with version 1.40 of the API. */
+/** The types of dockerode lack what came with version 1.40 of the API, and what is Podman's. */
 type ContainerBody = Docker.ContainerCreateOptions & {
+  readonly UnsetEnvAll?: boolean;
   readonly HostConfig: Docker.HostConfig & { readonly CgroupnsMode: string };
 };
 
@@ -44,16 +47,19 @@ const runOptions = 'rw,nosuid,nodev,noexec,mode=1777,size=16m';
 export function containerOf(
   command: Command,
   inputRoot: string,
-  { name, labels, image, user, runtime, network, limits }: ContainerRequest,
+  { name, labels, image, user, runtime, network, limits, podmanFilterPath }: ContainerRequest,
 ): ContainerBody {
   const files = openFilesMax();
+  const processes = userProcessesMax();
   const fromRoot = path.relative(inputRoot, command.workingDirectory);
   return {
     name,
     Image: image.id,
     Cmd: [...command.argv],
     Entrypoint: [],
-    Env: variablesOf(command, image),
+    ...(podmanFilterPath === undefined
+      ? { Env: [...variablesOf(command), ...namesToDrop(command, image)] }
+      : { Env: variablesOf(command), UnsetEnvAll: true }),
     User: `${user.uid}:${user.gid}`,
     WorkingDir: path.posix.join(inputRootInside, fromRoot),
     Hostname: 'localhost',
@@ -70,7 +76,10 @@ export function containerOf(
       NetworkMode: network,
       CapDrop: ['ALL'],
       Privileged: false,
-      SecurityOpt: ['no-new-privileges:true'],
+      SecurityOpt: [
+        'no-new-privileges:true',
+        ...(podmanFilterPath === undefined ? [] : [`seccomp=${podmanFilterPath}`]),
+      ],
       ReadonlyRootfs: true,
       // Reaps what is orphaned, and ends with the command: then the kernel ends all the others.
       Init: true,
@@ -84,6 +93,8 @@ export function containerOf(
       OomScoreAdj: 500,
       Ulimits: [
         { Name: 'nofile', Soft: files.soft, Hard: files.hard },
+        // Podman would set more, which fails where it may not; PidsLimit is what counts.
+        { Name: 'nproc', Soft: processes, Hard: processes },
         { Name: 'core', Soft: 0, Hard: 0 },
       ],
       ...resourcesOf(limits),
@@ -118,13 +129,20 @@ function tmpfsOf({ volumes }: ImageFacts, { tmpBytesMax }: ContainerLimits) {
   return Object.fromEntries([...folders.map((folder) => [folder, tmp]), ['/run', runOptions]]);
 }
 
-/** The command's, and no others: a name without a value takes away what the image says (ACT-13). */
-function variablesOf({ environment }: Command, image: ImageFacts): string[] {
-  const own = { PATH: defaultPath, TMPDIR: '/tmp', ...environment };
-  const names = new Set(Object.keys(own));
-  const others = [...image.variables.map((variable) => variable.split('=')[0] ?? ''), 'HOSTNAME'];
-  return [
-    ...Object.entries(own).map(([name, value]) => `${name}=${value}`),
-    ...others.filter((name) => name !== '' && !names.has(name)),
-  ];
+function variablesOf({ environment }: Command): string[] {
+  return Object.entries(ownVariables(environment)).map(([name, value]) => `${name}=${value}`);
+}
+
+/**
+ * A name without a value takes away from Docker what the image says (ACT-13). To Podman it would give what
+ * the variable is to its service.
+ */
+function namesToDrop({ environment }: Command, image: ImageFacts): string[] {
+  const own = new Set(Object.keys(ownVariables(environment)));
+  const names = [...image.variables.map((variable) => variable.split('=')[0] ?? ''), 'HOSTNAME'];
+  return names.filter((name) => name !== '' && !own.has(name));
+}
+
+function ownVariables(environment: Command['environment']) {
+  return { PATH: defaultPath, TMPDIR: '/tmp', ...environment };
 }

@@ -7,6 +7,8 @@ import { Code, StatusError } from '../base/status.ts';
 /** What the daemon says of itself. */
 export interface EngineFacts {
   readonly version: string;
+  /** It only speaks like Docker. */
+  readonly isPodman: boolean;
   /** Of the processor, as Go names it: images name theirs so. */
   readonly architecture: string;
   readonly runtimes: readonly string[];
@@ -75,10 +77,11 @@ export class DockerEngine {
     };
     return {
       version: version.Version,
+      isPodman: version.Components.some(({ Name: name }) => name === 'Podman Engine'),
       architecture: version.Arch,
       runtimes: Object.keys(info.Runtimes ?? {}),
       security: (info.SecurityOptions ?? []).flatMap(
-        (option) => /(?:^|name=)(\w+)/.exec(option)?.[1] ?? [],
+        (option) => /^(?:name=)?(\w+)/.exec(option)?.[1] ?? [],
       ),
       limits: {
         memory: info.MemoryLimit === true,

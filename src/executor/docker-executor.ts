@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
@@ -23,6 +23,8 @@ export interface DockerExecutorOptions {
   /** The network that actions get which ask for one; undefined when none does. */
   readonly network: string | undefined;
   readonly limits: ContainerLimits;
+  /** For Podman: a file with its filter of system calls, by `seccompProfile`. Docker has its own. */
+  readonly podmanFilterPath?: string | undefined;
   /** What all containers of this worker are known by, and those of this run of it. */
   readonly labels: Readonly<Record<string, string>>;
   /** How long a command may take to end after SIGTERM. */
@@ -31,6 +33,9 @@ export interface DockerExecutorOptions {
   readonly outputBytesMax: number;
   readonly newId: NewId;
 }
+
+const nothingToRun =
+  /^(?:\[FATAL tini \(\d+\)\] exec .* failed|ERROR \(catatonit:\d+\): failed to exec pid1): (.*)\n$/m;
 
 type Cause = 'timed-out' | 'cancelled' | { readonly message: string };
 
@@ -50,7 +55,7 @@ export class DockerExecutor implements Executor {
 
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
-    const { engine, images, newId, network, labels, runtime, limits } = this.#options;
+    const { engine, images, newId, network, limits } = this.#options;
     refuseNul([...command.argv, ...Object.entries(command.environment).flat()]);
     const properties = command.properties ?? new Map<string, string>();
     refuseDangerous(properties);
@@ -66,11 +71,10 @@ export class DockerExecutor implements Executor {
     const name = `expbuild-${newId()}`;
     const memoryBytesMax = leastOf(limits.memoryBytesMax, command.memoryBytesMax);
     const body = containerOf(command, inputRoot, {
+      ...this.#options,
       name,
-      labels,
       image,
       user: this.owner ?? ownUser(),
-      runtime,
       network: (command.network ? network : undefined) ?? 'none',
       limits: { ...limits, memoryBytesMax },
     });
@@ -215,7 +219,8 @@ class ContainerRun {
     if (cause === 'timed-out') return { kind: 'timed-out', ...measured };
     if (cause !== undefined) return { kind: 'output-limit', ...cause, ...measured };
     this.#refuseUnstarted(exitCode);
-    if (exitCode !== 0 && isOutOfMemory) {
+    // Podman does not always say so.
+    if (exitCode !== 0 && (isOutOfMemory || oomKills > 0)) {
       // What was seen before is not the peak.
       const peakBytes = oomKills > 0 ? memoryPeakBytes : undefined;
       const message = memoryMessage(this.#made.memoryBytesMax, peakBytes);
@@ -228,11 +233,11 @@ class ContainerRun {
     return { kind: 'exited', exitCode, ...measured };
   }
 
-  /** Docker's first process says so when it finds nothing to run: the action's fault (ACT-11). */
+  /** The first process, tini or Podman's catatonit, says so when it finds nothing to run (ACT-11). */
   #refuseUnstarted(exitCode: number): void {
-    if (exitCode !== 126 && exitCode !== 127) return;
-    const said = readFileSync(this.#command.stderrPath, 'utf8').slice(-1_000);
-    const why = /^\[FATAL tini \(\d+\)\] exec .* failed: (.*)\n$/m.exec(said)?.[1];
+    const { stderrPath } = this.#command;
+    if (![1, 126, 127].includes(exitCode) || statSync(stderrPath).size > 1_000) return;
+    const [, why] = nothingToRun.exec(readFileSync(stderrPath, 'utf8')) ?? [];
     if (why === undefined) return;
     const name = JSON.stringify(this.#command.argv[0].slice(0, 200));
     throw new StatusError(Code.INVALID_ARGUMENT, `cannot run ${name} in the container: ${why}`);

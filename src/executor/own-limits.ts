@@ -4,11 +4,18 @@ import { readFileSync } from 'node:fs';
 const filesMax = 65_536;
 /** As programs need it that use select(). */
 const softFilesMax = 1_024;
+/** The machine has no more numbers for processes. */
+const processIdsFile = '/proc/sys/kernel/pid_max';
 
 /** How many files a command may have open: a soft limit, and the hard one, as far as this machine lets it. */
 export function openFilesMax(): { readonly soft: number; readonly hard: number } {
   const hard = Math.min(hardLimit('Max open files'), filesMax);
   return { soft: Math.min(softFilesMax, hard), hard };
+}
+
+/** How many processes a user may have, with those outside of a container: as many as this machine lets it. */
+export function userProcessesMax(): number {
+  return Math.min(hardLimit('Max processes'), Number(readFileSync(processIdsFile, 'utf8')));
 }
 
 /** How large a command's files may get: as large as is wanted, as far as this machine lets it. */

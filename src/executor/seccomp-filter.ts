@@ -72,6 +72,9 @@ const refuse = (errno: number) => 0x0005_0000 | errno;
 const notPermitted = refuse(constants.errno.EPERM);
 const notImplemented = refuse(constants.errno.ENOSYS);
 
+/** In `newNamespaces`. */
+const namespaceFlags = [17, 25, 26, 27, 28, 29, 30].map((bit) => 2 ** bit);
+
 /** Places in `struct seccomp_data`, the low halves of the arguments on this machine. */
 const number = 0;
 const arch = 4;
@@ -124,4 +127,28 @@ export function seccompFilter(): Buffer {
     compiled.writeUInt32LE(value, index * 8 + 4);
   }
   return compiled;
+}
+
+/** The same as a profile that makers of containers read: runtime-spec, config-linux.md, "Seccomp". */
+export function seccompProfile(): string {
+  const none = { action: 'SCMP_ACT_ERRNO', errnoRet: constants.errno.EPERM };
+  const ofClone = namespaceFlags.map((value) => ({
+    names: ['clone'],
+    args: [{ index: 0, value, valueTwo: value, op: 'SCMP_CMP_MASKED_EQ' }],
+    ...none,
+  }));
+  const ofTerminals = [tiocsti, tioclinux].map((value) => ({
+    names: ['ioctl'],
+    args: [{ index: 1, value, op: 'SCMP_CMP_EQ' }],
+    ...none,
+  }));
+  return JSON.stringify({
+    defaultAction: 'SCMP_ACT_ALLOW',
+    syscalls: [
+      { names: Object.keys(denied), ...none },
+      { ...none, names: ['clone3'], errnoRet: constants.errno.ENOSYS },
+      ...ofClone,
+      ...ofTerminals,
+    ],
+  });
 }

@@ -17,12 +17,43 @@ import {
   gvisorSkip,
   startDockerDaemon,
 } from '../support/docker-daemon.ts';
+import { inReverse } from '../support/in-reverse.ts';
+import { podmanSkip, startPodman } from '../support/podman-service.ts';
 import { processesNaming } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { testSurroundings } from '../support/test-surroundings.ts';
 
 const inSource = (file: string) => JSON.stringify(path.resolve('src', file));
 const examples = new URL('../../configs/worker/', import.meta.url);
+
+/** Starts a worker with an example and what a test changes of it; tells what it says of itself. */
+async function isolationOn(
+  socket: string,
+  t: TestContext,
+  name: string,
+  changes: Record<string, string> = {},
+) {
+  const folder = tempDir(t);
+  const surroundings = testSurroundings(folder);
+  const file = { path: name, text: readFileSync(new URL(name, examples), 'utf8') };
+  const values = { socket, image: 'busybox:test', pull: 'never', ...changes };
+  const flags = Object.entries(values).map(([key, value]) => ({
+    key: `executor.docker.${key}`,
+    value,
+    flag: '--set',
+  }));
+  const memory = { key: 'executor.memory_max', value: '256MiB', flag: '--set' };
+  const config = readWorkerConfig(
+    { file, environment: {}, flags: [...flags, memory] },
+    surroundings,
+    folder,
+  );
+  const deps = { clock: systemClock, newId, log: silentLog, surroundings };
+  await using closing = new AsyncDisposableStack();
+  const ports = remotePorts(config, deps, closing);
+  const worker = await startWorker({ ...config, workerId: 'one' }, ports, deps, closing);
+  return worker.isolation;
+}
 
 describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, () => {
   let daemon: DockerDaemon;
@@ -33,29 +64,8 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
   });
   after(() => ending.disposeAsync());
 
-  /** Starts a worker with an example and what a test changes of it; tells what it says of itself. */
-  async function isolationOf(t: TestContext, name: string, changes: Record<string, string> = {}) {
-    const folder = tempDir(t);
-    const surroundings = testSurroundings(folder);
-    const file = { path: name, text: readFileSync(new URL(name, examples), 'utf8') };
-    const values = { socket: daemon.socket, image: 'busybox:test', pull: 'never', ...changes };
-    const flags = Object.entries(values).map(([key, value]) => ({
-      key: `executor.docker.${key}`,
-      value,
-      flag: '--set',
-    }));
-    const memory = { key: 'executor.memory_max', value: '256MiB', flag: '--set' };
-    const config = readWorkerConfig(
-      { file, environment: {}, flags: [...flags, memory] },
-      surroundings,
-      folder,
-    );
-    const deps = { clock: systemClock, newId, log: silentLog, surroundings };
-    await using closing = new AsyncDisposableStack();
-    const ports = remotePorts(config, deps, closing);
-    const worker = await startWorker({ ...config, workerId: 'one' }, ports, deps, closing);
-    return worker.isolation;
-  }
+  const isolationOf = (t: TestContext, name: string, changes: Record<string, string> = {}) =>
+    isolationOn(daemon.socket, t, name, changes);
 
   it('docker.toml starts a worker as it says', async (t) => {
     const isolation = await isolationOf(t, 'docker.toml');
@@ -151,5 +161,15 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
     await assert.rejects(isolationOf(t, 'gvisor.toml', { runtime: 'runsc-not' }), {
       message: /without: .*gVisor's kernel/,
     });
+  });
+});
+
+describe('a worker that uses Podman', { timeout: 120_000, skip: podmanSkip }, () => {
+  it('DK-12: is started by docker.toml, and says so', async (t) => {
+    const podman = await startPodman(inReverse(t));
+    podman.busybox();
+    const isolation = await isolationOn(podman.socket, t, 'docker.toml');
+    assert.match(isolation, /^docker: runc of Podman \d.*, busybox:test .*no network/);
+    assert.deepEqual(podman.containers(), []);
   });
 });

@@ -13,7 +13,7 @@ import { tempDir } from './temp-dir.ts';
 const owner = { uid: 64_001, gid: 64_001 };
 /** An executor on a daemon, and an input root for its commands, which run one after the other. */
 export function dockerBench(
-  daemon: DockerDaemon,
+  { engine: ofDaemon }: Pick<DockerDaemon, 'engine'>,
   t: TestContext,
   changes: Partial<DockerExecutorOptions> = {},
 ) {
@@ -22,7 +22,7 @@ export function dockerBench(
   mkdirSync(inputRoot);
   chownSync(inputRoot, owner.uid, owner.gid);
   const policy = { image: 'busybox:test', allowed: ['busybox:*'], requiresDigest: false };
-  const { engine = daemon.engine } = changes;
+  const { engine = ofDaemon } = changes;
   const executor = new DockerExecutor({
     engine,
     cgroups: new ContainerCgroups(),

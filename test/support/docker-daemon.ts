@@ -56,19 +56,24 @@ docker import image.tar probe >/dev/null && \
 const startMsMax = 60_000;
 
 /** Why no daemon can be started here; false when it can. */
-export const dockerSkip: string | false = whyNot();
-
-function whyNot(): string | false {
-  if (process.getuid?.() !== 0) return "needs root to start Docker's daemon";
-  for (const [file, name] of [
+export const dockerSkip: string | false =
+  whyWithout([
     ['/usr/sbin/dockerd', 'docker.io'],
-    ['/usr/bin/docker', 'docker.io or docker-cli'],
     ['/usr/bin/docker-init', 'tini'],
+  ]) || probed('runc');
+
+/** What is missing of files, given with the packages they are in, that a daemon for tests needs. */
+export function whyWithout(
+  files: readonly (readonly [file: string, inPackage: string])[],
+): string | false {
+  if (process.getuid?.() !== 0) return 'needs root to start a daemon for containers';
+  const all = [
+    ...files,
+    ['/usr/bin/docker', 'docker.io or docker-cli'],
     ['/bin/busybox', 'busybox-static'],
-  ] as const) {
-    if (!existsSync(file)) return `needs ${file}: apt install ${name}`;
-  }
-  return probed('runc');
+  ] as const;
+  const missing = all.find(([file]) => !existsSync(file));
+  return missing ? `needs ${missing[0]}: apt install ${missing[1]}` : false;
 }
 
 /** Once for all files of a test run: a machine may lack rights or parts of the kernel that are needed. */
@@ -115,7 +120,7 @@ export async function startDockerDaemon(t: {
   const engine = new DockerEngine(socket);
   const start = () => startIn(at, socket, engine);
   let daemon = await start();
-  const docker = (...args: readonly string[]) => dockerIn(socket, args);
+  const { docker, imageOf, containers } = dockerClient(socket, at);
   const end = async (signal: NodeJS.Signals) => {
     if (daemon.exitCode !== null || daemon.signalCode !== null) return;
     const exited = once(daemon, 'exit');
@@ -130,23 +135,18 @@ export async function startDockerDaemon(t: {
     for (const mount of mountsIn(folder)) execFileSync('umount', ['-l', mount]);
     rmSync(folder, { recursive: true, force: true });
   });
-  const imageOf = (name: string, tree: string, changes: readonly string[] = []) => {
-    const tar = at('image.tar');
-    execFileSync('tar', ['-C', tree, '-cf', tar, '.']);
-    return docker('import', ...changes.flatMap((change) => ['-c', change]), tar, name).trim();
-  };
   return {
     socket,
     engine,
     docker,
     end,
-    busybox: (name = 'busybox:test', changes = []) => imageOf(name, busyboxTree(at), changes),
+    busybox: imageOf,
     compilers: () => {
       writeFileSync(at('files'), compilerFiles().join('\n'));
       execFileSync('tar', ['-C', '/', '--no-recursion', '-T', at('files'), '-cf', at('image.tar')]);
       docker('import', at('image.tar'), 'gcc:test');
     },
-    containers: () => docker('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+    containers,
     pause: () => void daemon.kill('SIGSTOP'),
     resume: () => void daemon.kill('SIGCONT'),
     restart: async () => {
@@ -181,9 +181,21 @@ async function startIn(at: (name: string) => string, socket: string, engine: Doc
   }
 }
 
-function dockerIn(socket: string, args: readonly string[]): string {
+/** Docker's own client, for a daemon that keeps its files where `at` says. */
+export function dockerClient(socket: string, at: (name: string) => string) {
   const options = { env: { PATH: '/usr/bin' }, maxBuffer: 64 * 2 ** 20 } as const;
-  return execFileSync('docker', ['-H', `unix://${socket}`, ...args], options).toString();
+  const docker = (...args: readonly string[]) =>
+    execFileSync('docker', ['-H', `unix://${socket}`, ...args], options).toString();
+  return {
+    docker,
+    /** Makes an image of busybox, and returns its id. */
+    imageOf: (name = 'busybox:test', changes: readonly string[] = []) => {
+      const tar = at('image.tar');
+      execFileSync('tar', ['-C', busyboxTree(at), '-cf', tar, '.']);
+      return docker('import', ...changes.flatMap((change) => ['-c', change]), tar, name).trim();
+    },
+    containers: () => docker('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+  };
 }
 
 /** A system of one program under many names. */
@@ -238,7 +250,7 @@ function merged(file: string): string {
 }
 
 /** What a killed daemon leaves mounted, the deepest first. */
-function mountsIn(folder: string): string[] {
+export function mountsIn(folder: string): string[] {
   const lines = execFileSync('cat', ['/proc/self/mounts']).toString().split('\n');
   return lines
     .map((line) => line.split(' ')[1] ?? '')
