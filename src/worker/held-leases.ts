@@ -77,6 +77,16 @@ export class HeldLeases {
     return this.#held.size;
   }
 
+  /** Leases that are not done. */
+  get unfinished(): number {
+    return this.states.filter(({ phase }) => phase !== HeldLease_Phase.PHASE_DONE).length;
+  }
+
+  /** Whether the next process will have all that is held. */
+  get areKept(): boolean {
+    return [...this.#held.keys()].every((id) => this.#options.outbox.keeps(id));
+  }
+
   get states(): HeldLease[] {
     return [...this.#held.values()].map(({ state }) => state);
   }

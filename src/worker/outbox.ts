@@ -88,6 +88,11 @@ export class Outbox {
     }
   }
 
+  /** Whether the next process will have the result. */
+  keeps(leaseId: string): boolean {
+    return this.#sizes.has(nameOf(leaseId));
+  }
+
   /** Nothing happens when it is not there. */
   async remove(leaseId: string): Promise<void> {
     const name = nameOf(leaseId);

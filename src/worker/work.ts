@@ -25,7 +25,7 @@ export interface WorkOptions extends SlotOptions {
   readonly random: Random;
   /** How long running actions may take to end once the worker shall stop. */
   readonly drainTimeoutMs: number;
-  /** How long the scheduler may take, after that, to take the last results. */
+  /** How long the scheduler may take, once nothing runs any more, to take the last results. */
   readonly lastReportMs: number;
   readonly reconnectMs: number;
   readonly reconnectMsMax: number;
@@ -74,6 +74,8 @@ class Worker {
   /** Its own shutdown, or the scheduler's wish for one. */
   readonly #drain: AbortSignal;
   readonly #terminating = new AbortController();
+  /** It is to stop, and nothing runs any more. */
+  readonly #idle = new AbortController();
   readonly #leases: HeldLeases;
   readonly #hello: Hello;
   #heartbeatMs = firstHeartbeatMs;
@@ -127,18 +129,24 @@ class Worker {
     this.#changed();
     const { drainTimeoutMs, lastReportMs, log } = this.#options;
     if (!signal.aborted) log.info('draining', { leases: this.#leases.size });
-    if (!(await this.#slept(drainTimeoutMs, signal))) return;
-    log.warn('actions took too long to end and go back to the queue', { drainTimeoutMs });
-    // The scheduler sees that they are not held any more, and gives them to others.
-    this.#leases.stopAll();
-    if (await this.#slept(lastReportMs, signal)) over.abort();
+    if (await this.#slept(drainTimeoutMs, AbortSignal.any([signal, this.#idle.signal]))) {
+      log.warn('actions took too long to end and go back to the queue', { drainTimeoutMs });
+      // The scheduler sees that they are not held any more, and gives them to others.
+      this.#leases.stopAll();
+    }
+    if (!(await this.#slept(lastReportMs, signal))) return;
+    const { size: leases } = this.#leases;
+    log.warn('stops without the scheduler, which does not take the last results', { leases });
+    over.abort();
   }
 
   async #connectForEver(signal: AbortSignal): Promise<void> {
     const { server, log, random, reconnectMs } = this.#options;
     for (let failures = 0; !signal.aborted;) {
+      let isHeard = false;
       try {
         await this.#connect(signal, () => {
+          isHeard = true;
           failures = 0;
         });
         if (this.#isFinished || signal.aborted) return;
@@ -152,9 +160,17 @@ class Worker {
         else log.warn('no connection to the scheduler', fields);
       }
       if (this.#isFinished) return;
+      const isIdle = this.#idle.signal.aborted;
+      if (isIdle && !isHeard && this.#leases.areKept) {
+        log.info('stops without the scheduler: results are brought at the next start', {
+          results: this.#leases.size,
+        });
+        return;
+      }
       const most = Math.min(reconnectMs * 2 ** failures, this.#reconnectMsMax);
       failures = Math.min(failures + 1, 30);
-      await this.#slept(random() * most, signal);
+      const wakes = isIdle ? signal : AbortSignal.any([signal, this.#idle.signal]);
+      await this.#slept(random() * most, wakes);
     }
   }
 
@@ -209,6 +225,7 @@ class Worker {
   }
 
   #changed(): void {
+    if (this.#drain.aborted && this.#leases.unfinished === 0) this.#idle.abort();
     this.#change.resolve();
     this.#change = Promise.withResolvers();
   }

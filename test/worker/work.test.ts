@@ -360,10 +360,42 @@ describe('a worker', { timeout: 60_000 }, () => {
     await connection.until(isDone);
     drain.abort();
     await connection.until(({ draining }) => draining);
-    clock.advance(defaultWorkOptions.drainTimeoutMs);
     await turn();
     clock.advance(defaultWorkOptions.lastReportMs);
     await done;
+  });
+
+  it('stops at once when the scheduler is gone, and brings its results at the next start', async (t) => {
+    const { start, startAnew, queue, executor, drain, clock, lease, lines } = await bench(t);
+    const done = start();
+    const connection = await queue.connection(0);
+    const one = await lease('one');
+    connection.send([one]);
+    const end = await executor.started('one');
+    connection.end(new Error('broken'));
+    drain.abort();
+    // While something runs it goes on trying.
+    for (const index of [1, 2]) {
+      while (queue.connections <= index) {
+        clock.advance(defaultWorkOptions.reconnectWithLeasesMsMax);
+        await turn();
+      }
+      (await queue.connection(index)).end(new Error('refused'));
+      await turn();
+    }
+    end({});
+    // It wakes for it: the clock stands still.
+    (await queue.connection(3)).end(new Error('refused'));
+    await done;
+    assert.ok(lines.some((line) => line.includes('brought at the next start')));
+
+    const anew = new ScriptedWorkQueue();
+    void startAnew(anew);
+    const state = await (await anew.connection(0)).until(isDone);
+    assert.deepEqual(
+      state.leases.map(({ leaseId }) => leaseId),
+      [one.leaseId],
+    );
   });
 
   it('ends everything at once when it is told to stop', async (t) => {
