@@ -116,7 +116,7 @@ if (values.socket !== undefined) {
       owner,
       runtime,
       network: undefined,
-      limits: { ...limits, tmpBytesMax: 2 ** 30 },
+      limits: { ...limits, tmpBytesMax: 2 ** 30, fileBytesMax: 2 ** 36 },
       labels: { 'expbuild.worker': 'bench' },
       graceMs: 2_000,
       outputBytesMax: 2 ** 20,

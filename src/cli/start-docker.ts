@@ -10,6 +10,7 @@ import { DockerEngine, type EngineFacts } from '../executor/docker-engine.ts';
 import { DockerExecutor } from '../executor/docker-executor.ts';
 import { DockerImages } from '../executor/docker-images.ts';
 import type { Owner } from '../executor/executor.ts';
+import { fileBytesMax } from '../executor/own-limits.ts';
 import { dockerPromises, gvisorPromises, provePromises } from '../executor/promises.ts';
 import { seccompProfile } from '../executor/seccomp-filter.ts';
 import { launcherCommand } from './launcher-command.ts';
@@ -72,6 +73,7 @@ export async function startDocker(
       memoryBytesMax: executor.memoryMaxBytes,
       cpusMax: executor.cpusMax,
       processesMax: executor.processesMax,
+      fileBytesMax: fileBytesMax(executor.fileMaxSizeBytes),
       tmpBytesMax: executor.tmpMaxSizeBytes,
     },
     podmanFilterPath: facts.isPodman ? podmanFilterIn(rootPath) : undefined,

@@ -138,7 +138,7 @@ const executorSchema = section({
     4_096,
   ),
   file_max_size: v.optional(
-    size('The size of the largest file that a command may write, except in a container.'),
+    size('The size of the largest file that a command may write.'),
     // All outputs of an action may be as large together.
     '64GiB',
   ),

@@ -10,6 +10,8 @@ export interface ContainerLimits {
   readonly memoryBytesMax: number | undefined;
   readonly cpusMax: number | undefined;
   readonly processesMax: number;
+  /** Of each file, what is in memory included. */
+  readonly fileBytesMax: number;
   /** For /tmp, /var/tmp, /dev/shm and each volume of the image; what is in them is memory. */
   readonly tmpBytesMax: number;
 }
@@ -96,6 +98,7 @@ export function containerOf(
         // Podman would set more, which fails where it may not; PidsLimit is what counts.
         { Name: 'nproc', Soft: processes, Hard: processes },
         { Name: 'core', Soft: 0, Hard: 0 },
+        { Name: 'fsize', Soft: limits.fileBytesMax, Hard: limits.fileBytesMax },
       ],
       ...resourcesOf(limits),
       Tmpfs: tmpfsOf(image, limits),

@@ -10,6 +10,7 @@ import type { ContainerEnd, DockerEngine } from './docker-engine.ts';
 import type { DockerImages } from './docker-images.ts';
 import { copyOutput } from './docker-output.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
+import { fileTooLargeExitCode, fileTooLargeMessage } from './own-limits.ts';
 import { refuseNul } from './run-command.ts';
 
 export interface DockerExecutorOptions {
@@ -228,6 +229,10 @@ class ContainerRun {
     }
     if (exitCode !== 0 && refusedForks > 0) {
       const message = processesMessage(this.#options.limits.processesMax);
+      return { kind: 'resource-limit', exitCode, message, ...measured };
+    }
+    if (exitCode === fileTooLargeExitCode) {
+      const message = fileTooLargeMessage(this.#options.limits.fileBytesMax);
       return { kind: 'resource-limit', exitCode, message, ...measured };
     }
     return { kind: 'exited', exitCode, ...measured };

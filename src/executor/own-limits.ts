@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 
 /** Enough for any linker; more makes programs slow that close all they could have open. */
 const filesMax = 65_536;
@@ -21,6 +22,14 @@ export function userProcessesMax(): number {
 /** How large a command's files may get: as large as is wanted, as far as this machine lets it. */
 export function fileBytesMax(wanted: number): number {
   return Math.min(hardLimit('Max file size'), wanted);
+}
+
+/** How a command ends, or as a shell says it the last program that it ran, at the limit of a file. */
+export const fileTooLargeExitCode = 128 + constants.signals.SIGXFSZ;
+
+/** What ends a sentence about it. */
+export function fileTooLargeMessage(bytesMax: number): string {
+  return `it wrote a file larger than its limit of ${bytesMax} bytes (executor.file_max_size)`;
 }
 
 /** Of this process, which only root may raise. */

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, fchownSync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
-import { constants } from 'node:os';
 import { Code, StatusError } from '../base/status.ts';
 import { CommandCgroup } from './command-cgroup.ts';
 import type { Outcome } from './executor.ts';
 import { defaultPath, findExecutable } from './find-executable.ts';
 import type { LauncherReport, LaunchRequest } from './launcher-messages.ts';
+import { fileTooLargeExitCode, fileTooLargeMessage } from './own-limits.ts';
 import {
   childrenCpuTime,
   type CommandMarks,
@@ -24,8 +24,6 @@ const busyRetriesMax = 8;
 
 /** 128 and the number of SIGKILL, as shells have it. */
 const killedExitCode = 137;
-/** And of SIGXFSZ. */
-const fileTooLargeExitCode = 128 + constants.signals.SIGXFSZ;
 
 type Cause = 'timed-out' | 'cancelled' | 'output-limit';
 
@@ -121,12 +119,11 @@ class Running {
     return { kind: 'exited', exitCode } as const;
   }
 
-  /** Whether it, or as a shell says it the last program that it ran, was ended at the limit of a file. */
   #fileTooLarge(exitCode: unknown, killedBy: unknown) {
     const { fileBytesMax } = this.#request;
     if (fileBytesMax === undefined) return undefined;
     if (killedBy !== 'SIGXFSZ' && exitCode !== fileTooLargeExitCode) return undefined;
-    const message = `it wrote a file larger than its limit of ${fileBytesMax} bytes (executor.file_max_size)`;
+    const message = fileTooLargeMessage(fileBytesMax);
     return { kind: 'resource-limit', exitCode: fileTooLargeExitCode, message } as const;
   }
 

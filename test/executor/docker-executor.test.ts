@@ -8,7 +8,7 @@ import { DockerEngine } from '../../src/executor/docker-engine.ts';
 import type { DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
-import { dockerBench as dockerBenchOn } from '../support/docker-bench.ts';
+import { dockerBench as dockerBenchOn, limits } from '../support/docker-bench.ts';
 import {
   type DockerDaemon,
   dockerSkip,
@@ -236,6 +236,24 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     assert.match(stderr(), /fork/);
     const said = outcome.kind === 'resource-limit' ? outcome.message : outcome.kind;
     assert.equal(said, 'it met its limit of 64 processes and threads');
+  });
+
+  it('WK-12: says that a file grew beyond its limit, sparse or not', async (t) => {
+    const { run, stderr } = dockerBench(t, { limits: { ...limits, fileBytesMax: 1_000_000 } });
+    for (const script of [
+      'head -c 2000000 /dev/zero > large; exit $?',
+      'exec dd if=/dev/zero of=/tmp/large bs=2000000 count=2',
+      'truncate -s 1000G large; exit $?',
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
+      const outcome = await run(['sh', '-c', script]);
+      assert.equal(outcome.kind, 'resource-limit', `${script}: ${stderr()}`);
+      if (outcome.kind !== 'resource-limit') return;
+      assert.equal(outcome.exitCode, 153);
+      assert.match(outcome.message, /larger than its limit of 1000000 bytes \(executor.file_max/);
+    }
+    const fits = await run(['sh', '-c', 'head -c 1000000 /dev/zero > fits; exit 1']);
+    assert.equal(fits.kind === 'exited' && fits.exitCode, 1);
   });
 
   it('RES-28: tells what all processes of a command used', async (t) => {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { newId } from '../../src/base/id.ts';
 import { ContainerCgroups } from '../../src/executor/container-cgroup.ts';
+import type { ContainerLimits } from '../../src/executor/docker-container.ts';
 import { DockerExecutor, type DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
 import { DockerImages } from '../../src/executor/docker-images.ts';
 import type { Command } from '../../src/executor/executor.ts';
@@ -11,6 +12,14 @@ import { never } from './never.ts';
 import { tempDir } from './temp-dir.ts';
 
 const owner = { uid: 64_001, gid: 64_001 };
+export const limits: ContainerLimits = {
+  memoryBytesMax: 64 * 2 ** 20,
+  cpusMax: undefined,
+  processesMax: 64,
+  fileBytesMax: 2 ** 30,
+  tmpBytesMax: 10_000_000,
+};
+
 /** An executor on a daemon, and an input root for its commands, which run one after the other. */
 export function dockerBench(
   { engine: ofDaemon }: Pick<DockerDaemon, 'engine'>,
@@ -34,12 +43,7 @@ export function dockerBench(
     owner,
     runtime: 'runc',
     network: undefined,
-    limits: {
-      memoryBytesMax: 64 * 2 ** 20,
-      cpusMax: undefined,
-      processesMax: 64,
-      tmpBytesMax: 10_000_000,
-    },
+    limits,
     labels: { 'expbuild.worker': 'test' },
     graceMs: 500,
     outputBytesMax: 1_000_000,

@@ -223,6 +223,7 @@ describe(
           memoryBytesMax: 64 * 2 ** 20,
           cpusMax: undefined,
           processesMax: 64,
+          fileBytesMax: 2 ** 30,
           tmpBytesMax: 10_000_000,
         },
         labels: { 'expbuild.worker': 'test' },
