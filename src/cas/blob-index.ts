@@ -15,6 +15,12 @@ export interface BlobIndex {
   remove(blobs: readonly StoredBlob[]): void;
   /** All blobs, the least recently used first. Rows may be removed on the way. */
   leastRecentlyUsed(): Iterable<StoredBlob>;
+  /** The blob that comes next after this one in the order of their names; without one, the first. */
+  findNext(after: StoredBlob | undefined): StoredBlob | undefined;
+  /** Up to where the blobs were verified, in the order of findNext. */
+  findVerified(): StoredBlob | undefined;
+  /** Remembers that, across restarts. */
+  noteVerified(blob: StoredBlob): Promise<void>;
   /** Of all rows; known without counting them. */
   totals(): BlobIndexTotals;
   /** Keeps what it holds in memory, and lets go of the database; a second call does nothing. */

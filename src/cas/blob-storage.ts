@@ -14,6 +14,12 @@ export interface BlobStorage {
    * server listens. Resolves when it is through; rejects with the signal's reason when aborted.
    */
   sweep(signal: AbortSignal): Promise<void>;
+  /**
+   * Reads all blobs again and again, each once in `intervalMs` while this goes on, and puts the damaged
+   * ones away as a read does. Gentle enough to go on while calls are answered. Rejects with the signal's
+   * reason; resolves at once where blobs cannot be damaged.
+   */
+  verify(intervalMs: number, signal: AbortSignal): Promise<void>;
   /** Lets go of files and memory; no call may be under way. A second call does nothing. */
   close(): Promise<void>;
 }

@@ -9,12 +9,14 @@ import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
 import type { BlobStore } from './blob-store.ts';
 import { ConcurrentUploads } from './concurrent-uploads.ts';
 import { DiskSpace } from './disk-space.ts';
-import { LocalBlobStore, type LocalDisk } from './local-blob-store.ts';
+import { LocalBlobStore } from './local-blob-store.ts';
+import type { LocalDisk } from './local-disk.ts';
 import { lockFolder } from './lock-folder.ts';
 import { Pins } from './pins.ts';
 import { blobIndexMigrations, SqliteBlobIndex } from './sqlite-blob-index.ts';
 import { namespaceFolder } from './stored-blob.ts';
 import { sweepFiles } from './sweep-files.ts';
+import { BlobVerifier } from './blob-verifier.ts';
 import { withEmptyBlob } from './with-empty-blob.ts';
 
 export interface FilesystemBlobsOptions {
@@ -52,7 +54,7 @@ export class FilesystemBlobs implements BlobStorage {
       space: new DiskSpace(options.sizeBytesMax, index, files, pins),
       uploads: new ConcurrentUploads(),
       log,
-      onCorrupt: () => void this.#corruptBlobs++,
+      countDamaged: () => ++this.#corruptBlobs,
     };
   }
 
@@ -102,6 +104,10 @@ export class FilesystemBlobs implements BlobStorage {
     const { files, index, pins, log } = this.#disk;
     const removedFiles = await sweepFiles(files, index, pins, this.#clock, signal);
     log.info('swept the files of blobs', { removedFiles });
+  }
+
+  verify(intervalMs: number, signal: AbortSignal): Promise<void> {
+    return new BlobVerifier(this.#disk, intervalMs, this.#clock).run(signal);
   }
 
   async close(): Promise<void> {

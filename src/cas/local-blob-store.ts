@@ -1,31 +1,14 @@
 import type { FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { type Chunks, chunksOf, collect } from '../base/chunks.ts';
-import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import { blobNotFound, checkReadOffset } from './blob-errors.ts';
-import type { BlobFiles } from './blob-files.ts';
-import type { BlobIndex } from './blob-index.ts';
 import type { BlobStore } from './blob-store.ts';
-import type { ConcurrentUploads } from './concurrent-uploads.ts';
-import type { DiskSpace } from './disk-space.ts';
-import type { Pins } from './pins.ts';
+import { condemn, findFlaw, type LocalDisk } from './local-disk.ts';
 import { storedBlob, type StoredBlob } from './stored-blob.ts';
 import { untilAborted } from '../base/until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
-
-/** What the blob stores of all instances on one disk share. */
-export interface LocalDisk {
-  readonly index: BlobIndex;
-  readonly files: BlobFiles;
-  readonly space: DiskSpace;
-  readonly pins: Pins;
-  readonly uploads: ConcurrentUploads;
-  readonly log: Log;
-  /** Called for each blob found damaged. */
-  readonly onCorrupt: () => void;
-}
 
 /** Digests looked up before others get a turn: 500 hold the event loop for about 5 ms. */
 const sliceDigests = 500;
@@ -129,7 +112,7 @@ export class LocalBlobStore implements BlobStore {
     const { index, files } = this.#disk;
     if (!index.use(blob)) return false;
     if (files.isIntact(blob)) return true;
-    this.#condemn(blob, 'its file is gone or has another size');
+    condemn(this.#disk, blob, 'its file is gone or has another size');
     return false;
   }
 
@@ -139,7 +122,7 @@ export class LocalBlobStore implements BlobStore {
     if (!index.use(blob)) throw blobNotFound(digest);
     const bytes = files.readSmall(blob);
     if (!bytes) {
-      this.#condemn(blob, 'its file is gone, has another size or cannot be read');
+      condemn(this.#disk, blob, 'its file is gone, has another size or cannot be read');
       throw blobNotFound(digest);
     }
     if (!Digest.ofBytes(digest.function, bytes).equals(digest)) {
@@ -153,7 +136,7 @@ export class LocalBlobStore implements BlobStore {
       return await this.#disk.files.open(blob);
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
-      if (!this.#disk.files.isIntact(blob)) this.#condemn(blob, 'its file is gone');
+      if (!this.#disk.files.isIntact(blob)) condemn(this.#disk, blob, 'its file is gone');
       throw blobNotFound(digest);
     }
   }
@@ -169,7 +152,7 @@ export class LocalBlobStore implements BlobStore {
     for (let at = offset; at < digest.sizeBytes;) {
       signal.throwIfAborted();
       const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
-      const flaw = await readAll(file, buffer, at);
+      const flaw = await findFlaw(file, buffer, at);
       const begun = at > offset;
       if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, begun, await file.stat());
       at += buffer.length;
@@ -183,36 +166,21 @@ export class LocalBlobStore implements BlobStore {
   }
 
   /**
-   * Puts the blob away, so that it is missing from now on, and gives the error to answer (CI-05): it is
-   * as good as absent (CAS-37), unless the reader has `begun` to get its bytes (BS-19). It stays when
-   * `file`, which was read, is no longer the blob's: another reader has put it away then, and a new
-   * upload may stand in its place.
+   * Puts the blob away, see condemn, and gives the error to answer (CI-05): it is as good as absent
+   * (CAS-37), unless the reader has `begun` to get its bytes (BS-19).
    */
   #corrupt(
     blob: StoredBlob,
     digest: Digest,
     flaw: string,
     begun: boolean,
-    file?: { ino: number },
+    file?: { readonly ino: number },
   ): StatusError {
-    if (!file || this.#disk.files.inodeOf(blob) === file.ino) this.#condemn(blob, flaw);
+    condemn(this.#disk, blob, flaw, file);
     return new StatusError(
       begun ? Code.INTERNAL : Code.NOT_FOUND,
       `the stored blob ${digest} is damaged: ${flaw}; it counts as missing now, upload it again`,
     );
-  }
-
-  /** Synchronous, so that no upload of the same blob can come in between. */
-  #condemn(blob: StoredBlob, flaw: string): void {
-    const { index, files, log, onCorrupt } = this.#disk;
-    index.remove([blob]);
-    const movedTo = files.quarantine(blob);
-    onCorrupt();
-    log.error('a stored blob is damaged and counts as missing now', {
-      blob: blob.path,
-      flaw,
-      movedTo,
-    });
   }
 }
 
@@ -223,23 +191,4 @@ async function* checked(digest: Digest, chunks: Chunks): Chunks {
     yield chunk;
   }
   check.finish();
-}
-
-/** Fills the buffer from the file, or says why that is impossible. */
-async function readAll(
-  file: FileHandle,
-  buffer: Uint8Array,
-  position: number,
-): Promise<string | undefined> {
-  for (let at = 0; at < buffer.length;) {
-    try {
-      const { bytesRead } = await file.read(buffer, at, buffer.length - at, position + at);
-      if (bytesRead === 0) return 'its file is too short';
-      at += bytesRead;
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
-      return 'the disk cannot read it';
-    }
-  }
-  return undefined;
 }

@@ -66,6 +66,8 @@ export class MemoryBlobs implements BlobStorage {
 
   async sweep(): Promise<void> {}
 
+  async verify(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#entries.clear();
   }

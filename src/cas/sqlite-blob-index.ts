@@ -30,6 +30,13 @@ export const blobIndexMigrations: readonly string[] = [
      update total set blobs = blobs - 1,
        disk_bytes = disk_bytes - (old.size_bytes + 4095) / 4096 * 4096;
    end;`,
+  `create table verified (
+     number integer primary key check (number = 1),
+     namespace text not null,
+     function text not null,
+     hash blob not null,
+     size_bytes integer not null
+   ) strict;`,
 ];
 
 /** How long a use may be known in memory only; a crash forgets it, which costs order, not blobs. */
@@ -49,12 +56,14 @@ const pageRows = 256;
 
 type Key = [namespace: string, functionName: string, hash: Buffer, sizeBytes: number];
 
+/** No namespace is empty. */
+const beforeAll: Key = ['', '', Buffer.of(), 0];
+
 interface Row {
   readonly namespace: string;
   readonly function: string;
   readonly hash: Buffer;
   readonly size_bytes: number;
-  readonly used: number;
 }
 
 interface Touch {
@@ -73,7 +82,10 @@ export class SqliteBlobIndex implements BlobIndex {
   readonly #insert: Statement<[...Key, number]>;
   readonly #touch: Statement<[number, ...Key]>;
   readonly #delete: Statement<Key>;
-  readonly #page: Statement<[number, number], Row>;
+  readonly #page: Statement<[number, number], Row & { readonly used: number }>;
+  readonly #next: Statement<Key, Row>;
+  readonly #verified: Statement<[], Row>;
+  readonly #noteVerified: Statement<Key>;
   readonly #totals: Statement<[], { blobs: number; diskBytes: number }>;
   /** The last use of all. */
   #used: number;
@@ -95,6 +107,12 @@ export class SqliteBlobIndex implements BlobIndex {
     this.#touch = db.prepare(`update blob set used = ? ${where}`);
     this.#delete = db.prepare(`delete from blob ${where}`);
     this.#page = db.prepare('select * from blob where used > ? order by used limit ?');
+    const columns = 'namespace, function, hash, size_bytes';
+    this.#next = db.prepare(
+      `select * from blob where (${columns}) > (?, ?, ?, ?) order by ${columns} limit 1`,
+    );
+    this.#verified = db.prepare('select * from verified');
+    this.#noteVerified = db.prepare('insert or replace into verified values (1, ?, ?, ?, ?)');
     this.#totals = db.prepare('select blobs, disk_bytes as diskBytes from total');
     this.#used =
       db.prepare<[], number>('select coalesce(max(used), 0) from blob').pluck().get() ?? 0;
@@ -141,14 +159,26 @@ export class SqliteBlobIndex implements BlobIndex {
       const rows = this.#page.all(after, pageRows);
       if (rows.length === 0) return;
       after = rows.at(-1)?.used ?? after;
-      const blobs = rows.map((row) =>
-        located(row.namespace, row.function, row.hash.toString('hex'), row.size_bytes),
-      );
+      const blobs = rows.map(blobOf);
       const touched = blobs.filter(({ path }) => this.#touches.has(path));
       // Their rows move on to where they belong, and come up again there.
       if (touched.length > 0) this.#storeTouches(touched.map(({ path }) => this.#takeTouch(path)));
       yield* blobs.filter((blob) => !touched.includes(blob));
     }
+  }
+
+  findNext(after: StoredBlob | undefined): StoredBlob | undefined {
+    const row = this.#next.get(...(after ? keyOf(after) : beforeAll));
+    return row && blobOf(row);
+  }
+
+  findVerified(): StoredBlob | undefined {
+    const row = this.#verified.get();
+    return row && blobOf(row);
+  }
+
+  async noteVerified(blob: StoredBlob): Promise<void> {
+    await this.#group.run(() => this.#noteVerified.run(...keyOf(blob)));
   }
 
   totals(): BlobIndexTotals {
@@ -208,6 +238,10 @@ export class SqliteBlobIndex implements BlobIndex {
       for (const { blob, used } of touches) this.#touch.run(used, ...keyOf(blob));
     })();
   }
+}
+
+function blobOf(row: Row): StoredBlob {
+  return located(row.namespace, row.function, row.hash.toString('hex'), row.size_bytes);
 }
 
 function keyOf(blob: StoredBlob): Key {

@@ -124,7 +124,7 @@ export async function startServer(
     // Those who watch are told before their streams end: it takes them one turn of the event loop.
     await setImmediate();
   });
-  sweepLater(storage, log, closing);
+  lookAfter(storage, config, log, closing);
   if (!isLoopback(config.address.host)) {
     log.warn(
       `listening on ${listener.address}, beyond this machine, without authentication: ` +
@@ -215,15 +215,26 @@ async function listenAt(
   }
 }
 
-/** What an earlier process left behind is cleared up while calls are answered. */
-function sweepLater({ blobStorage }: Storage, log: Log, closing: AsyncDisposableStack): void {
+/** While calls are answered, clears up what an earlier process left behind, and looks for damage. */
+function lookAfter(
+  { blobStorage }: Storage,
+  { casStorage: { verifyIntervalMs } }: ServerConfig,
+  log: Log,
+  closing: AsyncDisposableStack,
+): void {
   const stopping = new AbortController();
-  const swept = blobStorage.sweep(stopping.signal).catch((thrown: unknown) => {
-    if (!stopping.signal.aborted) log.warn('sweeping failed', { error: String(thrown) });
+  const { signal } = stopping;
+  const attempt = (what: string, work: Promise<void>) =>
+    work.catch((thrown: unknown) => {
+      if (!signal.aborted) log.warn(`${what} failed`, { error: String(thrown) });
+    });
+  const done = attempt('sweeping', blobStorage.sweep(signal)).then(async () => {
+    if (verifyIntervalMs === 0 || signal.aborted) return;
+    await attempt('verifying blobs', blobStorage.verify(verifyIntervalMs, signal));
   });
   closing.defer(() => {
     stopping.abort();
-    return swept;
+    return done;
   });
 }
 

@@ -34,6 +34,8 @@ export interface ServerConfig {
     readonly rootPath: string;
     readonly maxSizeBytes: number;
     readonly durability: 'full' | 'normal';
+    /** 0: never. */
+    readonly verifyIntervalMs: number;
   };
   readonly actionCache: {
     readonly type: 'sqlite' | 'memory';
@@ -82,6 +84,13 @@ const casStorageSchema = section({
       ['full', 'normal'],
     ),
     'full',
+  ),
+  verify_interval: v.optional(
+    duration(
+      'How long it takes to read all blobs once, to find those that were damaged on the disk; then it ' +
+        'begins again. "0s" never does.',
+    ),
+    '7d',
   ),
 });
 
@@ -206,6 +215,7 @@ export function readServerConfig(
       rootPath: folder(values.cas_storage.root_path, 'cas'),
       maxSizeBytes: values.cas_storage.max_size ?? casMaxSizeBytes[values.cas_storage.type],
       durability: values.cas_storage.durability,
+      verifyIntervalMs: values.cas_storage.verify_interval,
     },
     actionCache: {
       type: values.action_cache.type === 'memory' ? 'memory' : 'sqlite',

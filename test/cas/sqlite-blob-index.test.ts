@@ -88,3 +88,23 @@ test('closing keeps the uses that were in memory', async (t) => {
   await index.close();
   assert.deepEqual(committed.all(), [1, 2, 0]);
 });
+
+test('gives blobs in the order of their names', async (t) => {
+  const { index } = setUp(t);
+  const some = [blobs[3], blobs[1], blobs[2]] as StoredBlob[];
+  const other = located('%', 'SHA256', 'f'.repeat(64), 7);
+  for (const blob of [...some, other]) await index.insert(blob);
+  const found: StoredBlob[] = [];
+  for (let next = index.findNext(undefined); next; next = index.findNext(next)) found.push(next);
+  assert.deepEqual(sizes(found), [7, 1, 2, 3]);
+  assert.deepEqual(index.findNext(located('main', 'SHA256', blobs[1]?.hash ?? '', 0)), blobs[1]);
+});
+
+test('remembers up to where blobs were verified', async (t) => {
+  const { index } = setUp(t);
+  assert.equal(index.findVerified(), undefined);
+  for (const blob of blobs.slice(5, 7)) {
+    await index.noteVerified(blob);
+    assert.deepEqual(index.findVerified(), blob);
+  }
+});

@@ -1,0 +1,62 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { Log } from '../base/log.ts';
+import type { BlobFiles } from './blob-files.ts';
+import type { BlobIndex } from './blob-index.ts';
+import type { ConcurrentUploads } from './concurrent-uploads.ts';
+import type { DiskSpace } from './disk-space.ts';
+import type { Pins } from './pins.ts';
+import type { StoredBlob } from './stored-blob.ts';
+
+/** What the blob stores of all instances on one disk share. */
+export interface LocalDisk {
+  readonly index: BlobIndex;
+  readonly files: BlobFiles;
+  readonly space: DiskSpace;
+  readonly pins: Pins;
+  readonly uploads: ConcurrentUploads;
+  readonly log: Log;
+  /** Called for each blob found damaged; gives their number since the start. */
+  readonly countDamaged: () => number;
+}
+
+/**
+ * Puts a damaged blob away: it is missing from now on (CI-05). It stays when `read`, the file whose flaw
+ * it is, is no longer the blob's: somebody else has put that away then, and a new upload may stand in its
+ * place. Synchronous, so that no upload of the same blob can come in between.
+ */
+export function condemn(
+  { index, files, log, countDamaged }: LocalDisk,
+  blob: StoredBlob,
+  flaw: string,
+  read?: { readonly ino: number },
+): void {
+  if (read && files.inodeOf(blob) !== read.ino) return;
+  index.remove([blob]);
+  const movedTo = files.quarantine(blob);
+  log.error('a stored blob is damaged and counts as missing now', {
+    digest: `${blob.functionName}/${blob.hash}/${blob.sizeBytes}`,
+    path: files.pathOf(blob),
+    flaw,
+    movedTo,
+    damagedBlobs: countDamaged(),
+  });
+}
+
+/** Fills the buffer from a blob's file, or says what is wrong with that. */
+export async function findFlaw(
+  file: FileHandle,
+  buffer: Uint8Array,
+  position: number,
+): Promise<string | undefined> {
+  for (let at = 0; at < buffer.length;) {
+    try {
+      const { bytesRead } = await file.read(buffer, at, buffer.length - at, position + at);
+      if (bytesRead === 0) return 'its file is too short';
+      at += bytesRead;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
+      return 'the disk cannot read it';
+    }
+  }
+  return undefined;
+}
