@@ -189,6 +189,8 @@ function openScheduler(
       ...defaultLocalSchedulerOptions.limits,
       queuedMax: execution.queueMax,
       unmatchedGraceMs: execution.workerGraceMs,
+      abandonQueuedAfterMs: execution.abandonQueuedAfterMs,
+      abandonRunningAfterMs: execution.abandonRunningAfterMs,
     },
     updateEveryMs: defaultLocalSchedulerOptions.updateEveryMs,
   });

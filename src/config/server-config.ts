@@ -48,6 +48,8 @@ export interface ServerConfig {
     readonly defaultTimeoutMs: number;
     readonly maxTimeoutMs: number;
     readonly workerGraceMs: number;
+    readonly abandonQueuedAfterMs: number;
+    readonly abandonRunningAfterMs: number;
     readonly queueMax: number;
     readonly absoluteSymlinks: 'allowed' | 'disallowed';
   };
@@ -136,6 +138,17 @@ const executionSchema = section({
   worker_grace: v.optional(
     duration('How long an action waits for a worker that fits it to connect, before it fails.'),
     '60s',
+  ),
+  abandon_queued_after: v.optional(
+    duration('How long an action stays in the queue when no client waits for it any more.'),
+    '60s',
+  ),
+  abandon_running_after: v.optional(
+    duration(
+      'How long an action goes on running when no client waits for it any more: one that comes back ' +
+        'finds it.',
+    ),
+    '10m',
   ),
   queue_max: v.optional(
     count('How many actions may wait at once; more are refused.', 1, 10_000_000),
@@ -228,6 +241,8 @@ export function readServerConfig(
       defaultTimeoutMs: values.execution.default_timeout,
       maxTimeoutMs: values.execution.max_timeout,
       workerGraceMs: values.execution.worker_grace,
+      abandonQueuedAfterMs: values.execution.abandon_queued_after,
+      abandonRunningAfterMs: values.execution.abandon_running_after,
       queueMax: values.execution.queue_max,
       absoluteSymlinks: values.execution.absolute_symlinks,
     },

@@ -38,6 +38,7 @@ import {
 } from '../../src/proto/google/bytestream/bytestream.ts';
 import {
   CancelOperationRequest,
+  GetOperationRequest,
   Operation,
 } from '../../src/proto/google/longrunning/operations.ts';
 import { Empty } from '../../src/proto/google/protobuf/empty.ts';
@@ -129,6 +130,11 @@ export class ApiClient {
   cancel(name: string): Promise<Empty> {
     const path = '/google.longrunning.Operations/CancelOperation';
     return this.#client.unary(path, CancelOperationRequest, Empty, { name }, this.#options);
+  }
+
+  getOperation(name: string): Promise<Operation> {
+    const path = '/google.longrunning.Operations/GetOperation';
+    return this.#client.unary(path, GetOperationRequest, Operation, { name }, this.#options);
   }
 
   /** Bytes of a resource; the name stands after the instance's. */

@@ -1,8 +1,10 @@
 import { watch as watchNow } from 'node:fs';
 import { watch } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 
 /** What a test waits for takes seconds at most; if it never comes, this must not hold up all tests. */
 const TIMEOUT_MS = 60_000;
+const LOOK_EVERY_MS = 50;
 
 /** Resolves when `isSo`, which is asked at each change in the folder. Fails after a minute. */
 export async function comesTrue(folder: string, isSo: () => boolean): Promise<void> {
@@ -21,5 +23,21 @@ export async function appears(folder: string, name: string): Promise<void> {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   for await (const { filename } of watch(folder, { signal })) {
     if (filename === name) return;
+  }
+}
+
+/** What `look` gives once that `isSo`; for what tells nobody when it changes. Fails after a minute. */
+export async function becomes<T>(
+  look: () => T | Promise<T>,
+  isSo: (seen: T) => boolean,
+): Promise<T> {
+  const late = AbortSignal.timeout(TIMEOUT_MS);
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop -- looks again and again
+    const seen = await look();
+    if (isSo(seen)) return seen;
+    if (late.aborted) throw new Error(`still ${JSON.stringify(seen)} after ${TIMEOUT_MS} ms`);
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    await wait(LOOK_EVERY_MS);
   }
 }

@@ -51,7 +51,8 @@ export class Farm {
     return new Farm(t, tempDir(t), await freePort());
   }
 
-  startServer(program?: readonly string[]): Promise<RunningRole> {
+  /** `toml`: more of its configuration; tables. */
+  startServer(program?: readonly string[], toml = ''): Promise<RunningRole> {
     const { root, port } = this;
     const config = path.join(root, 'server.toml');
     writeFileSync(
@@ -67,6 +68,7 @@ root_path = "${root}/scheduler"
 root_path = "${root}/remote_asset"
 [logs]
 root_path = "${root}/logs"
+${toml}
 `,
     );
     return startRole(this.#t, ['server', '--config', config], /serving/, {}, program);
