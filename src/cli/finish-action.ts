@@ -67,7 +67,7 @@ export async function finishAction(
       cause: outcome.error,
     });
   }
-  const { result, isCached } = outcome;
+  const { result, isCached, message } = outcome;
   const downloading = new Progress('downloading', terminal, clock);
   const { blobs } = session.remote;
   const ports = { blobs, newId };
@@ -85,12 +85,13 @@ export async function finishAction(
         allBytes: state.bytes,
       }),
   ).finally(() => downloading.end());
+  if (message !== '') terminal.note(printable(message));
   const took = formatDuration(clock.now() - startedAt);
   const how = isCached ? 'stored result' : `executed on ${workerOf(result)}`;
   const files = downloaded.files > 0 ? `, ${counted(downloaded.files, 'output file')}` : '';
   terminal.note(terminal.style('dim', `exit code ${result.exitCode}, ${how}${files}, in ${took}`));
   if (json) {
-    const described = { action: `${run.action}`, isCached, ...describeResult(result) };
+    const described = { action: `${run.action}`, isCached, message, ...describeResult(result) };
     terminal.out(JSON.stringify(described));
   }
   return result.exitCode;

@@ -97,6 +97,7 @@ export async function startWorker(
       isolation,
       properties: [...config.properties, ...isolationOffered(level)],
       capacities: config.capacities,
+      actionMemoryMax: config.executor.memoryMaxBytes,
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),
       outbox,

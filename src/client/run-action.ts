@@ -36,7 +36,13 @@ export interface RunEvents {
 
 /** How the action ended: with a result, or without having finished. */
 export type RunOutcome =
-  | { readonly kind: 'finished'; readonly result: ActionResult; readonly isCached: boolean }
+  | {
+      readonly kind: 'finished';
+      readonly result: ActionResult;
+      readonly isCached: boolean;
+      /** What the server adds for people, such as the limit that the command met. */
+      readonly message: string;
+    }
   | {
       readonly kind: 'unfinished';
       readonly error: StatusError;
@@ -108,7 +114,7 @@ function outcomeOf({ status, result, cachedResult, message }: ExecuteResponse): 
     const error = new StatusError(status.code as Code, text, { details });
     return { kind: 'unfinished', error, result };
   }
-  if (result) return { kind: 'finished', result, isCached: cachedResult };
+  if (result) return { kind: 'finished', result, isCached: cachedResult, message };
   const error = new StatusError(Code.DATA_LOSS, 'the server sent neither a result nor an error');
   return { kind: 'unfinished', error, result };
 }

@@ -80,15 +80,23 @@ export class CommandCgroup {
   }
 
   /** Which limit the command met, in words; undefined for none. To be asked before `kill`. */
-  exceeded(): { readonly kind: 'memory' | 'processes'; readonly message: string } | undefined {
+  exceeded(): ExceededLimit | undefined {
     const { places, limits } = this.#request;
     if (oomKillsIn(places) > 0) {
-      const message = memoryMessage(limits.memoryBytesMax, memoryPeakIn(places));
-      return { kind: 'memory', message };
+      const { memoryBytesMax } = limits;
+      const message = memoryMessage(memoryBytesMax, memoryPeakIn(places));
+      return { kind: 'memory', message, memoryBytesMax };
     }
     if (refusedForksIn(places) === 0) return undefined;
     return { kind: 'processes', message: processesMessage(limits.processesMax) };
   }
+}
+
+/** Which limit a command met, in words; of memory also how much it was. */
+interface ExceededLimit {
+  readonly kind: 'memory' | 'processes';
+  readonly message: string;
+  readonly memoryBytesMax?: number | undefined;
 }
 
 /** Ends and removes what is left of a command whose launcher is gone. */

@@ -224,8 +224,9 @@ class ContainerRun {
     if (exitCode !== 0 && (isOutOfMemory || oomKills > 0)) {
       // What was seen before is not the peak.
       const peakBytes = oomKills > 0 ? memoryPeakBytes : undefined;
-      const message = memoryMessage(this.#made.memoryBytesMax, peakBytes);
-      return { kind: 'resource-limit', exitCode, message, ...measured };
+      const { memoryBytesMax } = this.#made;
+      const message = memoryMessage(memoryBytesMax, peakBytes);
+      return { kind: 'resource-limit', exitCode, message, memoryBytesMax, ...measured };
     }
     if (exitCode !== 0 && refusedForks > 0) {
       const message = processesMessage(this.#options.limits.processesMax);

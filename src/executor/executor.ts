@@ -38,7 +38,13 @@ export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: numb
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'output-limit'; readonly message: string }
   /** It failed, and had met a limit of its memory, processes or files; the message ends a sentence. */
-  | { readonly kind: 'resource-limit'; readonly exitCode: number; readonly message: string }
+  | {
+      readonly kind: 'resource-limit';
+      readonly exitCode: number;
+      readonly message: string;
+      /** The limit, when it was one of memory. */
+      readonly memoryBytesMax?: number | undefined;
+    }
 );
 
 /** A user and group of the operating system, by number. */

@@ -108,9 +108,9 @@ class Running {
     if (message !== undefined) return { kind: 'output-limit', message } as const;
     if (this.#cause !== undefined) return { kind: this.#cause } as const;
     if (exceeded && exitCode !== 0) {
-      const { kind, message: why } = exceeded;
+      const { kind, message: why, memoryBytesMax } = exceeded;
       const code = kind === 'memory' ? killedExitCode : Number(exitCode ?? killedExitCode);
-      return { kind: 'resource-limit', exitCode: code, message: why } as const;
+      return { kind: 'resource-limit', exitCode: code, message: why, memoryBytesMax } as const;
     }
     const tooLarge = this.#fileTooLarge(exitCode, killedBy);
     if (tooLarge) return tooLarge;

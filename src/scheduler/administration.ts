@@ -6,7 +6,7 @@ import type {
 import type { OperationState } from './operations.ts';
 import type { Offered } from './platform.ts';
 import type { QuarantinedAction } from './quarantine.ts';
-import type { Operation } from './run.ts';
+import type { Operation, Run } from './run.ts';
 import type { Worker } from './worker.ts';
 
 /** What is to become of a worker: draining lasts until it is undone, whatever is restarted. */
@@ -49,7 +49,7 @@ export interface OperationView {
   readonly priority: number;
   /** Milliseconds since the Unix epoch; undefined when it is done. */
   readonly queuedAt: number | undefined;
-  /** Workers that were lost, failed or handed it back. */
+  /** Workers that were lost, failed or handed it back, or had too little memory. */
   readonly earlierAttempts: number;
   readonly watchers: number;
 }
@@ -116,6 +116,10 @@ export function isSelected(
   return toolInvocationId === undefined || requestMetadata?.toolInvocationId === toolInvocationId;
 }
 
+function earlierAttemptsOf({ losses, failures, refusals, requirements }: Run): number {
+  return losses + failures + refusals + (requirements.memoryAbove > 0 ? 1 : 0);
+}
+
 /** `state` is the operation's, as its clients see it. */
 export function viewOfOperation(
   { run, requestMetadata, watchers }: Operation,
@@ -129,7 +133,7 @@ export function viewOfOperation(
     requestMetadata,
     priority: run?.priority ?? 0,
     queuedAt: run?.queuedAt,
-    earlierAttempts: run ? run.losses + run.failures + run.refusals : 0,
+    earlierAttempts: run ? earlierAttemptsOf(run) : 0,
     watchers,
   };
 }

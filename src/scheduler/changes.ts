@@ -62,6 +62,7 @@ function storedRun(run: Run): StoredRun {
     failures,
     refusals,
     avoided: [...run.avoided],
+    memoryAbove: run.requirements.memoryAbove,
     lease: lease && { id: lease.id, workerId: lease.workerId, bootId: lease.bootId },
   };
 }

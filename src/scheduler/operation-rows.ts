@@ -15,6 +15,8 @@ export interface StoredRun {
   readonly failures: number;
   readonly refusals: number;
   readonly avoided: readonly string[];
+  /** Bytes of memory that were too little for it; 0 when it has not run out of memory. */
+  readonly memoryAbove: number;
   /** Undefined while it is queued. */
   readonly lease: StoredLease | undefined;
 }

@@ -8,6 +8,8 @@ export interface Offered {
   readonly values: ReadonlyMap<string, ReadonlySet<string>>;
   /** What its actions share: for each name, how much there is in all. */
   readonly capacities: ReadonlyMap<string, number>;
+  /** Bytes of memory that an action may use which asks for no amount. */
+  readonly actionMemoryMax: number;
 }
 
 /** What an action asks of its worker. Equal requirements have equal keys. */
@@ -18,6 +20,8 @@ export interface Requirements {
   readonly amounts: ReadonlyMap<string, number>;
   /** What it would rather have; a worker without it will do. */
   readonly preferences: readonly Platform_Property[];
+  /** Bytes of memory that were too little for it; 0 when it has not run out of memory. */
+  readonly memoryAbove: number;
 }
 
 /** Before the name of a property that an action would rather have than not. */
@@ -26,11 +30,16 @@ const preferencePrefix = 'prefer:';
 /** Values of one property that a message names; more would hide what matters. */
 const namedValuesMax = 20;
 
-export const nothingOffered: Offered = { values: new Map(), capacities: new Map() };
+export const nothingOffered: Offered = {
+  values: new Map(),
+  capacities: new Map(),
+  actionMemoryMax: Infinity,
+};
 
 export function offeredBy(
   properties: readonly Platform_Property[],
   capacities: readonly Capacity[] = [],
+  actionMemoryMax = 0,
 ): Offered {
   const values = new Map<string, Set<string>>();
   for (const { name, value } of properties) {
@@ -38,7 +47,11 @@ export function offeredBy(
     if (known) known.add(value);
     else values.set(name, new Set([value]));
   }
-  return { values, capacities: new Map(capacities.map(({ name, amount }) => [name, amount])) };
+  return {
+    values,
+    capacities: new Map(capacities.map(({ name, amount }) => [name, amount])),
+    actionMemoryMax: actionMemoryMax || Infinity,
+  };
 }
 
 /** Without the ignored ones, in one order, each once: however an action lists them. */
@@ -66,7 +79,14 @@ export function requirementsOf(
     properties: keys.flatMap((key) => byKey.get(key) ?? []),
     amounts,
     preferences,
+    memoryAbove: 0,
   };
+}
+
+/** The same for an action that has run out of memory; unchanged for 0 bytes. */
+export function withMoreMemory(requirements: Requirements, memoryAbove: number): Requirements {
+  if (memoryAbove === 0) return requirements;
+  return { ...requirements, memoryAbove, key: `${requirements.key}>${memoryAbove}` };
 }
 
 /** How many of the action's preferences the worker meets. */
@@ -76,10 +96,13 @@ export function countPreferred({ preferences }: Requirements, { values }: Offere
 
 /**
  * Every property is among the worker's, upper and lower case included (ACT-06); of what the
- * worker shares out it has as much.
+ * worker shares out it has as much, and it gives more memory than was too little.
  */
-export function matches({ properties }: Requirements, offered: Offered): boolean {
-  return properties.every((property) => isMet(property, offered));
+export function matches({ properties, memoryAbove }: Requirements, offered: Offered): boolean {
+  return (
+    offered.actionMemoryMax > memoryAbove &&
+    properties.every((property) => isMet(property, offered))
+  );
 }
 
 /** What the action takes of what the worker shares out. */
@@ -109,6 +132,10 @@ export function explainUnmatched(
   const unmet = requirements.properties.filter(
     (property) => !workers.some((offered) => isMet(property, offered)),
   );
+  if (workers.some((offered) => requirements.properties.every((each) => isMet(each, offered)))) {
+    const memory = amountText(requirements.memoryAbove);
+    return `no worker gives an action more than ${memory} of memory, which was too little`;
+  }
   if (unmet.length === 0) {
     const all = requirements.properties.map(({ name, value }) => `${name}=${value}`);
     let nearest: { id: string; lacks: readonly string[] } | undefined;

@@ -4,7 +4,7 @@ import { FamiliarWorkers } from './familiar-workers.ts';
 import type { Invocation, Invocations } from './invocations.ts';
 import { FormerOffers } from './former-offers.ts';
 import type { Group, Turn } from './group.ts';
-import { matches, nothingOffered, type Offered } from './platform.ts';
+import { matches, nothingOffered, type Offered, type Requirements } from './platform.ts';
 import { PlatformQueue } from './platform-queue.ts';
 import { comesBefore, type Run } from './run.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -114,6 +114,11 @@ export class RunQueues {
   /** What the workers offer that are known. */
   offers(): Offered[] {
     return [...this.#open, ...this.#closed].map(({ offered }) => offered);
+  }
+
+  /** A worker that may be given something, now or later, has what is required. */
+  hasOpen(requirements: Requirements): boolean {
+    return [...this.#open].some(({ offered }) => matches(requirements, offered));
   }
 
   /** A worker that could run the queue's runs is known, or was not long ago. */

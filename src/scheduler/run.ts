@@ -44,7 +44,8 @@ export interface Done {
 export interface Run {
   readonly id: string;
   readonly request: ActionRequest;
-  readonly requirements: Requirements;
+  /** Of the action, and once it has run out of memory of more of that. */
+  requirements: Requirements;
   /** Milliseconds since the Unix epoch. */
   readonly queuedAt: number;
   /** When it was queued, in the scheduler's own time. */

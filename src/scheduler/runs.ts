@@ -10,7 +10,7 @@ import type { OperationTable } from './operation-table.ts';
 import type { StoredRun } from './operation-rows.ts';
 import type { ActionRequest } from './operations.ts';
 import type { Invocations } from './invocations.ts';
-import { requirementsOf } from './platform.ts';
+import { requirementsOf, withMoreMemory } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RunQueues } from './run-queues.ts';
@@ -74,7 +74,10 @@ export class Runs {
     const invocation = invocations.join(stored.request, time.now);
     const run = this.#add({
       ...stored,
-      requirements: requirementsOf(stored.request.properties, this.#ignored),
+      requirements: withMoreMemory(
+        requirementsOf(stored.request.properties, this.#ignored),
+        stored.memoryAbove,
+      ),
       enteredAt: time.now - Math.max(0, time.wallNow - stored.queuedAt),
       invocation,
       invocations: [invocation],
@@ -169,6 +172,16 @@ export class Runs {
 
   /** Its worker shuts down before it began: nothing is counted (WRK-17). */
   giveBack(run: Run): void {
+    this.#requeue(run);
+  }
+
+  /**
+   * It ran out of memory, of which it may have more elsewhere. That this happens but once is up to the caller,
+   * and what the lease came to is not wanted, should its worker bring it again.
+   */
+  enlarge(run: Run, lease: GivenLease, memoryAbove: number): void {
+    this.#leases.delete(lease.id);
+    run.requirements = withMoreMemory(run.requirements, memoryAbove);
     this.#requeue(run);
   }
 

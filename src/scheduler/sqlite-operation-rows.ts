@@ -54,6 +54,7 @@ export const operationMigrations: readonly string[] = [
   'alter table operation add column deleted integer not null default 0;',
   'create table drained_worker (worker_id text primary key) strict, without rowid;',
   'alter table operation add column request_metadata blob;',
+  'alter table run add column memory_above integer not null default 0;',
 ];
 
 interface DigestRow {
@@ -82,6 +83,7 @@ interface RunRow extends DigestRow {
   readonly lease_id: string | null;
   readonly worker_id: string | null;
   readonly boot_id: string | null;
+  readonly memory_above: number;
 }
 
 interface OperationRow extends DigestRow {
@@ -109,11 +111,12 @@ export class SqliteOperationRows implements OperationRows {
     this.#putRun = db.prepare(
       `insert into run values (@id, @instance_name, @digest_function, @hash, @size_bytes, @timeout_ms,
         @do_not_cache, @asked_priority, @platform, @request_metadata, @queued_at, @position, @priority,
-        @epoch, @losses, @failures, @refusals, @avoided, @lease_id, @worker_id, @boot_id)
+        @epoch, @losses, @failures, @refusals, @avoided, @lease_id, @worker_id, @boot_id,
+        @memory_above)
       on conflict (id) do update set priority = excluded.priority, epoch = excluded.epoch,
         losses = excluded.losses, failures = excluded.failures, refusals = excluded.refusals,
         avoided = excluded.avoided, lease_id = excluded.lease_id, worker_id = excluded.worker_id,
-        boot_id = excluded.boot_id`,
+        boot_id = excluded.boot_id, memory_above = excluded.memory_above`,
     );
     this.#putOperation = db.prepare(
       `insert into operation (name, instance_name, digest_function, hash, size_bytes, run_id, done_at,
@@ -181,6 +184,7 @@ function runRow({ request, lease, ...run }: StoredRun): RunRow {
     lease_id: lease?.id ?? null,
     worker_id: lease?.workerId ?? null,
     boot_id: lease?.bootId ?? null,
+    memory_above: run.memoryAbove,
   };
 }
 
@@ -205,6 +209,7 @@ function storedRun(row: RunRow): StoredRun {
     failures: row.failures,
     refusals: row.refusals,
     avoided: JSON.parse(row.avoided) as string[],
+    memoryAbove: row.memory_above,
     lease:
       id !== null && workerId !== null && bootId !== null ? { id, workerId, bootId } : undefined,
   };

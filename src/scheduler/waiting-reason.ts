@@ -1,3 +1,4 @@
+import { amountText } from './amounts.ts';
 import { explainUnmatched, matches, nothingOffered } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import type { Run } from './run.ts';
@@ -57,7 +58,9 @@ export function explainWaiting(waiting: Waiting): string {
     else byDoing.set(doing.one, { doing, ids: [worker.id] });
   }
   const isOpen = matching.some((worker) => worker.isOpen);
-  return `${isOpen ? '' : 'no worker takes it now: '}${textOf([...byDoing.values()])}`;
+  const { memoryAbove } = requirements;
+  const why = memoryAbove === 0 ? '' : `; ${amountText(memoryAbove)} of memory were too little`;
+  return `${isOpen ? '' : 'no worker takes it now: '}${textOf([...byDoing.values()])}${why}`;
 }
 
 function textOf(all: readonly { doing: Doing; ids: readonly string[] }[]): string {

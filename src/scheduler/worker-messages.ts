@@ -90,7 +90,7 @@ function leaseMessageOf({ id, epoch, run }: GivenLease): Lease {
     digestFunction: run.request.action.function.value,
     actionDigest: run.request.action.toMessage(),
     timeout: durationOf(run.request.timeoutMs),
-    attempt: run.losses + run.failures + 1,
+    attempt: run.losses + run.failures + (run.requirements.memoryAbove > 0 ? 1 : 0) + 1,
     queuedAt: timestampOf(run.queuedAt),
     requestMetadata: run.request.requestMetadata,
     requestId: run.request.requestId ?? '',

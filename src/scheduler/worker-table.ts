@@ -10,6 +10,7 @@ import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { StoredLease } from './operation-rows.ts';
+import { withMoreMemory } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { Runs } from './runs.ts';
@@ -320,13 +321,18 @@ export class WorkerTable {
   }
 
   /** A finished lease: its result goes to be stored once, however often it is reported (WRK-15). */
-  #take(worker: Worker, lease: GivenLease, { response, failure }: HeldLease): void {
+  #take(worker: Worker, lease: GivenLease, { response, failure, memoryLimitMet }: HeldLease): void {
     const { runs } = this.#options;
     const { run } = lease;
     if (run.place.kind !== 'leased') return;
     if (response) {
       worker.troublesInARow = 0;
-      runs.commit(run, lease, response);
+      if (!this.#mayHaveMore(run, memoryLimitMet)) {
+        runs.commit(run, lease, response);
+        return;
+      }
+      this.withdraw(lease);
+      runs.enlarge(run, lease, memoryLimitMet);
       return;
     }
     this.withdraw(lease);
@@ -334,6 +340,12 @@ export class WorkerTable {
     run.avoided.add(worker.id);
     const message = failure?.message ?? 'the lease is done, without response and failure';
     runs.fail(run, (failure?.code ?? Code.INTERNAL) as Code, `worker ${worker.id}: ${message}`);
+  }
+
+  /** It failed at a limit of memory, for the first time, and some worker gives actions more. */
+  #mayHaveMore({ requirements }: Run, memoryLimitMet: number): boolean {
+    if (memoryLimitMet === 0 || requirements.memoryAbove > 0) return false;
+    return this.#options.queues.hasOpen(withMoreMemory(requirements, memoryLimitMet));
   }
 
   #rest(worker: Worker): void {

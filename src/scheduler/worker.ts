@@ -137,7 +137,7 @@ export class Worker {
    */
   attach(hello: Hello): Session {
     this.detach();
-    this.offered = offeredBy(hello.properties, hello.capacities);
+    this.offered = offeredBy(hello.properties, hello.capacities, hello.actionMemoryMax);
     this.slots = hello.slots;
     this.softwareVersion = hello.softwareVersion;
     this.isolation = hello.isolation;

@@ -210,6 +210,7 @@ export class HeldLeases {
         },
         streams: ({ stdout: stdoutStreamName, stderr: stderrStreamName }) =>
           this.#change(held, { stdoutStreamName, stderrStreamName }),
+        memoryLimitMet: (memoryLimitMet) => this.#change(held, { memoryLimitMet }),
         inputsLeft: (inputs) => {
           left = inputs;
         },

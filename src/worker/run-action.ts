@@ -64,6 +64,8 @@ export interface ActionEvents {
   phase(phase: HeldLease_Phase, metadata: ExecutedActionMetadata): void;
   /** The command's output can be read under these names. */
   streams(names: OutputStreamNames): void;
+  /** The command failed at this limit of memory, which it had not asked for itself. */
+  memoryLimitMet(bytes: number): void;
   /** The command is gone, and what it left unchanged of its inputs can be kept once its outputs are taken. */
   inputsLeft(inputs: LeftInputs): void;
 }
@@ -103,6 +105,8 @@ export async function runAction(
       lastOutput = live?.end();
     });
     const { inputs, inputRoot } = prepared;
+    if (outcome.kind === 'resource-limit' && prepared.memoryBytesMax === undefined)
+      events.memoryLimitMet(outcome.memoryBytesMax ?? 0);
     if (inputs) events.inputsLeft([inputs, inputRoot, folderUseOf(leased.executor)]);
     times.mark('executionCompletedTimestamp');
     times.mark('outputUploadStartTimestamp');

@@ -17,6 +17,8 @@ export interface WorkOptions extends SlotOptions {
   readonly server: string;
   /** What actions may ask for. */
   readonly properties: readonly Platform_Property[];
+  /** Bytes of memory of an action that asks for no amount; undefined where nothing limits it. */
+  readonly actionMemoryMax: number | undefined;
   /** What the running actions share, by name. */
   readonly capacities: ReadonlyMap<string, number>;
   readonly softwareVersion: string;
@@ -96,6 +98,7 @@ class Worker {
       isolation: options.isolation,
       properties: [...options.properties],
       slots: options.executors.length,
+      actionMemoryMax: options.actionMemoryMax ?? 0,
       capacities: [...options.capacities].map(([name, amount]) => ({ name, amount })),
     };
   }

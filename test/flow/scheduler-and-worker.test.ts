@@ -43,6 +43,7 @@ function bench(t: TestContext) {
     const [drain, stop] = [new AbortController(), new AbortController()];
     const options = {
       ...defaultWorkOptions,
+      actionMemoryMax: undefined,
       queue: scheduler,
       server: 'here',
       executors: [executor],

@@ -25,6 +25,10 @@ export class LeaseHistory {
   readonly #kept = new Map<string, Scheduler>();
   /** Results that a later start of their worker brought. */
   readonly brought = new Set<string>();
+  /** Bytes that each worker gives an action; 0 for no limit. */
+  readonly memoryOf = new Map<string, number>();
+  /** Runs that were given more memory than was too little. */
+  enlarged = 0;
   readonly #trace: (line: string) => void;
 
   constructor(trace: (line: string) => void) {
@@ -47,8 +51,11 @@ export class LeaseHistory {
     for (const run of after.values()) {
       const known = before.get(run.id);
       assert.ok(run.epoch >= (known?.epoch ?? 0), `the epoch of ${run.id} went back`);
+      if (known && known.memoryAbove > 0)
+        assert.equal(run.memoryAbove, known.memoryAbove, `${run.id} is enlarged twice`);
       if (!this.#isGiven(run, known, scheduler)) continue;
       this.#trace(`${run.id} goes to ${run.lease?.workerId} as ${run.lease?.id}`);
+      this.#checkMemory(run);
       // It may have gone in the turn of another build that asked for it too.
       if (!isOneStep || (this.#askedBy.get(run.request.action.key)?.size ?? 0) > 1) continue;
       const overtaken = findOvertaken(run, waiting);
@@ -66,9 +73,11 @@ export class LeaseHistory {
 
   /** Leases whose result a worker brings, and that the scheduler must take: nobody got a later one. */
   due({ leases, hello }: WorkerState, runs: Rows, scheduler: Scheduler): string[] {
-    return leases.flatMap(({ leaseId, response }) => {
+    return leases.flatMap(({ leaseId, response, memoryLimitMet }) => {
       const lease = this.#leases.get(leaseId);
       const run = response && lease && runs.get(lease.runId);
+      // It is to run with more memory.
+      if (run && memoryLimitMet > 0) return [];
       if (run?.epoch !== lease?.epoch || lease?.workerId !== hello?.workerId) return [];
       return run?.lease?.id === leaseId || lease?.givenBy === scheduler ? [leaseId] : [];
     });
@@ -82,6 +91,14 @@ export class LeaseHistory {
       if (lease.bootId !== hello?.bootId) this.brought.add(id);
       this.#kept.set(lease.runId, scheduler);
     }
+  }
+
+  /** What ran out of memory must not meet as little again. */
+  #checkMemory({ id, memoryAbove, lease }: StoredRun): void {
+    if (memoryAbove === 0) return;
+    const has = this.memoryOf.get(lease?.workerId ?? '') || Infinity;
+    assert.ok(has > memoryAbove, `${id} needs more than ${memoryAbove}, and got ${has}`);
+    this.enlarged += 1;
   }
 
   /** Whether the run was given as a new lease, which then is known. */

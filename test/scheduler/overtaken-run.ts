@@ -13,7 +13,8 @@ export function findOvertaken(
   );
 }
 
-function kindOf({ request: { properties, requestMetadata } }: StoredRun): string {
+function kindOf({ request, memoryAbove }: StoredRun): string {
+  const { properties, requestMetadata } = request;
   const needs = properties.map(({ name, value }) => `${name}=${value}`);
-  return [requestMetadata?.toolInvocationId, ...needs].join(' ');
+  return [requestMetadata?.toolInvocationId, memoryAbove, ...needs].join(' ');
 }

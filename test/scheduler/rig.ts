@@ -184,6 +184,7 @@ export interface RigWorkerOptions {
   readonly held?: Iterable<HeldLease>;
   readonly properties?: Readonly<Record<string, string | readonly string[]>>;
   readonly capacities?: Readonly<Record<string, number>>;
+  readonly actionMemoryMax?: number;
 }
 
 /** A worker that does what a test says. */
@@ -209,6 +210,7 @@ export class RigWorker {
 
   connect(): void {
     const { slots = 1, bootId = 'boot-1', properties = {}, capacities = {} } = this.#options;
+    const { actionMemoryMax = 0 } = this.#options;
     const listed = Object.entries(properties).flatMap(([name, values]) =>
       [values].flat().map((value) => ({ name, value })),
     );
@@ -219,6 +221,7 @@ export class RigWorker {
       properties: listed,
       softwareVersion: '',
       isolation: '',
+      actionMemoryMax,
       capacities: Object.entries(capacities).map(([name, amount]) => ({ name, amount })),
     };
     this.desired = undefined;

@@ -40,6 +40,8 @@ export interface WorkerTraits {
   readonly slots: number;
   readonly properties: readonly { name: string; value: string }[];
   readonly capacities: readonly { name: string; amount: number }[];
+  /** Bytes; 0 when nothing limits its actions. */
+  readonly actionMemoryMax: number;
 }
 
 /** A worker that keeps to the protocol, and meets with whatever a world has in store. */
@@ -118,13 +120,14 @@ export class SimulatedWorker {
 
   say(): void {
     if (!this.isUp || this.isPaused || !this.connection) return;
-    const { id, slots, properties, capacities } = this.traits;
+    const { id, slots, properties, capacities, actionMemoryMax } = this.traits;
     const hello = {
       workerId: id,
       bootId: `${id}.${this.#boot}`,
       slots,
       properties: [...properties],
       capacities: [...capacities],
+      actionMemoryMax,
     };
     this.#sent += 1;
     const isFirst = this.#sent === 1;
@@ -176,6 +179,7 @@ export class SimulatedWorker {
         message.failure = { code: Code.RESOURCE_EXHAUSTED, message: 'disk full', details: [] };
       } else {
         message.response = ranWith(message.leaseId);
+        if (this.#world.chance(0.3)) message.memoryLimitMet = this.traits.actionMemoryMax;
         this.#outbox.set(message.leaseId, held);
       }
       this.say();

@@ -39,6 +39,8 @@ export interface Summary {
   readonly commits: number;
   /** Results that a worker brought after it was started anew, or counted as lost. */
   readonly brought: number;
+  /** Runs that went to a worker with more memory. */
+  readonly enlarged: number;
 }
 
 /** A scheduler, workers, clients and a network, all of which fail as the seed says. */
@@ -75,14 +77,16 @@ export class Simulation implements WorkerWorld {
   /** Runs until every accepted operation has ended; throws when something is not as it must be. */
   run(): Summary {
     this.#restart();
-    for (const [id, slots, os] of [
-      ['a', 1, 'linux'],
-      ['b', 3, 'linux'],
-      ['c', 2, 'macos'],
+    for (const [id, slots, os, actionMemoryMax] of [
+      ['a', 1, 'linux', 2 ** 30],
+      ['b', 3, 'linux', 2 ** 31],
+      ['c', 2, 'macos', 0],
     ] as const) {
       const properties = [{ name: 'OSFamily', value: os }];
       const capacities = [{ name: 'cpu', amount: slots }];
-      const worker = new SimulatedWorker({ id, slots, properties, capacities }, this);
+      const traits = { id, slots, properties, capacities, actionMemoryMax };
+      const worker = new SimulatedWorker(traits, this);
+      this.#leases.memoryOf.set(id, actionMemoryMax);
       worker.trouble = 0.05;
       this.#workers.push(worker);
       this.after(this.between(0, 10_000), () => worker.start());
@@ -99,6 +103,7 @@ export class Simulation implements WorkerWorld {
       restarts: this.#restarts,
       commits: this.#committed.size,
       brought: this.#leases.brought.size,
+      enlarged: this.#leases.enlarged,
     };
   }
 

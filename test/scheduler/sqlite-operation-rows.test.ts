@@ -32,6 +32,7 @@ const run: StoredRun = {
   failures: 0,
   refusals: 0,
   avoided: [],
+  memoryAbove: 0,
   lease: undefined,
 };
 
@@ -65,6 +66,7 @@ test('operations and runs come back as they were written', (t) => {
     refusals: 3,
     priority: -5,
     avoided: ['w1', 'w"2'],
+    memoryAbove: 2 ** 33,
     lease: { id: 'lease-1', workerId: 'w3', bootId: 'boot-1' },
   };
   first.rows.write({ ...none, runs: [leased] });

@@ -25,6 +25,8 @@ import { never } from '../support/never.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
+const nothing = () => {};
+
 const user = { uid: 64_001, gid: 64_001 };
 
 /** Runs actions as a worker does, one after another, and keeps what they leave. */
@@ -60,6 +62,7 @@ async function bench(t: TestContext, executor: Executor) {
     const events = {
       phase: () => {},
       streams: () => {},
+      memoryLimitMet: () => {},
       inputsLeft: (inputsLeft: LeftInputs) => {
         left = inputsLeft;
       },
@@ -170,7 +173,12 @@ describe('programs that were fetched a moment before', { timeout: 120_000 }, () 
     const folder = tempDir(t);
     const store = new PlainBlobStore();
     const environment = await actionEnvironment(folder, { variables: { PATH: '/usr/bin:/bin' } });
-    const events = { phase: () => {}, streams: () => {}, inputsLeft: () => {} };
+    const events = {
+      phase: nothing,
+      streams: nothing,
+      memoryLimitMet: nothing,
+      inputsLeft: nothing,
+    };
     const runOne = async (executor: Executor, n: number) => {
       const tool = { content: `#!/bin/sh\n# ${n}\nexit 7\n`, isExecutable: true };
       const programs = dir({ tool, other: { ...tool, content: `${tool.content}# other` } });

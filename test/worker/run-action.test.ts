@@ -47,6 +47,7 @@ async function bench(t: TestContext, setup: Setup = {}) {
   const executor = setup.executor ? await startHostExecutor(t, setup.executor) : shared;
   const environment = await actionEnvironment(folder, setup.environment);
   const phases: HeldLease_Phase[] = [];
+  const memoryLimits: number[] = [];
   let runs = 0;
   const run = (action: Digest, changes: Partial<LeasedAction> = {}, signal = never) =>
     runAction(
@@ -61,7 +62,12 @@ async function bench(t: TestContext, setup: Setup = {}) {
         ...changes,
       },
       environment,
-      { phase: (phase) => phases.push(phase), streams: () => {}, inputsLeft: () => {} },
+      {
+        phase: (phase) => phases.push(phase),
+        streams: () => {},
+        memoryLimitMet: (bytes) => memoryLimits.push(bytes),
+        inputsLeft: () => {},
+      },
       signal,
     );
   const runScript = async (script: string, parts: ActionParts = {}, changes = {}) =>
@@ -70,7 +76,7 @@ async function bench(t: TestContext, setup: Setup = {}) {
     digest &&
     Buffer.from(store.blobs.get(Digest.fromMessage(sha256, digest, '').key) ?? []).toString();
   const stdout = (response: ExecuteResponse) => text(response.result?.stdoutDigest);
-  return { folder, store, run, runScript, text, stdout, phases };
+  return { folder, store, run, runScript, text, stdout, phases, memoryLimits };
 }
 
 /** The moments of a result, in milliseconds, in the order in which they must be. */
@@ -167,7 +173,7 @@ describe('running an action', { timeout: 60_000 }, () => {
   it('WRK-22: a command that takes too much memory fails with 137, and the message says why', async (t) => {
     if (cgroupSkip) return t.skip(cgroupSkip);
     const cgroup = testCgroup({ memoryBytesMax: 64 * 2 ** 20 });
-    const { runScript, text } = await bench(t, { executor: { cgroup } });
+    const { runScript, text, memoryLimits } = await bench(t, { executor: { cgroup } });
     const response = await runScript('echo begun > out; head -c 300000000 /dev/zero | tail', {
       command: { outputPaths: ['out'] },
     });
@@ -178,17 +184,20 @@ describe('running an action', { timeout: 60_000 }, () => {
       response.message,
       /^the command failed: it used more memory than its limit of 64 MiB \(peak \d+ MiB\)$/,
     );
+    assert.deepEqual(memoryLimits, [64 * 2 ** 20], 'another worker may have more');
     return undefined;
   });
 
   it('WRK-22: a command is held to the memory that its action asks for', async (t) => {
     if (cgroupSkip) return t.skip(cgroupSkip);
-    const { runScript } = await bench(t, { executor: { cgroup: testCgroup() } });
+    const cgroup = testCgroup();
+    const { runScript, memoryLimits } = await bench(t, { executor: { cgroup } });
     const { message, result } = await runScript('head -c 300000000 /dev/zero | tail', {
       command: { platform: { properties: [{ name: 'memory', value: '64MiB' }] } },
     });
     assert.equal(result?.exitCode, 137);
     assert.match(message, /its limit of 64 MiB/);
+    assert.deepEqual(memoryLimits, [], 'it would have no more elsewhere');
     return undefined;
   });
 

@@ -52,6 +52,7 @@ async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
     newId,
     log,
     capacities: new Map(),
+    actionMemoryMax: 2 ** 30,
     properties: [{ name: 'OSFamily', value: 'linux' }],
     softwareVersion: '1.2.3',
     isolation: 'none',
@@ -119,6 +120,7 @@ describe('a worker', { timeout: 60_000 }, () => {
     assert.equal(hello?.softwareVersion, '1.2.3');
     assert.equal(hello?.isolation, 'none');
     assert.equal(hello?.slots, 2);
+    assert.equal(hello?.actionMemoryMax, 2 ** 30);
     assert.deepEqual(
       hello?.properties.map(({ name }) => name),
       ['OSFamily'],

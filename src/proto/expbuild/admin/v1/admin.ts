@@ -134,7 +134,7 @@ export interface Operation {
   queuedAt:
     | Timestamp
     | undefined;
-  /** Workers that were lost, failed or handed it back, in all. */
+  /** Workers that were lost, failed, handed it back or had too little memory, in all. */
   earlierAttempts: number;
   /** Those who follow it now. */
   watchers: number;

@@ -46,6 +46,8 @@ export interface Hello {
    * of it what its platform property of that name says, and without one nothing. Each name occurs once.
    */
   capacities: Capacity[];
+  /** Bytes of memory that an action may use which asks for no amount; 0: no limit but the machine's. */
+  actionMemoryMax: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -102,6 +104,11 @@ export interface HeldLease {
    */
   stdoutStreamName: string;
   stderrStreamName: string;
+  /**
+   * Set beside `response` when the command failed at a limit of memory that the worker chose: so many bytes.
+   * Where it may have more it is tried once more.
+   */
+  memoryLimitMet: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -198,6 +205,7 @@ function createBaseHello(): Hello {
     slots: 0,
     isolation: "",
     capacities: [],
+    actionMemoryMax: 0,
     _unknownFields: {},
   };
 }
@@ -227,6 +235,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.capacities) {
       Capacity.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.actionMemoryMax !== 0) {
+      writer.uint32(72).uint64(message.actionMemoryMax);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -316,6 +327,14 @@ export const Hello: MessageFns<Hello> = {
             message.capacities.push(Capacity.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.actionMemoryMax = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -349,6 +368,7 @@ export const Hello: MessageFns<Hello> = {
     message.slots = object.slots ?? 0;
     message.isolation = object.isolation ?? "";
     message.capacities = object.capacities?.map((e) => Capacity.fromPartial(e)) || [];
+    message.actionMemoryMax = object.actionMemoryMax ?? 0;
     return message;
   },
 };
@@ -565,6 +585,7 @@ function createBaseHeldLease(): HeldLease {
     failure: undefined,
     stdoutStreamName: "",
     stderrStreamName: "",
+    memoryLimitMet: 0,
     _unknownFields: {},
   };
 }
@@ -594,6 +615,9 @@ export const HeldLease: MessageFns<HeldLease> = {
     }
     if (message.stderrStreamName !== "") {
       writer.uint32(66).string(message.stderrStreamName);
+    }
+    if (message.memoryLimitMet !== 0) {
+      writer.uint32(72).uint64(message.memoryLimitMet);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -683,6 +707,14 @@ export const HeldLease: MessageFns<HeldLease> = {
             message.stderrStreamName = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.memoryLimitMet = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -722,6 +754,7 @@ export const HeldLease: MessageFns<HeldLease> = {
       : undefined;
     message.stdoutStreamName = object.stdoutStreamName ?? "";
     message.stderrStreamName = object.stderrStreamName ?? "";
+    message.memoryLimitMet = object.memoryLimitMet ?? 0;
     return message;
   },
 };
