@@ -1,4 +1,4 @@
-import { type Chunks, chunksOf } from '../base/chunks.ts';
+import { chunksOf } from '../base/chunks.ts';
 import { LruCache } from '../base/lru-cache.ts';
 import { Permits } from '../base/permits.ts';
 import { Code, StatusError } from '../base/status.ts';
@@ -45,12 +45,12 @@ export interface ComposingStore extends BlobStore {
 export class ChunkedBlobs {
   /** The first is used where a client does not say, or names another one. */
   readonly functions: readonly [ChunkingFunction, ...ChunkingFunction[]];
-  readonly #blobs: BlobStore | ComposingStore;
+  readonly #blobs: ComposingStore;
   readonly #remembered: LruCache<readonly Digest[]>;
   readonly #cuts: Permits;
 
   constructor(
-    blobs: BlobStore | ComposingStore,
+    blobs: ComposingStore,
     functions: readonly [ChunkingFunction, ...ChunkingFunction[]],
     options: ChunkedBlobsOptions = defaultChunkedBlobsOptions,
   ) {
@@ -107,8 +107,7 @@ export class ChunkedBlobs {
     if (!missing.some((absent) => absent.equals(digest))) return;
     const absent = missing.find((found) => !found.equals(digest));
     if (absent) throw blobNotFound(absent);
-    if ('compose' in this.#blobs) await this.#blobs.compose(digest, chunks, signal);
-    else await this.#blobs.write(digest, this.#concatenated(chunks, signal), signal);
+    await this.#blobs.compose(digest, chunks, signal);
   }
 
   /** The chunks, if they are known and all there; fails with NOT_FOUND when the blob is not. */
@@ -148,10 +147,6 @@ export class ChunkedBlobs {
       `there is no room for all chunks of ${digest} at once: ${evicted} had to go for others; ` +
         'read the blob whole, or give the store more space',
     );
-  }
-
-  async *#concatenated(chunks: readonly Digest[], signal: AbortSignal): Chunks {
-    for (const chunk of chunks) yield* this.#blobs.read(chunk, 0, signal);
   }
 }
 

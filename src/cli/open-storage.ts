@@ -10,12 +10,12 @@ import type { Log } from '../base/log.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStorage } from '../cas/blob-storage.ts';
-import type { BlobStore } from '../cas/blob-store.ts';
 import { FilesystemBlobs } from '../cas/filesystem-blobs.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import { MemoryBlobs } from '../cas/memory-blobs.ts';
 import { withMaxBlobSize } from '../cas/with-max-blob-size.ts';
 import { chunkListMigrations, ChunkLists } from '../chunking/chunk-lists.ts';
+import type { ComposingStore } from '../chunking/chunked-blobs.ts';
 import { SplicedBlobs } from '../chunking/spliced-blobs.ts';
 import type { ServerConfig } from '../config/server-config.ts';
 import { instanceLimitsFor } from '../rpc/limits.ts';
@@ -30,7 +30,7 @@ const knownTreesMaxSizeBytes = 64 * 2 ** 20;
 /** What a server keeps, by instance name. */
 export interface Storage {
   readonly blobStorage: BlobStorage;
-  readonly blobsOf: (instanceName: string) => BlobStore;
+  readonly blobsOf: (instanceName: string) => ComposingStore;
   readonly actionsOf: (instanceName: string) => ActionCache;
   readonly operationRows: SqliteOperationRows;
 }

@@ -8,14 +8,16 @@ import { blake3, sha1, sha256 } from '../../src/digest/digest-functions.ts';
 import type { ActionResult } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Instance } from '../../src/rpc/instances.ts';
 import { defaultInstanceLimits } from '../../src/rpc/limits.ts';
+import { composing } from './composing.ts';
 import { FakeClock } from './fake-clock.ts';
 
 /** An instance that keeps all it is given in memory, and runs nothing. */
 export function testInstance(changes: Partial<Instance> = {}): Instance {
-  const blobs = changes.blobs ?? new MemoryBlobs({ sizeBytesMax: 2 ** 28 }).namespace('');
+  const blobs = composing(
+    changes.blobs ?? new MemoryBlobs({ sizeBytesMax: 2 ** 28 }).namespace(''),
+  );
   return {
     name: '',
-    blobs,
     chunkedBlobs: new ChunkedBlobs(blobs, allChunkingFunctions),
     // Time stands still: what is left unfinished keeps no test waiting.
     uploads: new ResumableUploads(blobs, new FakeClock()),
@@ -27,6 +29,7 @@ export function testInstance(changes: Partial<Instance> = {}): Instance {
     execution: undefined,
     operations: undefined,
     ...changes,
+    blobs,
   };
 }
 

@@ -15,6 +15,7 @@ import {
 import { SemVer } from '../../../src/proto/build/bazel/semver/semver.ts';
 import { type Instance, Instances } from '../../../src/rpc/instances.ts';
 import { capabilities } from '../../../src/rpc/services/capabilities.ts';
+import { composing } from '../../support/composing.ts';
 import { startServer } from '../../support/start-server.ts';
 import { testInstance } from '../../support/test-instance.ts';
 
@@ -94,7 +95,7 @@ test('CAP-16, CAP-17, CAP-18, CAP-19: chunks are announced with the parameters o
 });
 
 test('CAP-17: a chunking function that is not there is not announced', async (t) => {
-  const { blobs } = testInstance();
+  const blobs = composing(testInstance().blobs);
   const [fastCdc2020] = allChunkingFunctions;
   const chunkedBlobs = new ChunkedBlobs(blobs, [fastCdc2020]);
   const { cacheCapabilities } = await capabilitiesOf(t, { blobs, chunkedBlobs });

@@ -3,8 +3,6 @@ import { describe, it, type TestContext } from 'node:test';
 import { chunksOf, collect } from '../../../src/base/chunks.ts';
 import { Code } from '../../../src/base/status.ts';
 import type { BlobStore } from '../../../src/cas/blob-store.ts';
-import { ChunkedBlobs } from '../../../src/chunking/chunked-blobs.ts';
-import { allChunkingFunctions } from '../../../src/chunking/chunking-functions.ts';
 import { sha1, sha256 } from '../../../src/digest/digest-functions.ts';
 import { Digest } from '../../../src/digest/digest.ts';
 import {
@@ -60,12 +58,8 @@ async function start(t: TestContext, changes: Partial<Instance> = {}) {
   };
 }
 
-function onBlobs(blobs: BlobStore): Partial<Instance> {
-  return { blobs, chunkedBlobs: new ChunkedBlobs(blobs, allChunkingFunctions) };
-}
-
 async function onDisk(t: TestContext): Promise<Partial<Instance>> {
-  return onBlobs((await openFilesystemBlobs(t)).namespace(''));
+  return { blobs: (await openFilesystemBlobs(t)).namespace('') };
 }
 
 async function copy(digest: Digest, from: BlobStore, to: BlobStore): Promise<void> {
@@ -128,7 +122,7 @@ describe('SplitBlob', () => {
       read: () => assert.fail(),
       write: () => assert.fail(),
     };
-    const { split } = await start(t, onBlobs(huge));
+    const { split } = await start(t, { blobs: huge });
     const blobDigest = { ...large.digest.toMessage(), sizeBytes: 60 * 2 ** 30 };
     await assert.rejects(split({ blobDigest }), { code: Code.RESOURCE_EXHAUSTED });
   });
