@@ -43,7 +43,7 @@ export async function startDocker(
 ): Promise<StartedExecutors> {
   const { executor, rootPath } = config;
   const { docker } = executor;
-  const engine = new DockerEngine(docker.socketPath);
+  const engine = new DockerEngine(docker.socketPath, docker.answerMsMax);
   const facts = await engine.facts();
   refuseUnfit(config, facts);
   await sweep(engine, workerId, log);

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as v from 'valibot';
-import { choice, flag, list, section, text } from './keys.ts';
+import { choice, duration, flag, list, section, text } from './keys.ts';
 import { ConfigError } from './read-config.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -8,6 +8,8 @@ import type { Surroundings } from './surroundings.ts';
 export interface DockerConfig {
   /** Absolute. */
   readonly socketPath: string;
+  /** How long the daemon may take to answer. */
+  readonly answerMsMax: number;
   /** For actions that name none; empty where the executor is another. */
   readonly image: string;
   readonly allowedImages: readonly string[];
@@ -24,6 +26,12 @@ export const dockerSchema = section({
   socket: v.optional(
     text("The socket of Docker's daemon, or of Podman's service as root; on this machine."),
     '/var/run/docker.sock',
+  ),
+  answer_timeout: v.optional(
+    duration(
+      'How long the daemon may take to answer what it is asked; one that takes longer is taken to hang.',
+    ),
+    '1m',
   ),
   image: v.optional(text('The image that actions run in which name none.')),
   allowed_images: v.optional(
@@ -84,6 +92,7 @@ export function dockerConfigOf(
   }
   return {
     socketPath: path.resolve(workingFolder, values.socket.replace(/^unix:\/\//, '')),
+    answerMsMax: values.answer_timeout,
     image: image ?? '',
     allowedImages: values.allowed_images,
     requiresDigest: values.require_digest,

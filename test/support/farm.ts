@@ -31,8 +31,16 @@ export interface FarmWorker {
   readonly folder?: string;
   /** What it has printed when it counts as started. */
   readonly ready?: RegExp;
+  /** Its table `executor`; commands run on the host unless given. */
+  readonly executor?: string;
   /** What to run in place of the built executable. */
   readonly program?: readonly string[];
+}
+
+/** Commands of tests write into their folder, which a sandbox would not let them. */
+function hostExecutor(): string {
+  const asRoot = process.getuid?.() === 0 ? 'uid = 0' : '';
+  return `type = "host"\n${asRoot}`;
 }
 
 /** A server and workers as processes of their own, on data folders of their own. */
@@ -76,9 +84,8 @@ ${toml}
 
   startWorker(id: string, options: FarmWorker = {}): Promise<RunningRole> {
     const { toml = '', pool = 'any', slots = 2, program, port = this.port } = options;
+    const { executor = hostExecutor() } = options;
     const config = path.join(this.root, `${options.folder ?? id}.toml`);
-    const asRoot = process.getuid?.() === 0 ? 'uid = 0' : '';
-    // Commands of tests write into their folder, which a sandbox would not let them.
     writeFileSync(
       config,
       `worker_id = "${id}"
@@ -88,8 +95,7 @@ ${toml}
 [platform]
 pool = ${JSON.stringify(pool)}
 [executor]
-type = "host"
-${asRoot}
+${executor}
 `,
     );
     const join = options.toml?.includes('server_url') ? [] : ['--join', `grpc://127.0.0.1:${port}`];
