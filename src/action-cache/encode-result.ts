@@ -8,8 +8,11 @@ import { ActionResult } from '../proto/build/bazel/remote/execution/v2/remote_ex
  */
 export const ENTRY_OVERHEAD_BYTES = 256;
 
-/** A larger result could be stored but not read: 4 MiB is the largest message that clients take unasked. */
-const RESULT_SIZE_BYTES_MAX = 4 * 1024 * 1024;
+/**
+ * A larger result could be stored but not read: 4 MiB is the largest message that clients take unasked, and
+ * Execute answers with an operation around it.
+ */
+const RESULT_SIZE_BYTES_MAX = 3.75 * 1024 * 1024;
 
 /**
  * A result as it is stored, with fields that are unknown here (AC-25). Fails with INVALID_ARGUMENT when

@@ -6,10 +6,11 @@ import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
   ActionResult,
-  type ExecuteResponse,
+  ExecuteResponse,
   ExecutedActionMetadata,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionRequest, Commit } from '../scheduler/operations.ts';
+import { responseBytesMax } from '../scheduler/work-queue.ts';
 import type { ExecutionOptions } from './execution-options.ts';
 import { failedResponse } from './failed-response.ts';
 
@@ -27,11 +28,13 @@ export interface CommitDependencies {
  * result whose outputs are in the CAS and whose metadata is there (EXE-38, EXE-46). Such a result is
  * stored in the action cache, over an earlier one (EXE-34), if its command exited with 0 and its action
  * may be cached (EXE-33). Of one with symlinks that are not allowed only what the command said is kept, with
- * FAILED_PRECONDITION (RES-21). A cache that cannot take it is logged, and costs no more than the next hit.
+ * FAILED_PRECONDITION (RES-21), and nothing of one that clients could not take (GEN-09). A cache that cannot take it is logged, and costs no more than the next hit.
  * Fails when the CAS cannot be asked: nothing is stored then, and it can be tried again.
  */
 export function commitResult({ blobsOf, actionsOf, log, options }: CommitDependencies): Commit {
   return async (request, reported, signal) => {
+    const { length } = ExecuteResponse.encode(reported).finish();
+    if (length > responseBytesMax) return failedResponse(tooLarge(length));
     const response: ExecuteResponse = { ...reported, cachedResult: false };
     if ((response.status?.code ?? Code.OK) !== Code.OK) return response;
     if (!response.result) {
@@ -64,6 +67,14 @@ export function commitResult({ blobsOf, actionsOf, log, options }: CommitDepende
     }
     return { ...response, result };
   };
+}
+
+function tooLarge(sizeBytes: number): StatusError {
+  return new StatusError(
+    Code.INVALID_ARGUMENT,
+    `the worker reported a result of ${sizeBytes} bytes, more than the ${responseBytesMax} that clients take: ` +
+      'name fewer outputs, or a directory that holds them',
+  );
 }
 
 /** Why a result cannot be handed out. Lost outputs can be made again; malformed ones are our own fault. */

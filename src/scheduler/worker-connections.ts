@@ -1,5 +1,5 @@
 import type { Log } from '../base/log.ts';
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import { LatestSlot } from './latest-slot.ts';
 import type { Recorder } from './recorder.ts';
@@ -80,6 +80,8 @@ export class WorkerConnections implements WorkQueue {
       }
     } catch (error) {
       this.#log.debug('the stream of a worker broke', { error: String(error) });
+      // What cannot be read is to be told, or the worker would come again with the same.
+      if (StatusError.from(error).code === Code.INVALID_ARGUMENT) slot.end(StatusError.from(error));
     }
     slot.end();
   }

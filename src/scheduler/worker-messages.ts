@@ -8,6 +8,8 @@ import { workerProtocolVersion } from './work-queue.ts';
 const slotsMax = 4_096;
 const idCharsMax = 256;
 const propertiesMax = 1_000;
+/** Names and values together, of properties or capacities; they are kept as long as the worker is. */
+const offeredCharsMax = 64 * 1024;
 const capacitiesMax = 100;
 
 /** Fails with INVALID_ARGUMENT or FAILED_PRECONDITION when such a worker cannot be served. */
@@ -36,6 +38,21 @@ export function checkHello(hello: Hello | undefined): asserts hello is Hello {
   if (hello.properties.length > propertiesMax) {
     throw refusal(
       `worker ${hello.workerId} has ${hello.properties.length} properties; the limit is ${propertiesMax}`,
+    );
+  }
+  for (const [field, text] of [
+    ['software_version', hello.softwareVersion],
+    ['isolation', hello.isolation],
+  ] as const) {
+    if (text.length <= idCharsMax) continue;
+    throw refusal(`${field} has ${text.length} characters; the limit is ${idCharsMax}`);
+  }
+  const offered = hello.properties.flatMap(({ name, value }) => [name, value]);
+  for (const { name } of hello.capacities) offered.push(name);
+  const chars = offered.reduce((sum, text) => sum + text.length, 0);
+  if (chars > offeredCharsMax) {
+    throw refusal(
+      `properties and capacities of worker ${hello.workerId} have ${chars} characters; the limit is ${offeredCharsMax}`,
     );
   }
   checkCapacities(hello);

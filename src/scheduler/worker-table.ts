@@ -24,6 +24,7 @@ import {
   type WorkerView,
   type WorkerWish,
 } from './administration.ts';
+import { matches } from './platform.ts';
 import { checkHello, desiredStateOf } from './worker-messages.ts';
 
 export interface WorkerTableOptions {
@@ -296,11 +297,15 @@ export class WorkerTable {
     }
   }
 
-  /** Takes back leases it has not heard of, if it came with others that fill its slots, or is to get none. */
+  /**
+   * Takes back leases it has not heard of, if it came with others that fill its slots, is to get none, or is
+   * not what their actions ask for any more.
+   */
   #makeRoom(worker: Worker): void {
     for (const lease of worker.leases.values()) {
-      if (worker.isOpen && worker.busySlots <= worker.slots) return;
       if (lease.isSent) continue;
+      const hasRoom = worker.isOpen && worker.busySlots <= worker.slots;
+      if (hasRoom && matches(lease.run.requirements, worker.offered)) continue;
       this.withdraw(lease);
       if (lease.run.place.kind === 'leased') this.#options.runs.giveBack(lease.run);
     }

@@ -15,6 +15,7 @@ import {
 import { HeldLease_Phase } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
 import { durationOf } from '../scheduler/protobuf-time.ts';
+import { responseBytesMax } from '../scheduler/work-queue.ts';
 import { collectOutputs, type OutputLimits } from '../tree/collect-outputs.ts';
 import type { DirectoryCache } from '../tree/directory-cache.ts';
 import { digestOfFile, fileChunks } from '../tree/file-chunks.ts';
@@ -77,6 +78,9 @@ export type LeftInputs = readonly [written: WrittenFolder, place: string, use: F
 const timeoutMessage = 'execution timeout exceeded';
 /** For a command that was ended here, so that no client takes it for success. */
 const endedExitCode = 128 + constants.signals.SIGTERM;
+
+/** The rest is for times, resource usage, and what went wrong. */
+const outputsBytesMax = responseBytesMax - 256 * 1024;
 
 /**
  * Runs one action: fetches its inputs, runs its command, uploads its outputs. What the command or the
@@ -224,6 +228,7 @@ async function uploadResult(
         executor.owner,
         either,
       );
+      checkSize(found.outputs);
       await uploadMissing(blobs, found.blobs, either);
       return { result: { ...said, ...found.outputs }, ...verdict };
     } catch (error) {
@@ -232,6 +237,17 @@ async function uploadResult(
   };
   const response = await within(uploadTimeoutMs, 'uploading the outputs', clock, upload, signal);
   return ExecuteResponse.fromPartial(response);
+}
+
+/** A server would refuse a larger result, or even the message with it and all others of this worker. */
+function checkSize(outputs: Partial<ActionResult>): void {
+  const { length } = ActionResult.encode(ActionResult.fromPartial(outputs)).finish();
+  if (length <= outputsBytesMax) return;
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `what was made of the outputs is named in ${length} bytes, more than the ${outputsBytesMax} that a result ` +
+      'may have for them: ask for fewer outputs, or for the folder that they are in',
+  );
 }
 
 /** Nothing for an empty file: its digest stays unset (RES-24). */

@@ -96,11 +96,15 @@ test('HI-24, EXE-11, EXE-46: a worker that reports nonsense is our own failure',
   }
 });
 
-test('a result too large for the cache is handed out all the same', async (t) => {
-  const target = 't'.repeat(5_000_000);
-  const { ended, cached } = await runTo(t, { result: { outputSymlinks: [{ path: 'l', target }] } });
-  assert.equal(ended.result?.outputSymlinks.length, 1);
-  assert.equal(cached, undefined);
+test('GEN-09: a result that no client takes is refused, and not cached; a little less is handed out', async (t) => {
+  const resultOf = (chars: number) =>
+    runTo(t, { result: { outputSymlinks: [{ path: 'l', target: 't'.repeat(chars) }] } });
+  const refused = await resultOf(4_000_000);
+  assert.equal(refused.ended.status?.code, Code.INVALID_ARGUMENT);
+  assert.match(refused.ended.status.message, /name fewer outputs, or a directory/);
+  assert.deepEqual([refused.ended.result, refused.cached], [undefined, undefined]);
+  const taken = await resultOf(3_900_000);
+  assert.equal(taken.ended.result?.outputSymlinks.length, 1);
 });
 
 for (const [what, output] of [

@@ -293,6 +293,21 @@ describe('running an action', { timeout: 60_000 }, () => {
     assert.equal(stdout(response), 'hm\n');
   });
 
+  it('GEN-09: outputs that would make a result larger than clients take are refused', async (t) => {
+    const { runScript, stdout } = await bench(t);
+    const outputPaths = Array.from({ length: 500 }, (_, i) => `link-${i}`);
+    const target = 'x/'.repeat(2_000);
+    const script = `echo said; for link in ${outputPaths.join(' ')}; do ln -s ${target} $link; done`;
+    const response = await runScript(script, { command: { outputPaths } });
+    assert.equal(response.status?.code, Code.INVALID_ARGUMENT);
+    assert.match(
+      response.status.message,
+      /named in 4\d+ bytes, more than .*: ask for fewer outputs/,
+    );
+    assert.equal(stdout(response), 'said\n');
+    assert.deepEqual(response.result?.outputSymlinks, []);
+  });
+
   it('WRK-06, EXE-51, EXE-55: missing blobs are FAILED_PRECONDITION, all at once', async (t) => {
     const { run, store } = await bench(t);
     const inputs = dir({ a: 'one', b: dir({ c: 'two' }) });

@@ -7,6 +7,7 @@ import {
   ExecuteResponse,
   WaitExecutionRequest,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { DesiredState, WorkerState } from '../../../src/proto/expbuild/worker/v1/worker.ts';
 import { Operation } from '../../../src/proto/google/longrunning/operations.ts';
 import { Instances } from '../../../src/rpc/instances.ts';
 import { execution } from '../../../src/rpc/services/execution.ts';
@@ -15,7 +16,7 @@ import { worker } from '../../../src/rpc/services/worker.ts';
 import { ExecutionRig } from '../../execution/rig.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { startServer } from '../../support/start-server.ts';
-import type { CallOptions } from '../../support/test-client.ts';
+import type { CallOptions, TestClient } from '../../support/test-client.ts';
 import { testInstance } from '../../support/test-instance.ts';
 
 const path = '/build.bazel.remote.execution.v2.Execution';
@@ -54,6 +55,18 @@ export async function startExecution(t: TestContext, log: Log = silentLog) {
       ),
     wait: (name: string, options?: CallOptions) =>
       stream('WaitExecution', WaitExecutionRequest, { name }, options),
+  };
+}
+
+/** What a worker says over the network, and hears. */
+export function connectWorker(t: TestContext, client: TestClient) {
+  const method = '/expbuild.worker.v1.WorkerService/Connect';
+  const call = client.bidi(method, WorkerState, DesiredState);
+  t.after(() => call.cancel());
+  const desired = call[Symbol.asyncIterator]() as AsyncIterator<DesiredState>;
+  return {
+    say: (state: DeepPartial<WorkerState>) => call.write(WorkerState.fromPartial(state)),
+    hear: () => desired.next(),
   };
 }
 

@@ -2,28 +2,20 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { Code } from '../../../src/base/status.ts';
 import {
-  DesiredState,
+  type DeepPartial,
+  type DesiredState,
   HeldLease_Phase,
-  WorkerState,
+  type Hello,
 } from '../../../src/proto/expbuild/worker/v1/worker.ts';
 import type { Operation } from '../../../src/proto/google/longrunning/operations.ts';
 import { workerProtocolVersion } from '../../../src/scheduler/work-queue.ts';
-import { startExecution, unpacked } from './execution-rig.ts';
+import { connectWorker, startExecution, unpacked } from './execution-rig.ts';
 
-const path = '/expbuild.worker.v1.WorkerService/Connect';
 const hello = { workerId: 'w', bootId: 'b', slots: 1, protocolVersion: workerProtocolVersion };
 
 async function start(t: TestContext) {
   const { client, ...rest } = await startExecution(t);
-  const call = client.bidi(path, WorkerState, DesiredState);
-  t.after(() => call.cancel());
-  const desired = call[Symbol.asyncIterator]() as AsyncIterator<DesiredState>;
-  return {
-    ...rest,
-    say: (state: Parameters<typeof WorkerState.fromPartial>[0]) =>
-      call.write(WorkerState.fromPartial(state)),
-    hear: () => desired.next(),
-  };
+  return { ...rest, ...connectWorker(t, client) };
 }
 
 test('a worker over the network gets a lease, and its result ends the operation', async (t) => {
@@ -52,12 +44,26 @@ test('a worker of another version is refused, and told both versions', async (t)
   });
 });
 
-for (const [what, odd] of [
+const oddHellos: readonly (readonly [string, DeepPartial<Hello>])[] = [
   ['a million slots', { slots: 1_000_000 }],
   ['no slots', { slots: 0 }],
   ['no name', { workerId: '' }],
   ['a name of 10,000 characters', { workerId: 'w'.repeat(10_000) }],
-] as const) {
+  ['a version of 10,000 characters', { softwareVersion: '1'.repeat(10_000) }],
+  ['an isolation of 10,000 characters', { isolation: 'x'.repeat(10_000) }],
+  [
+    'a million properties',
+    { properties: Array.from({ length: 1_000_000 }, () => ({ name: 'a' })) },
+  ],
+  [
+    'a property of a million characters',
+    { properties: [{ name: 'a', value: 'b'.repeat(2 ** 20) }] },
+  ],
+  ['fewer than no cores', { capacities: [{ name: 'cpu', amount: -1 }] }],
+  ['more cores than can be counted', { capacities: [{ name: 'cpu', amount: Infinity }] }],
+];
+
+for (const [what, odd] of oddHellos) {
   test(`HI-24: a worker with ${what} is INVALID_ARGUMENT`, async (t) => {
     const { say, hear } = await start(t);
     say({ sequence: 1, hello: { ...hello, ...odd } });
