@@ -1,5 +1,6 @@
 import { Code, StatusError } from '../base/status.ts';
 import { ConfigError } from '../config/read-config.ts';
+import { isNoGrpcServer } from '../rpc/stubs/no-grpc-server.ts';
 
 /** How the program ends. Numbers above 63 are those of BSD's sysexits, where one fits. */
 export const ExitCode = {
@@ -23,7 +24,7 @@ export const exitCodeMeanings: ReadonlyMap<number, string> = new Map([
   [ExitCode.USAGE, 'wrong usage: a command, flag or digest that makes no sense'],
   [ExitCode.DATA, 'the server finds the request invalid, or bytes do not match their digest'],
   [ExitCode.NOT_FOUND, 'what was asked for does not exist'],
-  [ExitCode.UNREACHABLE, 'the server cannot be reached, or does not answer'],
+  [ExitCode.UNREACHABLE, 'the server cannot be reached, does not answer, or is no gRPC server'],
   [ExitCode.INTERNAL, 'any other error'],
   [ExitCode.SYSTEM, 'this machine refuses: address or folder in use, no such place, no permission'],
   [ExitCode.UNFINISHED, 'the action did not finish: timeout, no worker that fits, wrong command'],
@@ -82,6 +83,7 @@ export function exitCodeOf(thrown: unknown): number {
   if (thrown instanceof ConfigError) return ExitCode.CONFIG;
   if (thrown instanceof UnfinishedError) return ExitCode.UNFINISHED;
   if (thrown instanceof SystemError) return ExitCode.SYSTEM;
+  if (isNoGrpcServer(thrown)) return ExitCode.UNREACHABLE;
   if (systemCodes.has((thrown as NodeJS.ErrnoException | undefined)?.code ?? '')) {
     return ExitCode.SYSTEM;
   }

@@ -26,6 +26,7 @@ export class WireCall {
   #receiver: Receiver | undefined;
   /** Wakes the side that sends once the call has ended. */
   #wake: (() => void) | undefined;
+  #contentType: string | Buffer | undefined;
   #status: StatusObject | undefined;
   /** Why this side gave up; it is told instead of the status CANCELLED that follows from it. */
   #failure: StatusError | undefined;
@@ -37,7 +38,9 @@ export class WireCall {
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort);
     call.start(metadata, {
-      onReceiveMetadata: () => {},
+      onReceiveMetadata: (headers) => {
+        [this.#contentType] = headers.get('content-type');
+      },
       onReceiveMessage: (message: Buffer) => this.#take()?.resolve(message),
       onReceiveStatus: (status) => this.#end(status),
     });
@@ -112,7 +115,7 @@ export class WireCall {
     const receiver = this.#take();
     if (this.#failure) receiver?.reject(this.#failure);
     else if (status.code === grpcStatus.OK) receiver?.resolve(undefined);
-    else receiver?.reject(statusOfCall(this.#path, status));
+    else receiver?.reject(statusOfCall(this.#path, status, this.#contentType));
   }
 
   #take(): Receiver | undefined {
