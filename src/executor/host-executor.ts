@@ -14,7 +14,7 @@ import {
   messagesFrom,
   writeMessage,
 } from './launcher-messages.ts';
-import { sessionsWritingTo, signalCommand } from './processes.ts';
+import { type CommandMarks, sessionsWritingTo, signalCommand } from './processes.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface HostExecutorOptions {
@@ -190,20 +190,21 @@ async function outcomeFrom(
   reports: AsyncIterator<LauncherReport, void>,
   { folder, stdoutPath }: Command,
 ): Promise<Outcome> {
-  let session: number | undefined;
+  let started: Pick<CommandMarks, 'session' | 'startTicks'> | undefined;
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- reports come one after the other
     const { value: report, done } = await reports.next();
     if (done === true) {
       // It may have gone after the command started and before it said so.
-      const sessions = session === undefined ? sessionsWritingTo(stdoutPath) : [session];
-      for (const one of sessions) {
-        signalCommand({ session: one, folder, sandboxed: false }, 'SIGKILL');
+      const found = () =>
+        sessionsWritingTo(stdoutPath).map((session) => ({ session, startTicks: undefined }));
+      for (const one of started ? [started] : found()) {
+        signalCommand({ ...one, folder, sandboxed: false }, 'SIGKILL');
       }
       throw new StatusError(Code.INTERNAL, 'the launcher of commands ended while one was running');
     }
     if (report.kind === 'ended') return report.outcome;
-    if (report.kind === 'started') session = report.session;
+    if (report.kind === 'started') started = report;
     if (report.kind === 'failed') throw new StatusError(report.code, report.message);
     if (report.kind === 'cancelled') {
       throw new StatusError(Code.CANCELLED, 'the command was cancelled');

@@ -42,7 +42,11 @@ export type LauncherOrder =
 /** From a launcher: `ready` once, then for each command `started` at most once and one of the rest. */
 export type LauncherReport =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'started'; readonly session: number }
+  | {
+      readonly kind: 'started';
+      readonly session: number;
+      readonly startTicks: string | undefined;
+    }
   | { readonly kind: 'ended'; readonly outcome: Outcome }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly code: Code; readonly message: string };

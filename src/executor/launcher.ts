@@ -49,7 +49,8 @@ async function report(
   try {
     const end = await runCommand(request, signal, (marks) => {
       onStarted(marks);
-      writeMessage(process.stdout, { kind: 'started', session: marks.session });
+      const { session, startTicks } = marks;
+      writeMessage(process.stdout, { kind: 'started', session, startTicks });
     });
     writeMessage(process.stdout, end);
   } catch (error) {

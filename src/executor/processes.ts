@@ -46,6 +46,11 @@ function childrenOf(id: number): number[] {
 export interface CommandMarks {
   /** The number of its first process, and of the session that it was started in. */
   readonly session: number;
+  /**
+   * When that process started, as the kernel counts: one that has its number and started at another time is
+   * none of the command's (WK-30). Undefined when nobody looked while it was there.
+   */
+  readonly startTicks: string | undefined;
   /** Its own folder, which its environment and its output files tell of. */
   readonly folder: string;
   /** Its first process is that of a sandbox, and it and all the others are in that. */
@@ -63,30 +68,49 @@ export function signalCommand(
   signal: NodeJS.Signals,
   ageMs = Number.POSITIVE_INFINITY,
 ): boolean {
-  if (marks.sandboxed) return signalSandbox(marks.session, signal);
+  if (marks.sandboxed) return signalSandbox(marks, signal);
   const { session, folder } = marks;
-  // At once, before it is looked at what else there is.
-  signalGroup(session, signal);
+  const holder = holderOf(marks);
   const groups = new Set<number>();
+  const signalGroup = (group: number) => {
+    if (!groups.has(group)) signalAny(-group, signal);
+    groups.add(group);
+  };
+  // At once, before it is looked at what else there is; unless nothing may be left that holds its number.
+  if (holder === 'command') signalGroup(session);
   let isAnyLeft = false;
   for (const id of startedAfter(session, ageMs)) {
     const [state, , group, itsSession] = statOf(`${id}`) ?? [];
     // In a container whose first process reaps nothing, zombies stay for ever.
     if (state === undefined || state === 'Z' || state === 'X') continue;
-    if (itsSession === String(session)) groups.add(Number(group));
+    // While the session has a member, its number and those of its groups are not given again.
+    if (itsSession === String(session) && holder !== 'stranger') signalGroup(Number(group));
     else if (namesFolder(id, folder)) signalAny(id, signal);
     else continue;
     isAnyLeft = true;
   }
-  for (const group of groups) if (group !== session) signalGroup(group, signal);
   return isAnyLeft;
+}
+
+/** When a process started, as the kernel counts; undefined when it has ended and was waited for. */
+export function startTicksOf(id: number): string | undefined {
+  return statOf(`${id}`)?.[19];
+}
+
+/** Who has the number of a command's first process: it keeps it until its parent has waited for it. */
+function holderOf({ session, startTicks }: CommandMarks): 'command' | 'stranger' | 'nobody' {
+  const found = startTicksOf(session);
+  if (found === undefined) return 'nobody';
+  return startTicks === undefined || startTicks === found ? 'command' : 'stranger';
 }
 
 /**
  * The first child of a sandbox is the first process of its namespace: all others end when it does, and
  * only then does the sandbox. It takes no signal but SIGKILL.
  */
-function signalSandbox(sandbox: number, signal: NodeJS.Signals): boolean {
+function signalSandbox(marks: CommandMarks, signal: NodeJS.Signals): boolean {
+  const { session: sandbox, folder } = marks;
+  if (holderOf(marks) !== 'command') return killSandboxed(folder);
   const inits = childrenOf(sandbox);
   const commands = inits.flatMap(descendantsOf);
   if (signal !== 'SIGKILL' && commands.length > 0) {
@@ -120,14 +144,15 @@ export function killStrays(folders: readonly string[]): boolean {
 }
 
 function killEach(isOne: (id: number) => boolean): boolean {
-  const left = allProcesses()
-    .map(Number)
-    .filter((id) => {
-      const state = statOf(`${id}`)?.[0];
-      return state !== 'Z' && state !== 'X' && isOne(id);
-    });
-  for (const id of left) signalAny(id, 'SIGKILL');
-  return left.length > 0;
+  let isAnyLeft = false;
+  for (const id of allProcesses().map(Number)) {
+    const state = statOf(`${id}`)?.[0];
+    if (state === 'Z' || state === 'X' || !isOne(id)) continue;
+    // At once: later its number may be another's.
+    signalAny(id, 'SIGKILL');
+    isAnyLeft = true;
+  }
+  return isAnyLeft;
 }
 
 function isSandboxedIn(id: number, folder: string): boolean {
@@ -162,10 +187,6 @@ function startedAfter(first: number, ageMs: number): number[] {
     return Array.from({ length: last - first + 1 }, (_, index) => first + index);
   }
   return allProcesses().map(Number);
-}
-
-function signalGroup(group: number, signal: NodeJS.Signals): void {
-  signalAny(-group, signal);
 }
 
 function signalAny(id: number, signal: NodeJS.Signals): void {

@@ -13,6 +13,7 @@ import {
   killSandboxed,
   peakResidentBytes,
   signalCommand,
+  startTicksOf,
 } from './processes.ts';
 import { killWaitMs, passed, repeatedly } from './repeatedly.ts';
 
@@ -85,7 +86,10 @@ class Running {
     this.#cgroup = cgroup;
     this.#outputs = outputs;
     const { folder, sandbox } = request;
-    this.marks = { session: child.pid ?? 0, folder, sandboxed: sandbox !== undefined };
+    const session = child.pid ?? 0;
+    // Nobody has waited for it yet, even if it has ended.
+    const startTicks = startTicksOf(session);
+    this.marks = { session, startTicks, folder, sandboxed: sandbox !== undefined };
     this.#exit = once(child, 'exit');
   }
 
@@ -157,10 +161,7 @@ class Running {
     }
   }
 
-  /**
-   * Ends what the command left behind. Its number is not given to another process while the session
-   * has a member, and the first signal follows the exit at once.
-   */
+  /** Ends what the command left behind. */
   async #endAll(): Promise<void> {
     if (await repeatedly(() => !this.#isAnyLeft())) return;
     throw new StatusError(
