@@ -16,6 +16,7 @@ import {
 import { digestOfFile, fileChunks } from './file-chunks.ts';
 import { findFolder, lstatIfAny, undefinedIfAbsent } from './inside-root.ts';
 import { type NodePropertyName, nodePropertiesOf } from './node-properties.ts';
+import { outputFailure } from './output-failure.ts';
 import {
   type RequestedOutput,
   requestedOutputs,
@@ -108,8 +109,8 @@ export async function collectOutputs(
       const collecting = collectOne(output, { ...context, signal: either });
       found.set(
         output,
-        await collecting.catch((error: unknown) => {
-          throw unreadable(output, error) ?? error;
+        await collecting.catch(async (error: unknown) => {
+          throw await outputFailure(output.path, inputRoot, error);
         }),
       );
     },
@@ -259,16 +260,6 @@ function admitting(root: BigIntStats | undefined, owner: Owner): Context['admit'
       `${place} belongs to user ${stats.uid}, and the command itself cannot read it`,
     );
   };
-}
-
-/** What a command left so that it cannot be read is its own fault, not that of the machine. */
-function unreadable({ path: requestedPath }: RequestedOutput, error: unknown) {
-  const { code = '', message } = error as NodeJS.ErrnoException;
-  if (!['EACCES', 'EPERM', 'ENAMETOOLONG'].includes(code)) return undefined;
-  return new StatusError(
-    Code.INVALID_ARGUMENT,
-    `output ${JSON.stringify(requestedPath)} cannot be read: ${message.slice(0, 300)}`,
-  );
 }
 
 /** A Tree as RES-15 promises it: its root, then its children, and nothing else. */

@@ -33,12 +33,17 @@ export async function makeFolder(
   );
 }
 
+/** The real path that the input root had before the command ran, which may have put a link in its place. */
+export async function realRootOf(root: string): Promise<string> {
+  return path.join(await realpath(path.dirname(root)), path.basename(root));
+}
+
 async function walk(
   root: string,
   fromRoot: string,
   onMissing: (folder: string) => Promise<string | undefined>,
 ): Promise<string | undefined> {
-  const realRoot = path.join(await realpath(path.dirname(root)), path.basename(root));
+  const realRoot = await realRootOf(root);
   // The command may have taken it away, or put a link in its place.
   const isThere = (await lstatIfAny(realRoot))?.isDirectory() === true;
   let at = isThere ? realRoot : undefined;

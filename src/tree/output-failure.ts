@@ -1,0 +1,30 @@
+import { Code, StatusError } from '../base/status.ts';
+import { realRootOf } from './inside-root.ts';
+
+/** What a command left so that it cannot be read is its own fault, not that of the machine. */
+const faultsOfCommands = new Set(['EACCES', 'EPERM', 'ENAMETOOLONG']);
+
+/**
+ * Why an output could not be collected, for whoever asked for it: paths are told from the input root, as
+ * the folders of the worker mean nothing to anybody else. INVALID_ARGUMENT when the command left what
+ * cannot be read.
+ */
+export async function outputFailure(
+  requestedPath: string,
+  inputRoot: string,
+  error: unknown,
+): Promise<unknown> {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const isFault = faultsOfCommands.has(code);
+  if (!isFault && !(error instanceof StatusError)) return error;
+  const root = await realRootOf(inputRoot).catch(() => inputRoot);
+  // Folders are read by the descriptors they were opened with.
+  const said = message
+    .replaceAll(/\/proc\/self\/fd\/\d+\//g, '')
+    .replaceAll(`${root}/`, '')
+    .replaceAll(root, '.');
+  const output = `output ${JSON.stringify(requestedPath)}`;
+  return isFault
+    ? new StatusError(Code.INVALID_ARGUMENT, `${output} cannot be read: ${said.slice(0, 300)}`)
+    : new StatusError((error as StatusError).code, said, { cause: error });
+}
