@@ -113,7 +113,7 @@ if (values.socket !== undefined) {
       engine,
       images,
       cgroups: new ContainerCgroups(),
-      owner,
+      user: owner,
       runtime,
       network: undefined,
       limits: { ...limits, tmpBytesMax: 2 ** 30, fileBytesMax: 2 ** 36 },

@@ -67,6 +67,7 @@ export async function startDocker(
     engine,
     images,
     cgroups: new ContainerCgroups(),
+    rootInside: facts.rootInside,
     runtime: docker.runtime,
     network: executor.network === 'on-request' ? docker.network : undefined,
     limits: {
@@ -82,7 +83,7 @@ export async function startDocker(
     outputBytesMax,
     newId,
   };
-  const executors = users.map((owner) => new DockerExecutor({ ...options, owner }));
+  const executors = users.map((user) => new DockerExecutor({ ...options, user }));
   const promises = isGvisor(docker.runtime) ? gvisorPromises : dockerPromises;
   const folder = path.join(rootPath, 'self-test');
   rmSync(folder, { recursive: true, force: true });
@@ -119,7 +120,7 @@ async function sweep(engine: DockerEngine, workerId: string, log: Log): Promise<
 /** Nothing less than what is configured is taken (DK-12, DK-14). */
 function refuseUnfit(
   { executor }: WorkerConfig,
-  { runtimes, security, limits }: EngineFacts,
+  { runtimes, security, rootInside, limits }: EngineFacts,
 ): void {
   const { docker, memoryMaxBytes, cpusMax } = executor;
   if (!runtimes.includes(docker.runtime)) {
@@ -128,11 +129,16 @@ function refuseUnfit(
         '"runtimes" in /etc/docker/daemon.json, or choose another executor.docker.runtime',
     );
   }
-  const remaps = ['userns', 'rootless'].find((kind) => security.includes(kind));
-  if (remaps !== undefined) {
+  if (security.includes('rootless')) {
     throw unusable(
-      `the daemon gives containers other user ids than this machine's ("${remaps}"), so that commands ` +
-        'could not write their outputs. Use a daemon that does not',
+      "the daemon is rootless: it gives containers other users than this machine's, which cannot be told, " +
+        'so that commands could not write their outputs. Use a daemon that root runs',
+    );
+  }
+  if (security.includes('userns') && !(rootInside && executor.users)) {
+    throw unusable(
+      "the daemon remaps users (userns-remap): files of commands are others' than the worker's. The " +
+        'worker must be root, and the daemon tell where it keeps them (its folder ends with UID.GID)',
     );
   }
   for (const [key, limit, isKept] of [

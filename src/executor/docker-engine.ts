@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
+import type { Owner } from './executor.ts';
 
 /** What the daemon says of itself. */
 export interface EngineFacts {
@@ -14,6 +15,8 @@ export interface EngineFacts {
   readonly runtimes: readonly string[];
   /** Kinds of hardening, such as "seccomp", "userns" and "rootless". */
   readonly security: readonly string[];
+  /** Who root of the containers is on this machine, where users are remapped and that is known. */
+  readonly rootInside: Owner | undefined;
   readonly limits: {
     readonly memory: boolean;
     readonly cpus: boolean;
@@ -73,16 +76,22 @@ export class DockerEngine {
       SecurityOptions?: string[];
       MemoryLimit?: boolean;
       PidsLimit?: boolean;
+      DockerRootDir?: string;
       CpuCfsQuota?: boolean;
     };
+    // Each mapping has a folder of its own.
+    const [, uid, gid] = /\/(\d+)\.(\d+)$/.exec(info.DockerRootDir ?? '') ?? [];
+    const security = (info.SecurityOptions ?? []).flatMap(
+      (option) => /^(?:name=)?(\w+)/.exec(option)?.[1] ?? [],
+    );
+    const isRemapped = security.includes('userns') && uid !== undefined;
     return {
       version: version.Version,
       isPodman: version.Components.some(({ Name: name }) => name === 'Podman Engine'),
       architecture: version.Arch,
       runtimes: Object.keys(info.Runtimes ?? {}),
-      security: (info.SecurityOptions ?? []).flatMap(
-        (option) => /^(?:name=)?(\w+)/.exec(option)?.[1] ?? [],
-      ),
+      security,
+      rootInside: isRemapped ? { uid: Number(uid), gid: Number(gid) } : undefined,
       limits: {
         memory: info.MemoryLimit === true,
         cpus: info.CpuCfsQuota === true,

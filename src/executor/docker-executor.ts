@@ -18,8 +18,10 @@ export interface DockerExecutorOptions {
   readonly images: DockerImages;
   /** Of all containers of the daemon: what one executor learns, the others need not ask. */
   readonly cgroups: ContainerCgroups;
-  /** Whom the commands run as; undefined for the worker's own user. */
-  readonly owner: Owner | undefined;
+  /** Whom the commands run as, as they see it; undefined for the worker's own user. */
+  readonly user: Owner | undefined;
+  /** Who root of the containers is on this machine, where the daemon remaps users: others follow. */
+  readonly rootInside?: Owner | undefined;
   readonly runtime: string;
   /** The network that actions get which ask for one; undefined when none does. */
   readonly network: string | undefined;
@@ -50,8 +52,9 @@ export class DockerExecutor implements Executor {
 
   constructor(options: DockerExecutorOptions) {
     this.#options = options;
-    this.owner = options.owner;
-    this.protectsInputs = options.owner !== undefined && options.owner.uid !== process.getuid?.();
+    const { user, rootInside = { uid: 0, gid: 0 } } = options;
+    this.owner = user && { uid: rootInside.uid + user.uid, gid: rootInside.gid + user.gid };
+    this.protectsInputs = this.owner !== undefined && this.owner.uid !== process.getuid?.();
   }
 
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
@@ -75,7 +78,7 @@ export class DockerExecutor implements Executor {
       ...this.#options,
       name,
       image,
-      user: this.owner ?? ownUser(),
+      user: this.#options.user ?? ownUser(),
       network: (command.network ? network : undefined) ?? 'none',
       limits: { ...limits, memoryBytesMax },
     });

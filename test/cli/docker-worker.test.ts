@@ -14,7 +14,9 @@ import { readWorkerConfig } from '../../src/config/worker-config.ts';
 import {
   type DockerDaemon,
   dockerSkip,
+  firstRemapped,
   gvisorSkip,
+  remapSkip,
   startDockerDaemon,
 } from '../support/docker-daemon.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -32,9 +34,10 @@ async function isolationOn(
   t: TestContext,
   name: string,
   changes: Record<string, string> = {},
+  uid = process.getuid?.(),
 ) {
   const folder = tempDir(t);
-  const surroundings = testSurroundings(folder);
+  const surroundings = { ...testSurroundings(folder), uid };
   const file = { path: name, text: readFileSync(new URL(name, examples), 'utf8') };
   const values = { socket, image: 'busybox:test', pull: 'never', ...changes };
   const flags = Object.entries(values).map(([key, value]) => ({
@@ -160,6 +163,19 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
     // A runtime of that name which is none.
     await assert.rejects(isolationOf(t, 'gvisor.toml', { runtime: 'runsc-not' }), {
       message: /without: .*gVisor's kernel/,
+    });
+  });
+});
+
+describe('a worker whose Docker daemon remaps users', { timeout: 120_000, skip: remapSkip }, () => {
+  it('DK-12: starts, with what containers promise, as root alone', async (t) => {
+    const daemon = await startDockerDaemon(inReverse(t), { isRemapping: true });
+    daemon.busybox();
+    const rootInside = { uid: firstRemapped, gid: firstRemapped };
+    assert.deepEqual((await daemon.engine.facts()).rootInside, rootInside);
+    assert.match(await isolationOn(daemon.socket, t, 'docker.toml'), /not root, no capabilities/);
+    await assert.rejects(isolationOn(daemon.socket, t, 'docker.toml', {}, 1_000), {
+      message: /remaps users.*must be root/,
     });
   });
 });

@@ -29,7 +29,6 @@ export function dockerBench(
   const folder = tempDir(t);
   const inputRoot = path.join(folder, 'root');
   mkdirSync(inputRoot);
-  chownSync(inputRoot, owner.uid, owner.gid);
   const policy = { image: 'busybox:test', allowed: ['busybox:*'], requiresDigest: false };
   const { engine = ofDaemon } = changes;
   const executor = new DockerExecutor({
@@ -40,7 +39,7 @@ export function dockerBench(
       { ...policy, pull: 'never', credentialsPath: undefined },
       'amd64',
     ),
-    owner,
+    user: owner,
     runtime: 'runc',
     network: undefined,
     limits,
@@ -50,6 +49,8 @@ export function dockerBench(
     newId,
     ...changes,
   });
+  const { uid, gid } = executor.owner ?? owner;
+  chownSync(inputRoot, uid, gid);
   let runs = 0;
   const output = (name: string) => path.join(folder, `${name}.${runs}`);
   return {

@@ -103,10 +103,21 @@ export const gvisorSkip: string | false =
   dockerSkip ||
   (existsSync('/usr/bin/runsc') ? probed('runsc') : 'needs gVisor: apt install runsc');
 
-/** Starts a daemon, which takes half a second; `after` is called to end it. */
-export async function startDockerDaemon(t: {
-  after(end: () => Promise<void>): void;
-}): Promise<DockerDaemon> {
+/** Why a daemon that remaps users cannot be tested here; false when it can. */
+export const remapSkip: string | false =
+  dockerSkip || (existsSync('/etc/subuid') ? false : 'needs /etc/subuid: apt install login');
+
+/** Whom root of containers is then, and all others in order. */
+export const firstRemapped = 231_072;
+
+/**
+ * Starts a daemon, which takes half a second; `after` is called to end it. With `isRemapping`, users in
+ * containers are others outside.
+ */
+export async function startDockerDaemon(
+  t: { after(end: () => Promise<void>): void },
+  { isRemapping = false } = {},
+): Promise<DockerDaemon> {
   // Sockets have paths of at most 107 bytes, and containerd's is deep.
   const folder = mkdtempSync(path.join(tmpdir(), 'dk-'));
   const at = (name: string) => path.join(folder, name);
@@ -118,7 +129,7 @@ export async function startDockerDaemon(t: {
   writeFileSync(at('daemon.json'), JSON.stringify({ runtimes }));
   const socket = at('docker.sock');
   const engine = new DockerEngine(socket);
-  const start = () => startIn(at, socket, engine);
+  const start = () => startIn(at, socket, engine, isRemapping);
   let daemon = await start();
   const { docker, imageOf, containers } = dockerClient(socket, at);
   const end = async (signal: NodeJS.Signals) => {
@@ -156,7 +167,12 @@ export async function startDockerDaemon(t: {
   };
 }
 
-async function startIn(at: (name: string) => string, socket: string, engine: DockerEngine) {
+async function startIn(
+  at: (name: string) => string,
+  socket: string,
+  engine: DockerEngine,
+  isRemapping: boolean,
+) {
   const args = [
     ['--config-file', at('daemon.json'), '--data-root', at('data'), '--exec-root', at('exec')],
     ['--pidfile', at('pid'), '-H', `unix://${socket}`, '--log-level', 'error'],
@@ -166,7 +182,8 @@ async function startIn(at: (name: string) => string, socket: string, engine: Doc
   const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
   // Where nobody reaps what is orphaned, its number still seems to be in use.
   rmSync(at('exec/containerd/containerd.pid'), { force: true });
-  const daemon = spawn('/usr/sbin/dockerd', args, { stdio: 'ignore', env });
+  const [file, ...all] = [...(isRemapping ? remapping(at) : ['/usr/sbin/dockerd']), ...args];
+  const daemon = spawn(file ?? '', all, { stdio: 'ignore', env });
   const endAt = performance.now() + startMsMax;
   for (;;) {
     try {
@@ -179,6 +196,16 @@ async function startIn(at: (name: string) => string, socket: string, engine: Doc
       await wait(50);
     }
   }
+}
+
+/** Gives the daemon users to map to, which it reads in files of the machine; nobody else sees that. */
+function remapping(at: (name: string) => string): string[] {
+  writeFileSync(at('subid'), `nobody:${firstRemapped}:65536\n`);
+  // It lets remapped users through.
+  chmodSync(at('.'), 0o711);
+  const script = `mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec dockerd "$@"`;
+  const daemon = ['sh', '-c', script, at('subid'), '--userns-remap=nobody:nogroup'];
+  return ['/usr/bin/unshare', '--mount', '--propagation', 'private', ...daemon];
 }
 
 /** Docker's own client, for a daemon that keeps its files where `at` says. */

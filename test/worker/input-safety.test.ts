@@ -224,7 +224,7 @@ describe(
           { ...policy, pull: 'never', credentialsPath: undefined },
           'amd64',
         ),
-        owner: user,
+        user,
         runtime: 'runc',
         network: undefined,
         limits: {
