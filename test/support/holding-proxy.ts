@@ -10,6 +10,8 @@ export interface HoldingProxy {
   hold(...ways: readonly Way[]): void;
   /** What was held passes, and all that follows. */
   release(): void;
+  /** Resets all connections. */
+  cut(): void;
   /** Resolves with the first bytes that a client sends while they are held. */
   asked(): Promise<void>;
 }
@@ -28,7 +30,12 @@ export async function holdingProxy(
     const both = [client, server];
     for (const socket of both) {
       sockets.add(socket);
-      socket.on('error', () => {}).on('close', () => both.forEach((each) => each.destroy()));
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          sockets.delete(socket);
+          both.forEach((each) => each.destroy());
+        });
     }
     for (const [way, from, to] of [
       ['up', client, server],
@@ -55,6 +62,9 @@ export async function holdingProxy(
     release: () => {
       held.clear();
       for (const write of waiting.splice(0)) write();
+    },
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
     },
     asked: () => asked.promise,
   };
