@@ -13,6 +13,7 @@ import {
   HostExecutor,
   type HostExecutorOptions,
 } from '../executor/host-executor.ts';
+import { claimUsers } from '../executor/claim-users.ts';
 import { type CgroupRequest, endLeft } from '../executor/command-cgroup.ts';
 import { endStrays } from '../executor/end-strays.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
@@ -28,6 +29,7 @@ import {
   withNetwork,
 } from '../executor/promises.ts';
 import { Sandbox } from '../executor/sandbox.ts';
+import { messageQueuesFolder, removeAllOf } from '../executor/user-belongings.ts';
 import { SystemError } from './exit-codes.ts';
 import { launcherCommand } from './launcher-command.ts';
 
@@ -62,12 +64,12 @@ export async function startExecutors(
   log: Log,
   closing: AsyncDisposableStack,
 ): Promise<LevelledExecutors> {
-  const { executor, rootPath, slots } = config;
-  await endLeftCommands(rootPath);
-  const users = Array.from({ length: slots }, (_, slot) => ownerOf(executor, slot));
+  const { executor, rootPath } = config;
+  const users = await usersOf(config, closing);
+  await endLeftCommands(rootPath, users);
   if (executor.type === 'docker') return startInContainers(config, users, worker, log, closing);
   for (const utility of ['prlimit', 'setpriv']) refuseWithout(utility);
-  if (executor.users) refuseUnreachable(rootPath, executor.users.firstUid);
+  if (users[0]) refuseUnreachable(rootPath, users[0].uid);
   if (executor.type !== 'host') {
     try {
       return await startSandboxed(config, users, surroundings, log, closing);
@@ -88,11 +90,15 @@ export async function startExecutors(
 }
 
 /** A worker that was killed with its launchers left commands, and nobody to end them. */
-async function endLeftCommands(rootPath: string): Promise<void> {
+async function endLeftCommands(
+  rootPath: string,
+  users: readonly (Owner | undefined)[],
+): Promise<void> {
   const actions = path.join(rootPath, 'actions');
-  if (!existsSync(actions)) return;
   try {
-    await endStrays(readdirSync(actions).map((name) => path.join(actions, name)));
+    const left = existsSync(actions) ? readdirSync(actions) : [];
+    await endStrays(left.map((name) => path.join(actions, name)));
+    for (const user of users) if (user?.isPrivate === true) await removeAllOf(user);
   } catch (thrown) {
     throw new SystemError(StatusError.from(thrown).message, { cause: thrown });
   }
@@ -130,7 +136,11 @@ async function startOnHost(
   const [first, ...rest] = launcherCommand();
   const command = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--', first, ...rest] as const;
   const limits = commandLimits(config);
-  const executors = await startEach({ ...limits, launcherCommand: command }, users, closing);
+  // Those that nobody sees could not be removed either; a sandbox has its own.
+  const noQueues = users[0] && messageQueuesFolder() === undefined ? ['--msgqueue=0'] : [];
+  const resourceLimits = [...limits.resourceLimits, ...noQueues];
+  const options = { ...limits, resourceLimits, launcherCommand: command };
+  const executors = await startEach(options, users, closing);
   const promises = users[0] ? hostUserPromises : hostPromises;
   const [tested] = executors;
   const help = 'Run the worker on Linux, as root or as an ordinary user';
@@ -270,11 +280,22 @@ async function startEach(
   return Promise.all(starting);
 }
 
-/** No two commands that run at once have the same user: they could read and end each other. */
-function ownerOf({ users }: ExecutorConfig, slot: number): Owner | undefined {
-  if (!users) return undefined;
-  const uid = users.firstUid + slot;
-  return { uid, gid: users.gid ?? uid };
+/** One for each slot; undefined is the worker's own. */
+async function usersOf(
+  { executor: { users }, slots }: WorkerConfig,
+  closing: AsyncDisposableStack,
+): Promise<(Owner | undefined)[]> {
+  if (!users) return Array.from({ length: slots }, () => undefined);
+  try {
+    const claimed = await claimUsers(users.firstUid, slots, users.isFixed, closing);
+    return claimed.map(({ uid, hasAccount }) => ({
+      uid,
+      gid: users.gid ?? uid,
+      isPrivate: !hasAccount,
+    }));
+  } catch (thrown) {
+    throw new SystemError(StatusError.from(thrown).message, { cause: thrown });
+  }
 }
 
 function described(

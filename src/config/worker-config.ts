@@ -24,13 +24,21 @@ import { ConfigError, readConfig, type Sources } from './read-config.ts';
 import { dataFolder, type Surroundings } from './surroundings.ts';
 import { type Chunking, chunkingKey, type Compression, compressionKey } from './transfers.ts';
 
+export interface CommandUsers {
+  readonly firstUid: number;
+  /** Undefined: the number of the user. */
+  readonly gid: number | undefined;
+  /** The first user was chosen, and not made up here. */
+  readonly isFixed: boolean;
+}
+
 /** How commands are run. */
 export interface ExecutorConfig {
   /** `auto` is `sandbox` where it works, else `host`. */
   readonly type: 'auto' | 'host' | 'sandbox' | 'docker';
   readonly environmentNames: readonly string[];
   /** Undefined: commands run as the worker does. Else each slot has a user of its own. */
-  readonly users: { readonly firstUid: number; readonly gid: number | undefined } | undefined;
+  readonly users: CommandUsers | undefined;
   readonly readonlyPaths: readonly string[];
   readonly tmpMaxSizeBytes: number;
   readonly network: 'none' | 'on-request';
@@ -284,7 +292,8 @@ function usersOf(
   if (firstUid === undefined && gid !== undefined) {
     throw new ConfigError(['key "executor.gid" needs "executor.uid" beside it']);
   }
-  return firstUid === undefined || firstUid === 0 ? undefined : { firstUid, gid };
+  if (firstUid === undefined || firstUid === 0) return undefined;
+  return { firstUid, gid, isFixed: uid !== undefined };
 }
 
 /** The words of the API's platform lexicon for what Node calls them. */

@@ -51,6 +51,8 @@ export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: numb
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
+  /** Nobody else has the user: all that belongs to it is of its commands. */
+  readonly isPrivate?: boolean;
 }
 
 /**

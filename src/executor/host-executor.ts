@@ -16,6 +16,7 @@ import {
 } from './launcher-messages.ts';
 import { type CommandMarks, sessionsWritingTo, signalCommand } from './processes.ts';
 import type { Sandbox } from './sandbox.ts';
+import { removeAllOf } from './user-belongings.ts';
 
 export interface HostExecutorOptions {
   /** The program and arguments that call `runLauncher()`. */
@@ -110,6 +111,8 @@ export class HostExecutor implements Executor {
     const { folder, cgroup } = this.#left;
     await endStrays([folder]);
     if (cgroup) await endLeft(cgroup, new AbortController().signal);
+    const { owner } = this.#options;
+    if (owner?.isPrivate === true) await removeAllOf(owner);
     this.#left = undefined;
   }
 

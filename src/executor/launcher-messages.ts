@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Code } from '../base/status.ts';
 import type { CgroupRequest } from './command-cgroup.ts';
-import type { Outcome } from './executor.ts';
+import type { Outcome, Owner } from './executor.ts';
 
 /** A program that shuts a command in, and what it needs. */
 export interface SandboxedLaunch {
@@ -31,7 +31,7 @@ export interface LaunchRequest {
   readonly sandbox: SandboxedLaunch | undefined;
   /** Undefined: it is not counted, and known by its session and its files alone. */
   readonly cgroup: CgroupRequest | undefined;
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  readonly owner: Owner | undefined;
 }
 
 /** To a launcher. The end of the stream ends the command at once, and the launcher. */

@@ -197,6 +197,15 @@ function signalAny(id: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** Whether a user has a process that can still do something, whatever that one has made itself since. */
+export function isAnyOfUser(uid: number): boolean {
+  return allProcesses().some((id) => {
+    const status = readProc(`${id}/status`);
+    const ids = /^Uid:\t(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
+    return ids.includes(String(uid)) && !/^State:\t[ZX]/m.test(status);
+  });
+}
+
 /** The sessions of the processes whose standard output is `file`. */
 export function sessionsWritingTo(file: string): number[] {
   const writing = allProcesses().filter((id) => readProcLink(`${id}/fd/1`) === file);

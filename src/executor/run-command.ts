@@ -16,6 +16,7 @@ import {
   startTicksOf,
 } from './processes.ts';
 import { killWaitMs, passed, repeatedly } from './repeatedly.ts';
+import { killOfUser, removeBelongings } from './user-belongings.ts';
 
 /** Short commands are measured too, and long ones cost nothing. */
 const firstSampleMs = 10;
@@ -107,6 +108,7 @@ class Running {
     const exceeded = this.#cgroup?.exceeded();
     if (!this.marks.sandboxed || killedBy !== null || this.#cgroup) await this.#endAll();
     await this.#removeCgroup();
+    await this.#removeBelongings();
     const message = this.#trimOutputs();
     if (this.#cause === 'cancelled') return { kind: 'cancelled' } as const;
     if (message !== undefined) return { kind: 'output-limit', message } as const;
@@ -170,6 +172,14 @@ class Running {
     );
   }
 
+  /** A sandbox takes with it what was made in it. */
+  async #removeBelongings(): Promise<void> {
+    const { owner, sandbox } = this.#request;
+    if (owner?.isPrivate === true && !sandbox) {
+      await removeBelongings(owner, Date.now() - this.#ageMs);
+    }
+  }
+
   /** The kernel may take a moment to be done with what ended. What stays is removed by the next command. */
   async #removeCgroup(): Promise<void> {
     const cgroup = this.#cgroup;
@@ -184,7 +194,9 @@ class Running {
     const isAllCounted = marks.sandboxed || this.#request.owner !== undefined;
     if (isAnyCounted === true || (isAnyCounted === false && isAllCounted)) return isAnyCounted;
     if (marks.sandboxed) return killSandboxed(marks.folder);
-    return signalCommand(marks, 'SIGKILL', this.#ageMs);
+    const isAnySignalled = signalCommand(marks, 'SIGKILL', this.#ageMs);
+    const { owner } = this.#request;
+    return (owner?.isPrivate === true && killOfUser(owner)) || isAnySignalled;
   }
 
   /** Cuts each output to the limit; says which was beyond it. */
@@ -246,10 +258,11 @@ async function spawned(
   owner: LaunchRequest['owner'],
   cgroup: CommandCgroup | undefined,
 ): Promise<ChildProcess> {
+  const ids = owner && { uid: owner.uid, gid: owner.gid };
   for (let retries = 0; ; retries++) {
     try {
       const stdio = ['ignore' as const, ...descriptors];
-      const fork = () => spawn(file, args, { ...options, stdio, detached: true, ...owner });
+      const fork = () => spawn(file, args, { ...options, stdio, detached: true, ...ids });
       const child = cgroup ? cgroup.around(fork) : fork();
       // oxlint-disable-next-line no-await-in-loop -- returned when it works
       await once(child, 'spawn');

@@ -90,6 +90,24 @@ describe('a worker with a prepared network', { timeout: 60_000, skip: sandboxSki
   });
 });
 
+describe('two workers that are root on one machine', { timeout: 60_000 }, () => {
+  it('WK-25: run commands as different users, unless they are told to have the same', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('needs root to have users for commands');
+    await using closing = new AsyncDisposableStack();
+    const startOne = (uid: string) =>
+      start(tempDir(t), `slots = 2\n[executor]\ntype = "host"\n${uid}`, closing);
+    const [one, two] = await Promise.all([startOne(''), startOne('')]);
+    const users = [...one.executors, ...two.executors].map(({ owner }) => owner?.uid);
+    assert.equal(new Set(users).size, 4, String(users));
+    const taken = `uid = ${users[0]}`;
+    await assert.rejects(startOne(taken), {
+      name: 'SystemError',
+      message: /commands of another worker on this machine run as user 64\d{3}: configure another/,
+    });
+    return undefined;
+  });
+});
+
 describe('a worker without bubblewrap', () => {
   it('DK-16: does not start when it shall have a sandbox, and says what to do', async (t) => {
     await using closing = new AsyncDisposableStack();
@@ -112,7 +130,7 @@ describe('a worker without bubblewrap', () => {
     const closed = path.join(tempDir(t), 'closed');
     mkdirSync(closed, { mode: 0o700 });
     await assert.rejects(start(closed, '', closing), {
-      message: /user 64000, who cannot get to .*closed\/worker: .*closed is closed to others/,
+      message: /user 64\d{3}, who cannot get to .*closed\/worker: .*closed is closed to others/,
     });
     return undefined;
   });

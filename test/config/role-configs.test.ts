@@ -117,11 +117,15 @@ const usersOf = (toml: string, uid = 1000) =>
 
 test('commands run as the worker does unless it is root, or users are given', () => {
   assert.equal(usersOf(''), undefined);
-  assert.deepEqual(usersOf('', 0), { firstUid: 64_000, gid: undefined });
+  assert.deepEqual(usersOf('', 0), { firstUid: 64_000, gid: undefined, isFixed: false });
   assert.equal(usersOf('[executor]\nuid = 0', 0), undefined);
-  assert.deepEqual(usersOf('[executor]\nuid = 70_000'), { firstUid: 70_000, gid: undefined });
-  assert.deepEqual(usersOf('[executor]\nuid = 1\ngid = 2'), { firstUid: 1, gid: 2 });
-  assert.deepEqual(usersOf('[executor]\ngid = 2', 0), { firstUid: 64_000, gid: 2 });
+  assert.deepEqual(usersOf('[executor]\nuid = 70_000'), {
+    firstUid: 70_000,
+    gid: undefined,
+    isFixed: true,
+  });
+  assert.deepEqual(usersOf('[executor]\nuid = 1\ngid = 2'), { firstUid: 1, gid: 2, isFixed: true });
+  assert.deepEqual(usersOf('[executor]\ngid = 2', 0), { firstUid: 64_000, gid: 2, isFixed: false });
   assert.throws(() => usersOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
 });
 

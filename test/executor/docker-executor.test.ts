@@ -53,7 +53,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       'pwd; id -u; cat in; echo out > made; echo err >&2; exit 3',
     ]);
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
-    assert.equal(stdout(), '/build\n64001\ngiven\n');
+    assert.equal(stdout(), '/build\n59001\ngiven\n');
     assert.equal(stderr(), 'err\n');
     assert.equal(readFileSync(path.join(inputRoot, 'made'), 'utf8'), 'out\n');
     assert.deepEqual(daemon.containers(), []);
@@ -106,7 +106,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       never,
     );
     assert.deepEqual(facts, {
-      uid: 64_001,
+      uid: 59_001,
       capabilities: 0n,
       noNewPrivileges: true,
       seccomp: true,
@@ -154,7 +154,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     assert.deepEqual(Object.fromEntries(chosen), golden);
     assert.deepEqual(seen.HostConfig['Devices'] ?? [], []);
     assert.ok((seen.HostConfig['MaskedPaths'] as string[]).includes('/proc/kcore'));
-    assert.equal(seen.Config['User'], '64001:64001');
+    assert.equal(seen.Config['User'], '59001:59001');
   });
 
   it('DK-02: overrules what the image says of users, entry points, health and volumes', async (t) => {
@@ -169,7 +169,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     const properties = new Map([['container-image', 'busybox:odd']]);
     const look = 'id -u; pwd; grep " /data " /proc/mounts | cut -d " " -f 1';
     await run(['sh', '-c', look], { properties });
-    assert.equal(stdout(), '64001\n/build\ntmpfs\n');
+    assert.equal(stdout(), '59001\n/build\ntmpfs\n');
     assert.equal(daemon.docker('volume', 'ls', '-q'), '');
   });
 

@@ -81,7 +81,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
     await run(['sh', '-c', 'cat /proc/self/oom_score_adj; nice']);
     assert.equal(stdout(), '500\n0\n');
     if (process.getuid?.() !== 0) return t.skip('the rest needs root to run commands as others');
-    const other = await executorBench(t, { owner: { uid: 64_001, gid: 64_001 } });
+    const other = await executorBench(t, { owner: { uid: 59_001, gid: 59_001 } });
     const lower = '(echo 0 > /proc/self/oom_score_adj) 2>/dev/null; cat /proc/self/oom_score_adj';
     await other.run(['sh', '-c', lower]);
     assert.equal(other.stdout(), '500\n');
@@ -308,7 +308,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
   it('WK-25: a command of another user reads nothing of the worker, and cannot end it', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to run commands as another user');
     const { run, stdout, folder } = await executorBench(t, {
-      owner: { uid: 64_001, gid: 64_001 },
+      owner: { uid: 59_001, gid: 59_001 },
     });
     const secret = path.join(folder, 'secret');
     writeFileSync(secret, 'secret', { mode: 0o600 });
@@ -322,7 +322,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
 
   it('WRK-03: runs commands as another user, who cannot touch the files of the worker', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to run commands as another user');
-    const owner = { uid: 64_001, gid: 64_001 };
+    const owner = { uid: 59_001, gid: 59_001 };
     const { executor, run, stdout, stderr, inputRoot: folder } = await executorBench(t, { owner });
     assert.ok(executor.protectsInputs);
     const input = path.join(folder, 'input');
@@ -333,7 +333,7 @@ describe('a host executor', { timeout: 60_000 }, () => {
       '-c',
       'id -u; id -G; chmod u+w input; echo y >> input; echo z >> /dev/stdout',
     ]);
-    assert.equal(stdout().split('\n').slice(0, 2).join(), '64001,64001');
+    assert.equal(stdout().split('\n').slice(0, 2).join(), '59001,59001');
     assert.match(stderr(), /ermi/);
     assert.equal(readFileSync(input, 'utf8'), 'x');
     assert.equal(statSync(input).mode & 0o777, 0o444);

@@ -39,7 +39,7 @@ describe("a container of Podman's", { timeout: 180_000, skip: podmanSkip }, () =
     const script = 'pwd; id -u; cat in; echo out > made; echo err >&2; exit 3';
     const outcome = await run(['sh', '-c', script]);
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
-    assert.equal(stdout(), '/build\n64001\ngiven\n');
+    assert.equal(stdout(), '/build\n59001\ngiven\n');
     assert.equal(stderr(), 'err\n');
     assert.equal(readFileSync(path.join(inputRoot, 'made'), 'utf8'), 'out\n');
     assert.deepEqual(podman.containers(), []);

@@ -11,7 +11,7 @@ import type { DockerDaemon } from './docker-daemon.ts';
 import { never } from './never.ts';
 import { tempDir } from './temp-dir.ts';
 
-const owner = { uid: 64_001, gid: 64_001 };
+const owner = { uid: 59_001, gid: 59_001 };
 export const limits: ContainerLimits = {
   memoryBytesMax: 64 * 2 ** 20,
   cpusMax: undefined,
@@ -55,6 +55,7 @@ export function dockerBench(
   const output = (name: string) => path.join(folder, `${name}.${runs}`);
   return {
     executor,
+    folder,
     inputRoot,
     run: (argv: readonly [string, ...string[]], more: Partial<Command> = {}, signal = never) => {
       runs++;

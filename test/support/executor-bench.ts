@@ -23,7 +23,7 @@ export interface ExecutorBench {
 }
 
 export async function executorBench(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   options: Partial<HostExecutorOptions> = {},
 ): Promise<ExecutorBench> {
   const folder = tempDir(t);

@@ -13,7 +13,7 @@ export const sandboxSkip: string | false =
 
 /** Whom commands of these tests run as. */
 export const sandboxOwner: Owner | undefined =
-  process.getuid?.() === 0 ? { uid: 64_001, gid: 64_001 } : undefined;
+  process.getuid?.() === 0 ? { uid: 59_001, gid: 59_001 } : undefined;
 
 export function findSandbox(
   t: Pick<TestContext, 'after'>,

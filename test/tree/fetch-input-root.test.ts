@@ -142,10 +142,10 @@ describe('fetching an input root', () => {
 
   it('folders belong to whom commands run as, and files to the worker', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to give folders away');
-    const { store, root, fetch } = await bench(t, { owner: { uid: 64_001, gid: 64_002 } });
+    const { store, root, fetch } = await bench(t, { owner: { uid: 59_001, gid: 59_002 } });
     await fetch(await putTree(store, tree));
     const { uid, gid } = statSync(`${root}/d`);
-    assert.deepEqual([uid, gid, statSync(`${root}/a`).uid], [64_001, 64_002, 0]);
+    assert.deepEqual([uid, gid, statSync(`${root}/a`).uid], [59_001, 59_002, 0]);
     return undefined;
   });
 

@@ -13,7 +13,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 test("WK-25: a command gets to its own folder and input root, and not to another action's or the cache", async (t) => {
   const asRoot = process.getuid?.() === 0;
-  const owner = asRoot ? { uid: 64_001, gid: 64_001 } : undefined;
+  const owner = asRoot ? { uid: 59_001, gid: 59_001 } : undefined;
   const root = tempDir(t);
   mkdirSync(path.join(root, 'actions'), { mode: 0o711 });
   const { files, directories, treeLimits } = await actionEnvironment(root);
@@ -33,7 +33,7 @@ test("WK-25: a command gets to its own folder and input root, and not to another
     });
     return stdout + stderr;
   };
-  assert.equal(read(64_001), 'secret');
-  assert.match(read(64_002), /Permission denied/);
+  assert.equal(read(59_001), 'secret');
+  assert.match(read(59_002), /Permission denied/);
   return undefined;
 });

@@ -27,7 +27,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const nothing = () => {};
 
-const user = { uid: 64_001, gid: 64_001 };
+const user = { uid: 59_001, gid: 59_001 };
 
 /** Runs actions as a worker does, one after another, and keeps what they leave. */
 async function bench(t: TestContext, executor: Executor) {

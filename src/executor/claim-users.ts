@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
+import { Code, StatusError } from '../base/status.ts';
+import { defaultPath } from './find-executable.ts';
+
+/** A user of the operating system that only commands of this process run as, one of them at a time. */
+export interface ClaimedUser {
+  readonly uid: number;
+  /** A person or a service may have it too, who are no worker. */
+  readonly hasAccount: boolean;
+}
+
+/** The last before those that no user may have: `nobody` and what 16 bits call "none". */
+const lastOfSixteenBits = 65_533;
+
+/**
+ * Claims users for as many slots, until `closing` or this process ends: commands of one user can read and end
+ * each other, and what belongs to a user can be removed only if it is nobody else's. They are those from
+ * `first` on; unless `isFixed`, those are left out that have an account or are another worker's. Fails with
+ * FAILED_PRECONDITION when another worker has one of them, or too few are free.
+ */
+export async function claimUsers(
+  first: number,
+  count: number,
+  isFixed: boolean,
+  closing: AsyncDisposableStack,
+): Promise<ClaimedUser[]> {
+  const claimed: ClaimedUser[] = [];
+  let accounts = await withAccounts(first, count);
+  for (let uid = first, known = first + count; claimed.length < count; uid++) {
+    if (!isFixed && uid > lastOfSixteenBits) {
+      throw new StatusError(
+        Code.FAILED_PRECONDITION,
+        `there are no ${count} users for commands from ${first} to ${lastOfSixteenBits} that no account and ` +
+          'no other worker has: configure executor.uid',
+      );
+    }
+    if (uid === known) {
+      // oxlint-disable-next-line no-await-in-loop -- seldom, for some more
+      accounts = await withAccounts(uid, count);
+      known += count;
+    }
+    const hasAccount = accounts.has(uid);
+    if (hasAccount && !isFixed) continue;
+    // oxlint-disable-next-line no-await-in-loop -- in order
+    const claim = await tryClaim(uid);
+    if (claim) {
+      closing.defer(() => void claim.close());
+      claimed.push({ uid, hasAccount });
+    } else if (isFixed) {
+      throw new StatusError(
+        Code.FAILED_PRECONDITION,
+        `commands of another worker on this machine run as user ${uid}: configure another executor.uid`,
+      );
+    }
+  }
+  return claimed;
+}
+
+/** The name of a socket that no file stands for: the kernel gives it to one, and takes it when that ends. */
+async function tryClaim(uid: number): Promise<Server | undefined> {
+  const server = createServer((socket) => socket.destroy());
+  try {
+    await once(server.listen({ path: `\0expbuild-user-${uid}` }), 'listening');
+    return server.unref();
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw thrown;
+    return undefined;
+  }
+}
+
+/** Those of as many users from `first` on that this machine has an account for. */
+function withAccounts(first: number, count: number): Promise<Set<number>> {
+  const ids = Array.from({ length: count }, (_, index) => String(first + index));
+  const { promise, resolve } = Promise.withResolvers<Set<number>>();
+  // It fails when one is unknown, and tells the others all the same.
+  execFile('getent', ['passwd', ...ids], { env: { PATH: defaultPath } }, (_, stdout) => {
+    const lines = stdout.split('\n').filter(Boolean);
+    resolve(new Set(lines.map((line) => Number(line.split(':')[2]))));
+  });
+  return promise;
+}
