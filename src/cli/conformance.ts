@@ -63,7 +63,10 @@ export const conformanceCommand = {
       .example('$0 conformance localhost:50051 --only BS', 'ByteStream alone'),
 };
 
-/** Uploads some MiB of random blobs at most; what it stores in the action cache has random names too. */
+/**
+ * Uploads some MiB of random blobs at most. The action results and assets that it stores have random names,
+ * and nothing is fetched from anywhere.
+ */
 export async function conformance(program: Program, options: ConformanceOptions): Promise<number> {
   const { terminal, clock, leaving } = program;
   const remote = options.endpoint ?? options.remote;

@@ -6,11 +6,14 @@ import { compressionProbes } from './compression-probes.ts';
 import { digestsProbes } from './digests-probes.ts';
 import { errorsProbes } from './errors-probes.ts';
 import { executionProbes } from './execution-probes.ts';
+import { fetchProbes } from './fetch-probes.ts';
 import { findMissingProbes } from './find-missing-probes.ts';
 import { generalProbes } from './general-probes.ts';
 import { getTreeProbes } from './get-tree-probes.ts';
+import { logStreamProbes } from './log-stream-probes.ts';
 import { operationsProbes } from './operations-probes.ts';
 import type { Area } from './probe.ts';
+import { pushProbes } from './push-probes.ts';
 import { readProbes } from './read-probes.ts';
 import { runningProbes } from './running-probes.ts';
 import { writeProbes } from './write-probes.ts';
@@ -31,5 +34,8 @@ export const areas: readonly Area[] = [
   executionProbes,
   operationsProbes,
   runningProbes,
+  logStreamProbes,
+  fetchProbes,
+  pushProbes,
   errorsProbes,
 ];

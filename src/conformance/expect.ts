@@ -89,7 +89,8 @@ export function textOf(error: MessageStatus): string {
   return `${nameOfCode(error.code)}: ${error.message}`;
 }
 
-function nameOfCode(code: number): string {
+/** As reports show it. */
+export function nameOfCode(code: number): string {
   return Object.entries(Code).find(([, known]) => known === code)?.[0] ?? `code ${code}`;
 }
 

@@ -29,6 +29,20 @@ import {
   WriteResponse,
 } from '../proto/google/bytestream/bytestream.ts';
 import {
+  FetchBlobRequest,
+  FetchBlobResponse,
+  FetchDirectoryRequest,
+  FetchDirectoryResponse,
+  PushBlobRequest,
+  PushBlobResponse,
+  PushDirectoryRequest,
+  PushDirectoryResponse,
+} from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
+import {
+  CreateLogStreamRequest,
+  LogStream,
+} from '../proto/build/bazel/remote/logstream/v1/remote_logstream.ts';
+import {
   CancelOperationRequest,
   DeleteOperationRequest,
   GetOperationRequest,
@@ -59,6 +73,7 @@ const cas = `${api}.ContentAddressableStorage`;
 const cache = `${api}.ActionCache`;
 const bytes = '/google.bytestream.ByteStream';
 const running = '/google.longrunning.Operations';
+const asset = '/build.bazel.remote.asset.v1';
 
 /** Every method that the probes call. */
 export const rpcs = {
@@ -89,5 +104,18 @@ export const rpcs = {
   cancelOperation: rpc(`${running}/CancelOperation`, CancelOperationRequest, Empty),
   deleteOperation: rpc(`${running}/DeleteOperation`, DeleteOperationRequest, Empty),
   waitOperation: rpc(`${running}/WaitOperation`, WaitOperationRequest, Operation),
+  createLogStream: rpc(
+    '/build.bazel.remote.logstream.v1.LogStreamService/CreateLogStream',
+    CreateLogStreamRequest,
+    LogStream,
+  ),
+  fetchBlob: rpc(`${asset}.Fetch/FetchBlob`, FetchBlobRequest, FetchBlobResponse),
+  fetchDirectory: rpc(
+    `${asset}.Fetch/FetchDirectory`,
+    FetchDirectoryRequest,
+    FetchDirectoryResponse,
+  ),
+  pushBlob: rpc(`${asset}.Push/PushBlob`, PushBlobRequest, PushBlobResponse),
+  pushDirectory: rpc(`${asset}.Push/PushDirectory`, PushDirectoryRequest, PushDirectoryResponse),
   checkHealth: rpc('/grpc.health.v1.Health/Check', HealthCheckRequest, HealthCheckResponse),
 } as const;

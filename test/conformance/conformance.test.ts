@@ -54,8 +54,9 @@ test('our own server breaks no rule that a probe can see', async (t) => {
 
 for (const [what, toml, ...argv] of [
   [
-    'a cache in memory that has SHA512 alone and executes nothing',
-    '[digest]\nfunctions = ["SHA512"]\n[cas_storage]\ntype = "memory"\n[execution]\nbackend = "none"',
+    'a cache in memory that has SHA512 alone, executes nothing and takes no pushes',
+    '[digest]\nfunctions = ["SHA512"]\n[cas_storage]\ntype = "memory"\n[execution]\nbackend = "none"\n' +
+      '[remote_asset]\npush_allowed = false',
   ],
   [
     'an instance of two segments that has BLAKE3 alone',

@@ -1,17 +1,25 @@
 import type { TestContext } from 'node:test';
+import { AssetTable } from '../../src/asset/asset-table.ts';
+import { defaultOriginFetchesOptions, OriginFetches } from '../../src/asset/origin-fetches.ts';
+import { type AssetAnswer, RemoteAssets } from '../../src/asset/remote-assets.ts';
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { MessageFns } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { Instances } from '../../src/rpc/instances.ts';
+import { type Instance, Instances } from '../../src/rpc/instances.ts';
 import type { Call, Method, Service } from '../../src/rpc/method.ts';
 import { actionCache } from '../../src/rpc/services/action-cache.ts';
 import { byteStream } from '../../src/rpc/services/byte-stream.ts';
 import { capabilities } from '../../src/rpc/services/capabilities.ts';
 import { contentAddressableStorage } from '../../src/rpc/services/content-addressable-storage.ts';
 import { execution } from '../../src/rpc/services/execution.ts';
+import { fetchService } from '../../src/rpc/services/fetch.ts';
 import { health } from '../../src/rpc/services/health.ts';
+import { logStream } from '../../src/rpc/services/log-stream.ts';
 import { operations } from '../../src/rpc/services/operations.ts';
+import { pushService } from '../../src/rpc/services/push.ts';
 import { ExecutionRig } from '../execution/rig.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { inReverse } from '../support/in-reverse.ts';
+import { memoryLogStreams } from '../support/memory-log-streams.ts';
 import { never } from '../support/never.ts';
 import { startServer } from '../support/start-server.ts';
 import { testInstance } from '../support/test-instance.ts';
@@ -21,18 +29,24 @@ export type Flaw = (method: Method) => Method;
 
 /** A real server with one flaw; its address. It executes nothing: no worker comes. */
 export async function startWrongServer(
-  t: TestContext,
+  context: TestContext,
   flaw: Flaw,
   more: readonly Method[] = [],
 ): Promise<string> {
-  const rig = new ExecutionRig(t);
+  const t = inReverse(context);
+  const rig = new ExecutionRig(context);
+  const logs = await memoryLogStreams(t);
+  const assetsOf = pushedAssets(t);
   const { blobs, actions, execution: port, scheduler } = rig;
   const instance = testInstance({ blobs, actions, execution: port, operations: scheduler });
   const instances = new Instances([instance]);
   const services: Service = [
     capabilities(instances),
     contentAddressableStorage(instances),
-    byteStream(instances),
+    byteStream(instances, logs),
+    logStream(instances, logs),
+    fetchService(instances, assetsOf, { defaultTimeoutMs: 1000, maxTimeoutMs: 1000 }),
+    pushService(instances, assetsOf),
     actionCache(instances, new FakeClock()),
     execution(instances),
     operations(instances, new FakeClock()),
@@ -40,6 +54,20 @@ export async function startWrongServer(
   ].flat();
   const { listener } = await startServer(t, [[...services.map(flaw), ...more]]);
   return listener.address;
+}
+
+/** Assets that are found once they are pushed; nothing is fetched. */
+function pushedAssets(t: Pick<TestContext, 'after'>): (instance: Instance) => RemoteAssets {
+  const clock = new FakeClock();
+  const table = new AssetTable(':memory:', { maxSizeBytes: 2 ** 20 }, clock);
+  t.after(() => table.close());
+  const fetches = new OriginFetches<AssetAnswer>(clock, {
+    ...defaultOriginFetchesOptions,
+    atOnceMax: 1,
+  });
+  t.after(() => fetches.close());
+  const shared = { table, fetches, origins: [], pushAllowed: true, secret: '', clock };
+  return ({ name, blobs }) => new RemoteAssets(name, blobs, shared);
 }
 
 /** Changes the answers of one method, given by the end of its path. */

@@ -12,7 +12,17 @@ import {
   ServerCapabilities,
   SplitBlobResponse,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { ReadRequest, WriteResponse } from '../../src/proto/google/bytestream/bytestream.ts';
+import {
+  FetchBlobRequest,
+  FetchBlobResponse,
+  PushBlobRequest,
+} from '../../src/proto/build/bazel/remote/asset/v1/remote_asset.ts';
+import { LogStream } from '../../src/proto/build/bazel/remote/logstream/v1/remote_logstream.ts';
+import {
+  QueryWriteStatusResponse,
+  ReadRequest,
+  WriteResponse,
+} from '../../src/proto/google/bytestream/bytestream.ts';
 import { Operation } from '../../src/proto/google/longrunning/operations.ts';
 import { Empty } from '../../src/proto/google/protobuf/empty.ts';
 import { type Call, type Method, unary } from '../../src/rpc/method.ts';
@@ -172,6 +182,96 @@ const cases: readonly Case[] = [
       method.kind === 'unary' && method.path.endsWith('/CancelOperation')
         ? { ...method, handle: async () => new Uint8Array() }
         : method,
+  },
+  {
+    does: 'gives log streams one name for all',
+    breaks: 'log-01',
+    flaw: answering('CreateLogStream', LogStream, (answer) => ({
+      ...answer,
+      writeResourceName: answer.name,
+    })),
+  },
+  {
+    does: 'lets whoever reads a log see its name for writing',
+    breaks: 'log-03',
+    flaw: asked('Read', ReadRequest, (request) => ({
+      ...request,
+      resourceName: request.resourceName.replace(/(logstreams\/[^/]+)\/.*/, '$1'),
+    })),
+  },
+  {
+    does: 'reads logs from their beginning always',
+    breaks: 'log-07',
+    flaw: asked('Read', ReadRequest, (request) => ({ ...request, readOffset: 0 })),
+  },
+  {
+    does: 'ends a log with what is there',
+    breaks: 'log-06',
+    flaw: (method) => {
+      if (method.kind !== 'server-stream' || !method.path.endsWith('/Read')) return method;
+      const handle = async function* (bytes: Uint8Array, call: Call) {
+        for await (const first of method.handle(bytes, call)) {
+          yield first;
+          return;
+        }
+      };
+      return { ...method, handle };
+    },
+  },
+  {
+    does: 'calls every log finished',
+    breaks: 'log-13',
+    flaw: answering('QueryWriteStatus', QueryWriteStatusResponse, (answer) => ({
+      ...answer,
+      complete: true,
+    })),
+  },
+  {
+    does: 'looks at the first qualifier alone',
+    breaks: 'ast-27',
+    flaw: asked('FetchBlob', FetchBlobRequest, (request) => ({
+      ...request,
+      qualifiers: request.qualifiers.slice(0, 1),
+    })),
+  },
+  {
+    does: 'answers a fetch with the first URI, whichever it used',
+    breaks: 'ast-02',
+    flaw: answering('FetchBlob', FetchBlobResponse, (answer) => ({ ...answer, uri: 'urn:x:y' })),
+  },
+  {
+    does: 'takes no pushes, and any qualifiers all the same',
+    breaks: 'ast-05',
+    flaw: refusing(Code.PERMISSION_DENIED, 'PushBlob'),
+  },
+  {
+    does: 'sets an empty digest where it found nothing, as some Bazels cannot bear',
+    breaks: 'ast-10',
+    flaw: answering('FetchBlob', FetchBlobResponse, (answer) => ({
+      ...answer,
+      blobDigest: answer.blobDigest ?? { hash: '', sizeBytes: 0 },
+    })),
+  },
+  {
+    does: 'takes no notice of how old a client wants it',
+    breaks: 'ast-12',
+    flaw: asked('FetchBlob', FetchBlobRequest, (request) => ({
+      ...request,
+      oldestContentAccepted: undefined,
+    })),
+  },
+  {
+    does: 'ties a blob to the first of its URIs alone',
+    breaks: 'ast-26',
+    flaw: asked('PushBlob', PushBlobRequest, (request) => ({
+      ...request,
+      uris: request.uris.slice(0, 1),
+    })),
+  },
+  {
+    does: 'keeps what has expired',
+    breaks: 'ast-28',
+    flaw: asked('PushBlob', PushBlobRequest, (request) => ({ ...request, expireAt: undefined })),
   },
 ];
 
