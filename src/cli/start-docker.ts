@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
@@ -11,9 +11,10 @@ import { DockerExecutor } from '../executor/docker-executor.ts';
 import { DockerImages } from '../executor/docker-images.ts';
 import type { Owner } from '../executor/executor.ts';
 import { fileBytesMax } from '../executor/own-limits.ts';
-import { dockerPromises, gvisorPromises, provePromises } from '../executor/promises.ts';
+import { dockerPromises, gvisorPromises } from '../executor/promises.ts';
 import { seccompProfile } from '../executor/seccomp-filter.ts';
 import { launcherCommand } from './launcher-command.ts';
+import { proofOf, prove } from './prove-isolation.ts';
 import type { StartedExecutors } from './start-executors.ts';
 
 export interface DockerDeps {
@@ -85,23 +86,14 @@ export async function startDocker(
   };
   const executors = users.map((user) => new DockerExecutor({ ...options, user }));
   const promises = isGvisor(docker.runtime) ? gvisorPromises : dockerPromises;
-  const folder = path.join(rootPath, 'self-test');
-  rmSync(folder, { recursive: true, force: true });
-  try {
-    const [first] = executors;
-    if (first) await provePromises(promises, first, { folder, network: false }, never);
-  } catch (thrown) {
-    throw unusable(
-      `${StatusError.from(thrown).message}. The first command needs /bin/sh in the image`,
-    );
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const proofs = [proofOf('docker', promises, 'The first command needs /bin/sh in the image')];
+  const [first] = executors;
+  if (first) await prove(first, proofs, config);
   const kept = promises.map(({ what }) => what).join(', ');
   const isolation =
     `docker: ${docker.runtime} of ${facts.isPodman ? 'Podman' : 'Docker'} ${facts.version}, ${docker.image} unless the action asks for ` +
     `another image; ${kept}`;
-  return { executors, isolation };
+  return { executors, isolation, proofs };
 }
 
 function podmanFilterIn(folder: string): string {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
@@ -24,12 +24,13 @@ import {
   hostPromises,
   hostUserPromises,
   type Promised,
-  provePromises,
   sandboxPromises,
   withNetwork,
 } from '../executor/promises.ts';
 import { Sandbox } from '../executor/sandbox.ts';
 import { messageQueuesFolder, removeAllOf } from '../executor/user-belongings.ts';
+import type { Proof } from '../worker/self-tests.ts';
+import { proofOf, prove } from './prove-isolation.ts';
 import { SystemError } from './exit-codes.ts';
 import { launcherCommand } from './launcher-command.ts';
 
@@ -38,6 +39,8 @@ export interface StartedExecutors {
   readonly executors: readonly Executor[];
   /** What commands are kept from, in one line, as far as a first command proved it. */
   readonly isolation: string;
+  /** What the first command proved, for it to be proved again. */
+  readonly proofs: readonly Proof[];
 }
 
 export interface LevelledExecutors extends StartedExecutors {
@@ -114,11 +117,11 @@ async function startInContainers(
   // Its packages take time to load, which other workers need not spend.
   const { isGvisor, startDocker } = await import('./start-docker.ts');
   try {
-    const { executors, isolation } = await startDocker(config, users, { ...worker, log }, closing);
-    const as = `${isolation}, as ${usersInWords(users)}`;
-    log.info('executor', { isolation: as });
+    const started = await startDocker(config, users, { ...worker, log }, closing);
+    const isolation = `${started.isolation}, as ${usersInWords(users)}`;
+    log.info('executor', { isolation });
     const level = isGvisor(config.executor.docker.runtime) ? 'gvisor' : 'docker';
-    return { executors, isolation: as, level };
+    return { ...started, isolation, level };
   } catch (thrown) {
     const { code, message } = StatusError.from(thrown);
     if (code === Code.CANCELLED) throw thrown;
@@ -144,11 +147,12 @@ async function startOnHost(
   const promises = users[0] ? hostUserPromises : hostPromises;
   const [tested] = executors;
   const help = 'Run the worker on Linux, as root or as an ordinary user';
-  if (tested) await prove(tested, 'host', promises, help, config);
+  const proofs = [proofOf('host', promises, help)];
+  if (tested) await prove(tested, proofs, config);
   const isolation = described('host', users, promises, limits);
   log.info('executor', { isolation });
   if (!users[0]) log.warn('commands run as the worker does, and can do what it can');
-  return { executors, isolation, level: 'host' };
+  return { executors, isolation, proofs, level: 'host' };
 }
 
 async function startSandboxed(
@@ -174,11 +178,12 @@ async function startSandboxed(
   const launcher = [...(network?.join ?? []), ...launcherCommand()] as [string, ...string[]];
   const options = { ...commandLimits(config), sandbox, launcherCommand: launcher };
   const [first] = await startEach(options, users.slice(0, 1), closing);
-  if (first) await prove(first, 'sandbox', sandboxPromises, sandboxHelp, config);
-  if (first && network) {
+  const proofs = [proofOf('sandbox', sandboxPromises, sandboxHelp)];
+  if (network) {
     const promises = withNetwork(sandboxPromises, network.promise);
-    await prove(first, 'sandbox', promises, sandboxHelp, config, true);
+    proofs.push(proofOf('sandbox', promises, sandboxHelp, true));
   }
+  if (first) await prove(first, proofs, config);
   const others = await startEach(options, users.slice(1), closing, 1);
   const onRequest = network?.promise.what ?? "the machine's network on request";
   const name =
@@ -186,36 +191,12 @@ async function startSandboxed(
     (executor.network === 'on-request' ? `, ${onRequest}` : '');
   const isolation = described(name, users, sandboxPromises, options);
   log.info('executor', { isolation });
-  return { executors: first ? [first, ...others] : [], isolation, level: 'sandbox' };
+  return { executors: first ? [first, ...others] : [], isolation, proofs, level: 'sandbox' };
 }
 
 const sandboxHelp =
   'Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or a profile for bwrap where ' +
   'AppArmor restricts them; in a container, an unmasked /proc), or choose executor.type = "host"';
-
-async function prove(
-  executor: HostExecutor,
-  name: string,
-  promises: readonly Promised[],
-  help: string,
-  { rootPath }: WorkerConfig,
-  network = false,
-): Promise<void> {
-  const folder = path.join(rootPath, 'self-test');
-  rmSync(folder, { recursive: true, force: true });
-  try {
-    await provePromises(promises, executor, { folder, network }, never);
-  } catch (thrown) {
-    const { message } = StatusError.from(thrown);
-    throw new StatusError(
-      Code.FAILED_PRECONDITION,
-      `the executor "${name}" cannot be used: ${message}. ${help}`,
-      { cause: thrown },
-    );
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 type Limits = Pick<HostExecutorOptions, 'graceMs' | 'resourceLimits' | 'fileBytesMax'> & {
   readonly cgroupOf: (slot: number) => CgroupRequest | undefined;

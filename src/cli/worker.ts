@@ -74,7 +74,7 @@ export async function startWorker(
   const { rootPath, slots } = config;
   takeFolder(rootPath, closing);
   const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
-  const { executors, isolation, level } = await startExecutors(
+  const { executors, isolation, level, proofs } = await startExecutors(
     config,
     { workerId, newId },
     surroundings,
@@ -95,6 +95,7 @@ export async function startWorker(
       blobsOf,
       executors,
       isolation,
+      proofs,
       properties: [...config.properties, ...isolationOffered(level)],
       capacities: config.capacities,
       actionMemoryMax: config.executor.memoryMaxBytes,

@@ -107,6 +107,7 @@ function describe({ terminal, clock }: Program, worker: Worker): void {
   const lines = [
     ['worker', worker.workerId],
     ['state', stateOf(worker)],
+    ...(worker.trouble === '' ? [] : [['trouble', worker.trouble]]),
     ['version', worker.softwareVersion],
     ['isolation', worker.isolation],
     ['slots', `${worker.busySlots} of ${worker.slots} busy`],
@@ -121,6 +122,7 @@ function describe({ terminal, clock }: Program, worker: Worker): void {
 function stateOf(worker: Worker): string {
   if (!worker.connected) return 'away';
   if (worker.terminating) return 'terminating';
+  if (worker.trouble !== '') return 'unfit';
   if (worker.draining) return 'stopping';
   if (worker.drained) return 'drained';
   return worker.resting ? 'resting' : 'ready';

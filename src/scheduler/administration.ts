@@ -26,6 +26,8 @@ export interface WorkerView {
   readonly isConnected: boolean;
   /** It shuts down by itself. */
   readonly isDraining: boolean;
+  /** Why it takes nothing although it does not shut down; empty when it is well. */
+  readonly trouble: string;
   readonly isDrained: boolean;
   readonly isTerminating: boolean;
   /** It failed or refused lately, and gets nothing for a while. */
@@ -87,6 +89,7 @@ export function viewOfWorker(worker: Worker): WorkerView {
     isolation: worker.isolation,
     isConnected: worker.session !== undefined,
     isDraining: worker.isDraining,
+    trouble: worker.trouble,
     isDrained: worker.isDrained,
     isTerminating: worker.isTerminating,
     isResting: worker.rest !== undefined,

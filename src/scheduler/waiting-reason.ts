@@ -36,6 +36,10 @@ const avoided = {
 const given = { one: 'is about to be given it', several: 'are about to be given it' };
 const away = { one: 'is away, and may come back', several: 'are away, and may come back' };
 const terminating = { one: 'is told to terminate', several: 'are told to terminate' };
+const unfit = {
+  one: 'is in trouble, as `expbuild workers show` tells',
+  several: 'are in trouble, as `expbuild workers show` tells',
+};
 const stopping = { one: 'shuts down', several: 'shut down' };
 const drained = { one: 'is drained', several: 'are drained' };
 
@@ -84,6 +88,7 @@ function namesOf(ids: readonly string[]): string {
 function doingOf(worker: Worker, { run, queue, freeSlots }: Waiting): Doing {
   if (!worker.session) return away;
   if (worker.isTerminating) return terminating;
+  if (worker.trouble !== '') return unfit;
   if (worker.isDraining) return stopping;
   if (worker.isDrained) return drained;
   if (worker.rest) return resting;

@@ -1,5 +1,10 @@
 import { Code, StatusError } from '../base/status.ts';
-import type { DesiredState, Hello, Lease } from '../proto/expbuild/worker/v1/worker.ts';
+import type {
+  DesiredState,
+  Hello,
+  Lease,
+  WorkerState,
+} from '../proto/expbuild/worker/v1/worker.ts';
 import { durationOf, timestampOf } from './protobuf-time.ts';
 import type { GivenLease } from './run.ts';
 import { workerProtocolVersion } from './work-queue.ts';
@@ -11,6 +16,8 @@ const propertiesMax = 1_000;
 /** Names and values together, of properties or capacities; they are kept as long as the worker is. */
 const offeredCharsMax = 64 * 1024;
 const capacitiesMax = 100;
+/** Some lines, as an operator reads them. */
+const troubleCharsMax = 2_000;
 
 /** Fails with INVALID_ARGUMENT or FAILED_PRECONDITION when such a worker cannot be served. */
 export function checkHello(hello: Hello | undefined): asserts hello is Hello {
@@ -81,6 +88,11 @@ function checkCapacities({ workerId, capacities }: Hello): void {
       throw refusal(`worker ${workerId} has ${amount} of ${name}; it must have more than 0`);
     }
   }
+}
+
+/** Why a worker takes nothing at present; empty when it is well. */
+export function troubleOf({ trouble }: WorkerState): string {
+  return trouble.slice(0, troubleCharsMax).toWellFormed();
 }
 
 /** What the scheduler wants of a worker, as a message. */

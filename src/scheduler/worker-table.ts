@@ -25,7 +25,7 @@ import {
   type WorkerWish,
 } from './administration.ts';
 import { matches } from './platform.ts';
-import { checkHello, desiredStateOf } from './worker-messages.ts';
+import { checkHello, desiredStateOf, troubleOf } from './worker-messages.ts';
 
 export interface WorkerTableOptions {
   readonly time: SteadyTime;
@@ -58,6 +58,7 @@ export class WorkerTable {
     if (worker.session) this.#changed.add(worker.session);
     const session = worker.attach(hello);
     worker.isDraining = state.draining;
+    worker.trouble = troubleOf(state);
     this.#options.queues.update(worker);
     this.#changed.add(session);
     this.#adopt(session, state.leases);
@@ -73,8 +74,10 @@ export class WorkerTable {
     session.received = state.sequence;
     session.seen = Math.max(session.seen, Math.min(state.seenSequence, session.sent));
     this.#heard(worker);
-    if (worker.isDraining !== state.draining) {
+    const trouble = troubleOf(state);
+    if (worker.isDraining !== state.draining || worker.trouble !== trouble) {
       worker.isDraining = state.draining;
+      worker.trouble = trouble;
       queues.update(worker);
     }
     const { changed, done, missing } = worker.reconcile(session, state);

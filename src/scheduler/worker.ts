@@ -54,6 +54,8 @@ export class Worker {
   isolation = '';
   slots = 0;
   isDraining = false;
+  /** Why it takes nothing although it does not shut down, in its own words; empty when it is well. */
+  trouble = '';
   /** An operator wants it to get nothing new. */
   isDrained = false;
   /** An operator wants its process to end. */

@@ -52,7 +52,8 @@ export class HeldLeases {
   /** Leases that run, and those whose files are being removed. */
   readonly #running = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
-  #unclean = 0;
+  /** What was left of actions, and why it is still there, by folder. */
+  readonly #unclean = new Map<string, string>();
 
   /** `onChange` is called when a lease has another phase, or is not held any more. */
   constructor(options: SlotOptions, environment: ActionEnvironment, onChange: () => void) {
@@ -68,9 +69,10 @@ export class HeldLeases {
     }
   }
 
-  /** False while a slot has something left of its last action: the worker is then to take nothing new. */
-  get isClean(): boolean {
-    return this.#unclean === 0;
+  /** Why a slot still has something of its last action: the worker is then to take nothing new. */
+  get uncleanWhy(): string | undefined {
+    const [[folder, why] = []] = this.#unclean;
+    return folder === undefined ? undefined : `what an action left in ${folder} stays: ${why}`;
   }
 
   get size(): number {
@@ -108,6 +110,26 @@ export class HeldLeases {
     this.#onChange();
   }
 
+  /**
+   * Takes a slot, once one is free, for something else than a lease. `act` gets a path at which nothing is; what
+   * it makes there is removed.
+   */
+  async borrow(
+    act: (executor: Executor, folder: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const either = AbortSignal.any([signal, this.#stopped.signal]);
+    const acting = this.#slots.hold(() => this.#inSlot(act), either);
+    const settled = acting.catch(() => {}).finally(() => this.#running.delete(settled));
+    this.#running.add(settled);
+    await acting;
+  }
+
+  /** Leases that have no slot yet go back: others may have one. */
+  returnWaiting(): void {
+    for (const { hasBegun, stop } of this.#held.values()) if (!hasBegun) stop.abort();
+  }
+
   /** Ends every lease that runs; they are then not held any more. What cannot be ended or removed is left. */
   stopAll(): void {
     this.#stopped.abort();
@@ -133,15 +155,20 @@ export class HeldLeases {
   }
 
   async #run(held: Held): Promise<void> {
-    const { newId } = this.#options;
     held.hasBegun = true;
-    const executor = this.#free.pop();
-    if (!executor) throw new Error('there is a slot and no executor for it');
-    const folder = path.join(this.#options.folder, newId());
-    try {
+    await this.#inSlot(async (executor, folder) => {
       const left = await this.#runAction(held, executor, folder);
       // After the result is on its way: nobody waits for this but the slot.
       if (left) await this.#keep(left);
+    });
+  }
+
+  async #inSlot(act: (executor: Executor, folder: string) => Promise<void>): Promise<void> {
+    const executor = this.#free.pop();
+    if (!executor) throw new Error('there is a slot and no executor for it');
+    const folder = path.join(this.#options.folder, this.#options.newId());
+    try {
+      await act(executor, folder);
     } finally {
       await this.#clean(executor, folder);
       this.#free.push(executor);
@@ -158,7 +185,7 @@ export class HeldLeases {
         await removeFolder(folder);
         if (tries === 0) return;
         log.info('what was left of an action is gone', { folder });
-        this.#unclean--;
+        this.#unclean.delete(folder);
         this.#onChange();
         return;
       } catch (error) {
@@ -168,13 +195,12 @@ export class HeldLeases {
     }
   }
 
-  /** Leases that have no slot yet go back: others may have one. */
   #stain(folder: string, error: unknown): void {
     const { message } = StatusError.from(error);
     const fields = { folder, error: message };
     this.#options.log.error('no more actions until all that one left is gone', fields);
-    this.#unclean++;
-    for (const { hasBegun, stop } of this.#held.values()) if (!hasBegun) stop.abort();
+    this.#unclean.set(folder, message);
+    this.returnWaiting();
     this.#onChange();
   }
 

@@ -9,6 +9,7 @@ import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/
 import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
 import { HeldLeases, type SlotOptions } from './held-leases.ts';
 import { removeFolder } from './remove-folder.ts';
+import { type Proof, SelfTests } from './self-tests.ts';
 import type { ActionEnvironment } from './run-action.ts';
 
 export interface WorkOptions extends SlotOptions {
@@ -24,6 +25,11 @@ export interface WorkOptions extends SlotOptions {
   readonly softwareVersion: string;
   /** What commands are kept from, in one line. */
   readonly isolation: string;
+  /** Each looks whether commands are kept from what they shall be. */
+  readonly proofs: readonly Proof[];
+  readonly proveEveryMs: number;
+  /** While a proof fails. */
+  readonly proveAgainMs: number;
   readonly random: Random;
   /** How long running actions may take to end once the worker shall stop. */
   readonly drainTimeoutMs: number;
@@ -36,6 +42,9 @@ export interface WorkOptions extends SlotOptions {
 }
 
 export const defaultWorkOptions = {
+  // A kernel setting or a mount that changes below a worker; a test takes a tenth of a second.
+  proveEveryMs: 60 * 60_000,
+  proveAgainMs: 60_000,
   // Most actions end within it; whoever has longer ones says so.
   drainTimeoutMs: 10 * 60_000,
   lastReportMs: 10_000,
@@ -79,6 +88,7 @@ class Worker {
   /** It is to stop, and nothing runs any more. */
   readonly #idle = new AbortController();
   readonly #leases: HeldLeases;
+  readonly #selfTests: SelfTests;
   readonly #hello: Hello;
   #heartbeatMs = firstHeartbeatMs;
   /** Of the present connection: the last desired state that was acted on. */
@@ -90,6 +100,7 @@ class Worker {
     this.#clock = environment.clock;
     this.#drain = AbortSignal.any([drain, this.#terminating.signal]);
     this.#leases = new HeldLeases(options, environment, () => this.#changed());
+    this.#selfTests = new SelfTests(options, this.#leases, this.#clock, () => this.#changed());
     this.#hello = {
       workerId: environment.workerId,
       bootId: options.newId(),
@@ -107,19 +118,25 @@ class Worker {
     const over = new AbortController();
     const either = AbortSignal.any([signal, over.signal]);
     const drained = this.#drained(over, either);
+    const testing = this.#selfTests.run(either);
     try {
       await this.#connectForEver(either);
     } finally {
       over.abort();
       this.#leases.stopAll();
       await this.#leases.allEnded();
-      await drained;
+      await Promise.all([drained, testing]);
     }
   }
 
   get #reconnectMsMax(): number {
     const { reconnectMsMax, reconnectWithLeasesMsMax } = this.#options;
     return this.#leases.size > 0 ? reconnectWithLeasesMsMax : reconnectMsMax;
+  }
+
+  /** Why it is to take nothing new although it does not shut down. */
+  get #trouble(): string | undefined {
+    return this.#selfTests.failedWhy ?? this.#leases.uncleanWhy;
   }
 
   get #isFinished(): boolean {
@@ -202,7 +219,7 @@ class Worker {
       log.info('connected to the scheduler', { worker: this.#hello.workerId, server });
     }
     this.#seen = sequence;
-    this.#leases.reconcile(leases, !this.#drain.aborted && this.#leases.isClean);
+    this.#leases.reconcile(leases, !this.#drain.aborted && this.#trouble === undefined);
   }
 
   /** All the worker is doing: at once, at each change, and when it was silent for a heartbeat. */
@@ -215,7 +232,8 @@ class Worker {
         sequence,
         seenSequence: this.#seen,
         leases: this.#leases.states,
-        draining: this.#drain.aborted || !this.#leases.isClean,
+        draining: this.#drain.aborted || this.#trouble !== undefined,
+        trouble: this.#trouble ?? '',
       };
       if (isLast) return;
       const waiting = new AbortController();

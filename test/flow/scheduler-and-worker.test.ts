@@ -44,6 +44,7 @@ function bench(t: TestContext) {
     const options = {
       ...defaultWorkOptions,
       actionMemoryMax: undefined,
+      proofs: [],
       queue: scheduler,
       server: 'here',
       executors: [executor],

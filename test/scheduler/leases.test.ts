@@ -341,6 +341,7 @@ describe('leases', () => {
       seenSequence: 9,
       leases: [],
       draining: true,
+      trouble: '',
     });
     assert.equal(rig.scheduler.workers()[0]?.isDraining, false);
     assert.equal(worker.leases.length, 1);

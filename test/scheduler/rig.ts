@@ -194,6 +194,7 @@ export class RigWorker {
   readonly #options: RigWorkerOptions;
   readonly held = new Map<string, HeldLease>();
   isDraining = false;
+  trouble = '';
   refuses = false;
   /** Nothing of what it is told arrives. */
   isDeaf = false;
@@ -294,6 +295,7 @@ export class RigWorker {
       seenSequence: this.isDeaf ? 0 : (this.desired?.sequence ?? 0),
       leases: [...this.held.values()],
       draining: this.isDraining,
+      trouble: this.trouble,
       ...rest,
     });
   }

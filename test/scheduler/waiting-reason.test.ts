@@ -81,6 +81,33 @@ describe('why an operation waits, and how long', () => {
     assert.match(rig.messageOf(name), /is drained \(w\)/);
   });
 
+  it('a worker in trouble gets nothing, and tells operators why', () => {
+    const rig = new Rig(unwatched);
+    const worker = rig.worker('w', linuxWorker);
+    const [one, two] = [rig.enqueue(onLinux('a')), rig.enqueue(onLinux('b'))];
+    worker.run();
+    worker.isDraining = true;
+    worker.trouble = `the sandbox is gone${'!'.repeat(10_000)}`;
+    worker.say();
+    assert.match(rig.scheduler.workers()[0]?.trouble ?? '', /^the sandbox is gone!{1981}$/);
+    assert.equal(
+      rig.waitingReason(two),
+      'no worker takes it now: the one worker that matches is in trouble, as `expbuild workers show` tells (w)',
+    );
+    worker.finish();
+    rig.commitAll();
+    worker.obey();
+    assert.equal(rig.codeOf(one), Code.OK);
+    assert.deepEqual(worker.leases, []);
+    worker.isDraining = false;
+    worker.trouble = '';
+    worker.say();
+    assert.equal(rig.scheduler.workers()[0]?.trouble, '');
+    worker.finish();
+    rig.commitAll();
+    assert.equal(rig.codeOf(two), Code.OK);
+  });
+
   it('one who asks for the same more urgently does not start the grace anew', () => {
     const rig = new Rig(unwatched);
     const worker = rig.worker('w', linuxWorker);

@@ -1,117 +1,26 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { newId } from '../../src/base/id.ts';
-import { createLog } from '../../src/base/log.ts';
 import { Code } from '../../src/base/status.ts';
-import { sha256 } from '../../src/digest/digest-functions.ts';
 import {
   HeldLease,
   HeldLease_Phase,
-  Lease,
   type WorkerState,
 } from '../../src/proto/expbuild/worker/v1/worker.ts';
-import { defaultOutboxOptions, Outbox } from '../../src/worker/outbox.ts';
-import { defaultWorkOptions, work, type WorkOptions } from '../../src/worker/work.ts';
-import { actionEnvironment } from '../support/action-environment.ts';
-import { putAction } from '../support/action-of.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { HeldExecutor } from '../support/held-executor.ts';
-import { PlainBlobStore } from '../support/memory-blob-store.ts';
+import { defaultWorkOptions } from '../../src/worker/work.ts';
 import { ScriptedWorkQueue } from '../support/scripted-work-queue.ts';
-import { tempDir } from '../support/temp-dir.ts';
-
-async function bench(t: TestContext, changes: Partial<WorkOptions> = {}) {
-  const root = tempDir(t);
-  const folder = path.join(root, 'actions');
-  const clock = new FakeClock();
-  const store = new PlainBlobStore();
-  const queue = new ScriptedWorkQueue();
-  const executor = new HeldExecutor();
-  const lines: string[] = [];
-  const drain = new AbortController();
-  const stop = new AbortController();
-  const log = createLog({
-    level: 'info',
-    format: 'text',
-    write: (line) => lines.push(line),
-    now: () => 0,
-  });
-  const openOutbox = () =>
-    Outbox.open({ ...defaultOutboxOptions, folder: path.join(root, 'outbox'), log });
-  const options: WorkOptions = {
-    ...defaultWorkOptions,
-    queue,
-    server: 'here',
-    executors: [executor, executor],
-    blobsOf: () => store,
-    folder,
-    outbox: await openOutbox(),
-    newId,
-    log,
-    capacities: new Map(),
-    actionMemoryMax: 2 ** 30,
-    properties: [{ name: 'OSFamily', value: 'linux' }],
-    softwareVersion: '1.2.3',
-    isolation: 'none',
-    random: () => 0.5,
-    ...changes,
-  };
-  const environment = await actionEnvironment(root, { clock });
-  const startWith = (chosen: WorkOptions) => {
-    const done = work(chosen, environment, drain.signal, stop.signal);
-    t.after(async () => {
-      stop.abort();
-      await done;
-    });
-    return done;
-  };
-  const start = () => startWith(options);
-  /** The same worker after it was killed: what its memory held is gone, what it wrote is not. */
-  const startAnew = async (anew: ScriptedWorkQueue) =>
-    startWith({ ...options, queue: anew, outbox: await openOutbox() });
-  let leases = 0;
-  const lease = async (script: string) =>
-    Lease.fromPartial({
-      leaseId: `lease-${++leases}`,
-      epoch: 1,
-      operationName: `operation-${leases}`,
-      digestFunction: sha256.value,
-      actionDigest: (await putAction(store, script)).toMessage(),
-      requestMetadata: { toolInvocationId: 'invocation-1' },
-      requestId: 'request-1',
-      timeout: { seconds: 60, nanos: 0 },
-    });
-  const outboxFolder = path.join(root, 'outbox');
-  return {
-    folder,
-    outboxFolder,
-    clock,
-    store,
-    queue,
-    executor,
-    lines,
-    drain,
-    stop,
-    start,
-    startAnew,
-    lease,
-  };
-}
+import { isDone, workBench } from './work-bench.ts';
 
 const phasesOf = (state: WorkerState) => state.leases.map(({ phase }) => phase);
-const isDone = (state: WorkerState) =>
-  state.leases.length > 0 &&
-  state.leases.every(({ phase }) => phase === HeldLease_Phase.PHASE_DONE);
 const encoded = (leases: readonly HeldLease[]) =>
   leases.map((held) => Buffer.from(HeldLease.encode(held).finish()).toString('hex'));
 const isEmpty = (state: WorkerState) => state.leases.length === 0;
 
 describe('a worker', { timeout: 60_000 }, () => {
   it('says who it is once, and counts what it says', async (t) => {
-    const { start, queue } = await bench(t);
+    const { start, queue } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const { hello } = await connection.until(() => true);
@@ -135,7 +44,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('runs a lease, and keeps its result until it is not wanted any more', async (t) => {
-    const { start, queue, executor, lease, lines, folder } = await bench(t);
+    const { start, queue, executor, lease, lines, folder } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const one = await lease('one');
@@ -164,7 +73,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('WRK-18: says what went wrong here apart from results', async (t) => {
-    const { start, queue, executor, lease } = await bench(t);
+    const { start, queue, executor, lease } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     connection.send([await lease('one')]);
@@ -177,7 +86,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('ends a lease that is not wanted any more', async (t) => {
-    const { start, queue, executor, lease } = await bench(t);
+    const { start, queue, executor, lease } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const [one, two] = [await lease('one'), await lease('two')];
@@ -192,7 +101,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('runs no more at once than it has slots, but holds what it is given', async (t) => {
-    const { start, queue, executor, lease } = await bench(t);
+    const { start, queue, executor, lease } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const all = [await lease('one'), await lease('two'), await lease('three')];
@@ -207,7 +116,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('ignores a desired state that is older than the last', async (t) => {
-    const { start, queue, executor, lease } = await bench(t);
+    const { start, queue, executor, lease } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const one = await lease('one');
@@ -221,7 +130,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('speaks at least once per heartbeat', async (t) => {
-    const { start, queue, clock } = await bench(t);
+    const { start, queue, clock } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     connection.send([]);
@@ -235,7 +144,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('goes on with its leases while the scheduler is away, and tells all when it is back', async (t) => {
-    const { start, queue, executor, clock, lease } = await bench(t);
+    const { start, queue, executor, clock, lease } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const one = await lease('one');
@@ -260,7 +169,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('SC-01: a worker killed after it finished brings the result when it is started again', async (t) => {
-    const { start, startAnew, queue, executor, lease, folder, outboxFolder } = await bench(t);
+    const { start, startAnew, queue, executor, lease, folder, outboxFolder } = await workBench(t);
     void start();
     const connection = await queue.connection(0);
     const [one, two] = [await lease('one'), await lease('two')];
@@ -286,7 +195,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('waits longer after each failure to connect, and 10 s at most', async (t) => {
-    const { start, queue, clock } = await bench(t, { random: () => 0.999 });
+    const { start, queue, clock } = await workBench(t, { random: () => 0.999 });
     void start();
     for (const [index, waitMs] of [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000].entries()) {
       (await queue.connection(index)).end(new Error('refused'));
@@ -300,7 +209,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('EXE-64: with a lease it waits 3 s at most, so that it is back before it counts as lost', async (t) => {
-    const { start, queue, executor, clock, lease } = await bench(t, { random: () => 0.999 });
+    const { start, queue, executor, clock, lease } = await workBench(t, { random: () => 0.999 });
     void start();
     const connection = await queue.connection(0);
     connection.send([await lease('one')]);
@@ -314,7 +223,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('WRK-17: drains: takes nothing new, finishes what runs, sees it taken, and ends', async (t) => {
-    const { start, queue, executor, drain, lease } = await bench(t);
+    const { start, queue, executor, drain, lease } = await workBench(t);
     const done = start();
     const connection = await queue.connection(0);
     const one = await lease('one');
@@ -338,7 +247,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('WRK-17: gives back what does not end within the time for draining', async (t) => {
-    const { start, queue, executor, drain, clock, lease } = await bench(t, {
+    const { start, queue, executor, drain, clock, lease } = await workBench(t, {
       drainTimeoutMs: 1_000,
     });
     const done = start();
@@ -354,7 +263,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('a drained worker does not wait for ever for a scheduler that is away', async (t) => {
-    const { start, queue, executor, drain, clock, lease } = await bench(t);
+    const { start, queue, executor, drain, clock, lease } = await workBench(t);
     const done = start();
     const connection = await queue.connection(0);
     connection.send([await lease('one')]);
@@ -368,7 +277,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('stops at once when the scheduler is gone, and brings its results at the next start', async (t) => {
-    const { start, startAnew, queue, executor, drain, clock, lease, lines } = await bench(t);
+    const { start, startAnew, queue, executor, drain, clock, lease, lines } = await workBench(t);
     const done = start();
     const connection = await queue.connection(0);
     const one = await lease('one');
@@ -401,7 +310,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('ends everything at once when it is told to stop', async (t) => {
-    const { start, queue, executor, stop, folder, lease } = await bench(t);
+    const { start, queue, executor, stop, folder, lease } = await workBench(t);
     const done = start();
     const connection = await queue.connection(0);
     connection.send([await lease('one')]);
@@ -413,7 +322,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   });
 
   it('WRK-02: removes what an earlier worker left before it takes work', async (t) => {
-    const { start, queue, folder } = await bench(t);
+    const { start, queue, folder } = await workBench(t);
     mkdirSync(path.join(folder, 'old', 'root'), { recursive: true });
     writeFileSync(path.join(folder, 'old', 'root', 'x'), 'x');
     void start();

@@ -172,6 +172,7 @@ function workerMessage(view: WorkerView): Worker {
     capacities: [...capacities].map(([name, amount]) => ({ name, amount })),
     lastSeenAt: view.lastSeenAt === 0 ? undefined : timestampOf(view.lastSeenAt),
     operationNames: [...view.operationNames],
+    trouble: view.trouble,
   };
 }
 

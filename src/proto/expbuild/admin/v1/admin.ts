@@ -53,6 +53,8 @@ export interface Worker {
     | undefined;
   /** The operations that it runs. */
   operationNames: string[];
+  /** Why it takes nothing new at present, by its own account; empty when it is well. */
+  trouble: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -332,6 +334,7 @@ function createBaseWorker(): Worker {
     capacities: [],
     lastSeenAt: undefined,
     operationNames: [],
+    trouble: "",
     _unknownFields: {},
   };
 }
@@ -382,6 +385,9 @@ export const Worker: MessageFns<Worker> = {
     }
     for (const v of message.operationNames) {
       writer.uint32(122).string(v!);
+    }
+    if (message.trouble !== "") {
+      writer.uint32(130).string(message.trouble);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -527,6 +533,14 @@ export const Worker: MessageFns<Worker> = {
             message.operationNames.push(reader.string());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.trouble = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -569,6 +583,7 @@ export const Worker: MessageFns<Worker> = {
       ? Timestamp.fromPartial(object.lastSeenAt)
       : undefined;
     message.operationNames = object.operationNames?.map((e) => e) || [];
+    message.trouble = object.trouble ?? "";
     return message;
   },
 };

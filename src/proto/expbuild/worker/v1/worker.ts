@@ -73,8 +73,10 @@ export interface WorkerState {
    * survive the worker: a later boot lists them again.
    */
   leases: HeldLease[];
-  /** True once the worker takes no new leases: it is shutting down. */
+  /** True while the worker takes no new leases: it is shutting down, or in trouble. */
   draining: boolean;
+  /** Why it takes none although it does not shut down, for people. */
+  trouble: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -457,7 +459,15 @@ export const Capacity: MessageFns<Capacity> = {
 };
 
 function createBaseWorkerState(): WorkerState {
-  return { hello: undefined, sequence: 0, seenSequence: 0, leases: [], draining: false, _unknownFields: {} };
+  return {
+    hello: undefined,
+    sequence: 0,
+    seenSequence: 0,
+    leases: [],
+    draining: false,
+    trouble: "",
+    _unknownFields: {},
+  };
 }
 
 export const WorkerState: MessageFns<WorkerState> = {
@@ -476,6 +486,9 @@ export const WorkerState: MessageFns<WorkerState> = {
     }
     if (message.draining !== false) {
       writer.uint32(40).bool(message.draining);
+    }
+    if (message.trouble !== "") {
+      writer.uint32(50).string(message.trouble);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -541,6 +554,14 @@ export const WorkerState: MessageFns<WorkerState> = {
             message.draining = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.trouble = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -571,6 +592,7 @@ export const WorkerState: MessageFns<WorkerState> = {
     message.seenSequence = object.seenSequence ?? 0;
     message.leases = object.leases?.map((e) => HeldLease.fromPartial(e)) || [];
     message.draining = object.draining ?? false;
+    message.trouble = object.trouble ?? "";
     return message;
   },
 };

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { Code, StatusError } from '../../src/base/status.ts';
+import type { Proof } from '../../src/worker/self-tests.ts';
+import { defaultWorkOptions } from '../../src/worker/work.ts';
+import { isDone, workBench } from './work-bench.ts';
+
+test('a worker takes nothing new while its self-test fails, says why, and goes on with what runs', async (t) => {
+  let failure: string | undefined;
+  const folders: string[] = [];
+  const proof: Proof = async (_executor, folder) => {
+    mkdirSync(folder);
+    folders.push(folder);
+    await turn();
+    if (failure !== undefined) throw new StatusError(Code.FAILED_PRECONDITION, failure);
+  };
+  const { start, queue, executor, clock, lease, lines, folder } = await workBench(t, {
+    proofs: [proof, proof],
+  });
+  void start();
+  const connection = await queue.connection(0);
+  const [one, two] = [await lease('one'), await lease('two')];
+  connection.send([one]);
+  const end = await executor.started('one');
+  const passHour = async () => {
+    await clock.asleep(2);
+    clock.advance(defaultWorkOptions.proveEveryMs);
+  };
+  await passHour();
+  while (folders.length < 2) await turn();
+  await connection.until(({ draining }) => !draining);
+  failure = 'no sandbox';
+  await passHour();
+  const unfit = await connection.until(({ draining }) => draining);
+  assert.equal(unfit.trouble, 'no sandbox');
+  assert.ok(lines.some((line) => /self-test fails.*no sandbox/.test(line)));
+  connection.send([one, two]);
+  const state = await connection.until(({ seenSequence }) => seenSequence === 2);
+  assert.deepEqual(
+    state.leases.map(({ leaseId }) => leaseId),
+    [one.leaseId],
+  );
+  end({});
+  await connection.until(isDone);
+  failure = undefined;
+  await clock.asleep(2);
+  clock.advance(defaultWorkOptions.proveAgainMs);
+  const well = await connection.until(({ draining }) => !draining);
+  assert.equal(well.trouble, '');
+  connection.send([two]);
+  await executor.started('two');
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => folders.includes(path.join(folder, name))),
+    [],
+  );
+});
