@@ -1,3 +1,4 @@
+import type { Chunks } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -10,13 +11,31 @@ const lowWater = 0.95;
 /** Files deleted at a time: the event loop and the disk get to others in between. */
 const batchBlobs = 256;
 
+/** What an upload takes at least of its reservation when it needs more: not each chunk evicts. */
+const stepBytes = 2 ** 20;
+
+/** Room that an upload may take. */
+export interface ReservedSpace {
+  /**
+   * The chunks, each as soon as there is room for it: others are evicted for what has arrived, not for
+   * what was announced. Fails with RESOURCE_EXHAUSTED when so much is being read since the reservation
+   * that eviction does not get it.
+   */
+  filled(chunks: Chunks, signal: AbortSignal): Chunks;
+  /** Ends the reservation. By then the blob has its row, or its bytes are gone. */
+  release(): void;
+}
+
 /** The space that blobs may take on one disk: reserved before a byte arrives, made by eviction. */
 export class DiskSpace {
   readonly #sizeBytesMax: number;
   readonly #index: BlobIndex;
   readonly #files: BlobFiles;
   readonly #pins: Pins;
+  /** What uploads under way may come to. */
   #reservedBytes = 0;
+  /** The part of it that room has been made for. */
+  #filledBytes = 0;
   /** Of files whose rows are gone already. */
   #leavingBytes = 0;
   #eviction: Promise<boolean> | undefined;
@@ -31,30 +50,53 @@ export class DiskSpace {
   }
 
   get usedBytes(): number {
-    return this.#index.totals().diskBytes + this.#reservedBytes + this.#leavingBytes;
+    return this.#index.totals().diskBytes + this.#filledBytes + this.#leavingBytes;
   }
 
   /**
-   * Reserves room for the blob and gives the function that ends the reservation. Evicts the least
-   * recently used blobs to make it; fails with RESOURCE_EXHAUSTED when that is not enough.
+   * Reserves room for the blob. Fails with RESOURCE_EXHAUSTED, and evicts nothing, when it would not fit
+   * even if all were evicted that is not being read or written now.
    */
-  async reserve(blob: StoredBlob, signal: AbortSignal): Promise<() => void> {
+  reserve(blob: StoredBlob): ReservedSpace {
     const neededBytes = diskBytesOf(blob.sizeBytes);
-    const isOver = () => this.usedBytes + neededBytes > this.#sizeBytesMax;
-    while (isOver()) {
-      if (neededBytes > this.#sizeBytesMax || !(await this.#evict(neededBytes))) {
-        throw new StatusError(
-          Code.RESOURCE_EXHAUSTED,
-          `blob ${blob.hash}/${blob.sizeBytes} does not fit: blobs on this disk are limited to ` +
-            `max_size = ${this.#sizeBytesMax} bytes, less what is being read and written now`,
-        );
-      }
-      signal.throwIfAborted();
+    if (this.#reservedBytes + this.#pins.heldBytes + neededBytes > this.#sizeBytesMax) {
+      throw this.#doesNotFit(blob);
     }
+    let filledBytes = 0;
     this.#reservedBytes += neededBytes;
-    return () => {
-      this.#reservedBytes -= neededBytes;
+    const grow = async (arrivedBytes: number, signal: AbortSignal) => {
+      if (arrivedBytes <= filledBytes) return;
+      const wantedBytes = Math.max(diskBytesOf(arrivedBytes), filledBytes + stepBytes);
+      const moreBytes = Math.min(neededBytes, wantedBytes) - filledBytes;
+      while (this.usedBytes + moreBytes > this.#sizeBytesMax) {
+        if (!(await this.#evict(moreBytes))) throw this.#doesNotFit(blob);
+        signal.throwIfAborted();
+      }
+      filledBytes += moreBytes;
+      this.#filledBytes += moreBytes;
     };
+    return {
+      filled: async function* (chunks, signal) {
+        let arrivedBytes = 0;
+        for await (const chunk of chunks) {
+          arrivedBytes += chunk.length;
+          await grow(arrivedBytes, signal);
+          yield chunk;
+        }
+      },
+      release: () => {
+        this.#reservedBytes -= neededBytes;
+        this.#filledBytes -= filledBytes;
+      },
+    };
+  }
+
+  #doesNotFit(blob: StoredBlob): StatusError {
+    return new StatusError(
+      Code.RESOURCE_EXHAUSTED,
+      `blob ${blob.hash}/${blob.sizeBytes} does not fit: blobs on this disk are limited to ` +
+        `max_size = ${this.#sizeBytesMax} bytes, less what is being read and written now`,
+    );
   }
 
   /** One batch, shared by all who wait for room; false when there was nothing left to evict. */

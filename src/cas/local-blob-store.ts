@@ -6,7 +6,7 @@ import { Digest } from '../digest/digest.ts';
 import { blobNotFound, checkReadOffset } from './blob-errors.ts';
 import type { BlobStore } from './blob-store.ts';
 import { condemn, findFlaw, type LocalDisk } from './local-disk.ts';
-import { storedBlob, type StoredBlob } from './stored-blob.ts';
+import { diskBytesOf, storedBlob, type StoredBlob } from './stored-blob.ts';
 import { untilAborted } from '../base/until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
 
@@ -54,7 +54,7 @@ export class LocalBlobStore implements BlobStore {
       return;
     }
     if (!this.#usePresent(blob)) throw blobNotFound(digest);
-    const unpin = this.#disk.pins.pin(blob.path);
+    const unpin = this.#disk.pins.pin(blob.path, diskBytesOf(blob.sizeBytes));
     try {
       const file = await this.#open(blob, digest);
       try {
@@ -71,16 +71,16 @@ export class LocalBlobStore implements BlobStore {
     signal.throwIfAborted();
     const blob = storedBlob(this.#namespace, digest);
     if (this.#usePresent(blob)) return;
-    const unpin = this.#disk.pins.pin(blob.path);
+    const unpin = this.#disk.pins.pin(blob.path, 0);
     const upload = this.#disk.uploads.begin(blob.path);
     try {
-      const release = await this.#disk.space.reserve(blob, signal);
+      const reserved = this.#disk.space.reserve(blob);
       try {
         const arriving = checked(digest, untilAborted(chunks, signal, upload.completed));
-        await this.#store(blob, arriving);
+        await this.#store(blob, reserved.filled(arriving, signal));
         upload.complete();
       } finally {
-        release();
+        reserved.release();
       }
     } catch (thrown) {
       if (!upload.completed.aborted) throw thrown;

@@ -33,7 +33,12 @@ export class MemoryBlobs implements BlobStorage {
   readonly #entries = new Map<string, Entry>();
   readonly #uploads = new ConcurrentUploads();
   #storedBytes = 0;
+  /** What uploads under way may come to. */
   #reservedBytes = 0;
+  /** What has arrived of it. */
+  #filledBytes = 0;
+  /** Of blobs that are being read. */
+  #heldBytes = 0;
   #evictedBlobs = 0;
   #evictedBytes = 0;
 
@@ -56,7 +61,7 @@ export class MemoryBlobs implements BlobStorage {
   stats(): BlobStorageStats {
     return {
       blobs: this.#entries.size,
-      usedBytes: this.#storedBytes + this.#reservedBytes,
+      usedBytes: this.#storedBytes + this.#filledBytes,
       sizeBytesMax: this.#options.sizeBytesMax,
       evictedBlobs: this.#evictedBlobs,
       evictedBytes: this.#evictedBytes,
@@ -85,24 +90,24 @@ export class MemoryBlobs implements BlobStorage {
     checkReadOffset(digest, offset);
     const entry = this.#use(key);
     if (!entry) throw blobNotFound(digest);
-    entry.reads++;
+    if (entry.reads++ === 0) this.#heldBytes += entry.bytes.length + entryBytes;
     try {
       for (let at = offset; at < entry.bytes.length; at += chunkBytes) {
         signal.throwIfAborted();
         yield entry.bytes.subarray(at, at + chunkBytes);
       }
     } finally {
-      entry.reads--;
+      if (--entry.reads === 0) this.#heldBytes -= entry.bytes.length + entryBytes;
     }
   }
 
   async #write(key: string, digest: Digest, chunks: Chunks, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#use(key)) return;
-    this.#reserve(digest);
+    const reserved = this.#reserve(digest);
     const upload = this.#uploads.begin(key);
     try {
-      const bytes = await receive(digest, chunks, signal, upload.completed);
+      const bytes = await receive(digest, reserved.grow, chunks, signal, upload.completed);
       if (this.#entries.has(key)) return;
       this.#entries.set(key, { bytes, reads: 0 });
       this.#storedBytes += bytes.length + entryBytes;
@@ -110,7 +115,7 @@ export class MemoryBlobs implements BlobStorage {
     } catch (thrown) {
       if (!upload.completed.aborted) throw thrown;
     } finally {
-      this.#reservedBytes -= digest.sizeBytes + entryBytes;
+      reserved.release();
       upload.end();
     }
   }
@@ -124,25 +129,47 @@ export class MemoryBlobs implements BlobStorage {
     return entry;
   }
 
-  /** Makes room for the blob before its first byte is taken in. */
-  #reserve(digest: Digest): void {
+  /**
+   * Reserves room for the blob before its first byte is taken in, if there can be enough: `grow`, called
+   * with what arrives, evicts others for it, and not for what was announced.
+   */
+  #reserve(digest: Digest): { grow: (bytes: number) => void; release: () => void } {
     const neededBytes = digest.sizeBytes + entryBytes;
     const { sizeBytesMax } = this.#options;
-    const isOver = () => this.#storedBytes + this.#reservedBytes + neededBytes > sizeBytesMax;
-    if (neededBytes <= sizeBytesMax) {
-      for (const [key, entry] of this.#entries) {
-        if (!isOver()) break;
-        if (entry.reads === 0) this.#evict(key, entry);
-      }
-    }
-    if (isOver()) {
-      throw new StatusError(
+    const doesNotFit = () =>
+      new StatusError(
         Code.RESOURCE_EXHAUSTED,
         `blob ${digest} does not fit: memory for blobs is limited to max_size = ${sizeBytesMax} ` +
           'bytes, less what is being read and written now',
       );
-    }
+    if (this.#heldBytes + this.#reservedBytes + neededBytes > sizeBytesMax) throw doesNotFit();
     this.#reservedBytes += neededBytes;
+    let filledBytes = 0;
+    const grow = (bytes: number) => {
+      filledBytes += bytes;
+      this.#filledBytes += bytes;
+      if (this.#isOver) this.#evictOthers();
+      if (this.#isOver) throw doesNotFit();
+    };
+    return {
+      grow,
+      release: () => {
+        this.#reservedBytes -= neededBytes;
+        this.#filledBytes -= filledBytes;
+      },
+    };
+  }
+
+  get #isOver(): boolean {
+    return this.#storedBytes + this.#filledBytes > this.#options.sizeBytesMax;
+  }
+
+  /** The least recently used first, until all fits. */
+  #evictOthers(): void {
+    for (const [key, entry] of this.#entries) {
+      if (!this.#isOver) return;
+      if (entry.reads === 0) this.#evict(key, entry);
+    }
   }
 
   #evict(key: string, entry: Entry): void {
@@ -156,13 +183,16 @@ export class MemoryBlobs implements BlobStorage {
 /** The checked bytes in a buffer of their own: a chunk may be a small part of a large one. */
 async function receive(
   digest: Digest,
+  grow: (bytes: number) => void,
   chunks: Chunks,
   ...signals: readonly AbortSignal[]
 ): Promise<Uint8Array> {
   const check = new UploadCheck(digest);
   const parts: Uint8Array[] = [];
+  grow(entryBytes);
   for await (const chunk of untilAborted(chunks, ...signals)) {
     check.update(chunk);
+    grow(chunk.length);
     parts.push(chunk);
   }
   check.finish();

@@ -18,7 +18,7 @@ import {
 } from '../support/filesystem-blobs.ts';
 import { never } from '../support/never.ts';
 import { seededRandom } from '../support/seeded-random.ts';
-import { hanging, untouched } from '../support/sources.ts';
+import { gatedChunks, hanging, untouched } from '../support/sources.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const digests = (blobs: readonly Blob[]) => blobs.map(({ digest }) => digest);
@@ -87,6 +87,29 @@ test('DF-09: refuses what can never fit before its first byte, and evicts nothin
     message: /max_size = 8192/,
   });
   assert.deepEqual(await store.findMissing([a.digest], never), []);
+});
+
+test('CAS-04, CAS-60: uploads evict for what arrives, not for what they announce, and nothing if they are refused', async (t) => {
+  const store = (await openFilesystemBlobs(t, { sizeBytesMax: 10 * 2 ** 20 })).namespace('');
+  const some = blockBlobs(8);
+  await writeAll(store, some);
+  const [first, second] = [
+    blobOf(Buffer.alloc(6 * 2 ** 20, 1)),
+    blobOf(Buffer.alloc(6 * 2 ** 20, 2)),
+  ];
+  const source = gatedChunks();
+  const writing = store.write(first.digest, source.chunks, never);
+  await source.push(first.bytes.subarray(0, 1000));
+  await assert.rejects(store.write(second.digest, untouched(), never), {
+    code: Code.RESOURCE_EXHAUSTED,
+    message: /does not fit/,
+  });
+  assert.deepEqual(await store.findMissing(digests(some), never), []);
+  await source.push(first.bytes.subarray(1000));
+  source.end();
+  await writing;
+  await writeAll(store, [second]);
+  assert.deepEqual(await store.findMissing([second.digest, first.digest], never), [first.digest]);
 });
 
 test('counts uploads under way, and gives their room back when they fail', async (t) => {

@@ -6,7 +6,7 @@ import { MemoryBlobs } from '../../src/cas/memory-blobs.ts';
 import { blobStoreContract } from '../contract/blob-store.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
 import { never } from '../support/never.ts';
-import { hanging, untouched } from '../support/sources.ts';
+import { gatedChunks, hanging, untouched } from '../support/sources.ts';
 
 blobStoreContract('MemoryBlobs', () =>
   new MemoryBlobs({ sizeBytesMax: 64 * 2 ** 20 }).namespace(''),
@@ -54,6 +54,27 @@ test('refuses a blob that can never fit before its first byte, and evicts nothin
     message: /max_size = 4000/,
   });
   assert.deepEqual(await store.findMissing([a.digest], never), []);
+});
+
+test('CAS-04, CAS-60: uploads evict for what arrives, not for what they announce, and nothing if they are refused', async () => {
+  const store = small().namespace('');
+  const [a, first, second] = [
+    kilobyte(1),
+    blobOf(Buffer.alloc(3000, 1)),
+    blobOf(Buffer.alloc(3000, 2)),
+  ];
+  await store.write(a.digest, chunksOf(a.bytes), never);
+  const source = gatedChunks();
+  const writing = store.write(first.digest, source.chunks, never);
+  await source.push(first.bytes.subarray(0, 1000));
+  await assert.rejects(store.write(second.digest, untouched(), never), {
+    code: Code.RESOURCE_EXHAUSTED,
+  });
+  assert.deepEqual(await store.findMissing([a.digest], never), []);
+  await source.push(first.bytes.subarray(1000));
+  source.end();
+  await writing;
+  assert.deepEqual(await store.findMissing([a.digest, first.digest], never), [a.digest]);
 });
 
 test('counts uploads under way against the budget, and gives it back when they fail', async () => {

@@ -21,3 +21,31 @@ export async function* endless(): Chunks {
 export async function* piecesOf(...pieces: readonly (string | Uint8Array)[]): Chunks {
   for (const piece of pieces) yield Buffer.from(piece);
 }
+
+/** A source that a test feeds: `push` resolves when the chunk was taken and the next is asked for. */
+export function gatedChunks() {
+  let asked = Promise.withResolvers<void>();
+  let next = Promise.withResolvers<Uint8Array | undefined>();
+  const give = async (chunk: Uint8Array | undefined) => {
+    await asked.promise;
+    asked = Promise.withResolvers<void>();
+    next.resolve(chunk);
+  };
+  const chunks = async function* (): Chunks {
+    for (;;) {
+      next = Promise.withResolvers();
+      asked.resolve();
+      const chunk = await next.promise;
+      if (!chunk) return;
+      yield chunk;
+    }
+  };
+  return {
+    chunks: chunks(),
+    push: async (chunk: Uint8Array) => {
+      await give(chunk);
+      await asked.promise;
+    },
+    end: () => void give(undefined),
+  };
+}
