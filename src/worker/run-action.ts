@@ -216,8 +216,6 @@ async function uploadResult(
       stderrDigest: stderr[0]?.digest.toMessage(),
     };
     const verdict = verdictOf(outcome);
-    // A command that was ended here has no outputs worth keeping, but what it said (EXE-48).
-    if (verdict.status) return { result: said, ...verdict };
     try {
       const { function: digestFunction } = action;
       const found = await collectOutputs(
@@ -232,7 +230,9 @@ async function uploadResult(
       await uploadMissing(blobs, found.blobs, either);
       return { result: { ...said, ...found.outputs }, ...verdict };
     } catch (error) {
-      return { result: said, ...blamed(error) };
+      const blame = blamed(error);
+      // A command that was ended did not finish its outputs: they tell why, or are none (EXE-48).
+      return { result: said, ...(verdict.status ? verdict : blame) };
     }
   };
   const response = await within(uploadTimeoutMs, 'uploading the outputs', clock, upload, signal);
