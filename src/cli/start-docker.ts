@@ -12,6 +12,7 @@ import { DockerImages } from '../executor/docker-images.ts';
 import type { Owner } from '../executor/executor.ts';
 import { fileBytesMax } from '../executor/own-limits.ts';
 import { dockerPromises, gvisorPromises } from '../executor/promises.ts';
+import { openEscapes } from '../executor/runc-escapes.ts';
 import { seccompProfile } from '../executor/seccomp-filter.ts';
 import { launcherCommand } from './launcher-command.ts';
 import { proofOf, prove } from './prove-isolation.ts';
@@ -47,6 +48,7 @@ export async function startDocker(
   const engine = new DockerEngine(docker.socketPath, docker.answerMsMax);
   const facts = await engine.facts();
   refuseUnfit(config, facts);
+  if (docker.runtime === 'runc') warnOfEscapes(facts, log);
   await sweep(engine, workerId, log);
   const images = new DockerImages(
     engine,
@@ -100,6 +102,20 @@ function podmanFilterIn(folder: string): string {
   const file = path.join(folder, 'seccomp.json');
   writeFileSync(file, seccompProfile());
   return file;
+}
+
+/**
+ * Its number may be older than what is in it, so it is no reason to refuse (DK-13). Debian, for one, closed
+ * CVE-2024-21626 in 1.1.5+ds1-1+deb12u1.
+ */
+function warnOfEscapes({ runc = 'of no version that is told' }: EngineFacts, log: Log): void {
+  const open = openEscapes(runc);
+  if (open.length === 0) return;
+  log.warn('runc is older than versions that keep commands in their containers', {
+    runc,
+    unlessBackported: open.join(', '),
+    help: "see the distribution's security tracker, as in docs/isolation.md",
+  });
 }
 
 /** Containers of this worker that are here before it runs any: it was killed (DK-05). */

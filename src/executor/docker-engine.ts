@@ -10,6 +10,8 @@ export interface EngineFacts {
   readonly version: string;
   /** It only speaks like Docker. */
   readonly isPodman: boolean;
+  /** What its runc says of itself: the version, and what it was made from. Undefined where it has none. */
+  readonly runc: string | undefined;
   /** Of the processor, as Go names it: images name theirs so. */
   readonly architecture: string;
   readonly runtimes: readonly string[];
@@ -85,8 +87,13 @@ export class DockerEngine {
       (option) => /^(?:name=)?(\w+)/.exec(option)?.[1] ?? [],
     );
     const isRemapped = security.includes('userns') && uid !== undefined;
+    const runc = version.Components.find(({ Name: name }) =>
+      /^(?:OCI Runtime \()?runc\)?$/.test(name),
+    ) as { Version: string; Details?: Record<string, string> } | undefined;
     return {
       version: version.Version,
+      runc:
+        runc && `${runc.Version} ${runc.Details?.['GitCommit'] ?? ''}`.replaceAll('\n', ' ').trim(),
       isPodman: version.Components.some(({ Name: name }) => name === 'Podman Engine'),
       architecture: version.Arch,
       runtimes: Object.keys(info.Runtimes ?? {}),

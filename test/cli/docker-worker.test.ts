@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -7,10 +7,11 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/id.ts';
-import { silentLog } from '../../src/base/log.ts';
+import { type Log, silentLog } from '../../src/base/log.ts';
 import { remotePorts } from '../../src/cli/remote-ports.ts';
 import { startWorker } from '../../src/cli/worker.ts';
 import { readWorkerConfig } from '../../src/config/worker-config.ts';
+import { openEscapes } from '../../src/executor/runc-escapes.ts';
 import {
   type DockerDaemon,
   dockerSkip,
@@ -20,6 +21,7 @@ import {
   startDockerDaemon,
 } from '../support/docker-daemon.ts';
 import { inReverse } from '../support/in-reverse.ts';
+import { keepLines } from '../support/keep-lines.ts';
 import { podmanSkip, startPodman } from '../support/podman-service.ts';
 import { processesNaming } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -28,13 +30,18 @@ import { testSurroundings } from '../support/test-surroundings.ts';
 const inSource = (file: string) => JSON.stringify(path.resolve('src', file));
 const examples = new URL('../../configs/worker/', import.meta.url);
 
+interface StartChanges {
+  readonly changes?: Record<string, string>;
+  readonly uid?: number | undefined;
+  readonly log?: Log;
+}
+
 /** Starts a worker with an example and what a test changes of it; tells what it says of itself. */
 async function isolationOn(
   socket: string,
   t: TestContext,
   name: string,
-  changes: Record<string, string> = {},
-  uid = process.getuid?.(),
+  { changes = {}, uid = process.getuid?.(), log = silentLog }: StartChanges = {},
 ) {
   const folder = tempDir(t);
   const surroundings = { ...testSurroundings(folder), uid };
@@ -51,7 +58,7 @@ async function isolationOn(
     surroundings,
     folder,
   );
-  const deps = { clock: systemClock, newId, log: silentLog, surroundings };
+  const deps = { clock: systemClock, newId, log, surroundings };
   await using closing = new AsyncDisposableStack();
   const ports = remotePorts(config, deps, closing);
   const worker = await startWorker({ ...config, workerId: 'one' }, ports, deps, closing);
@@ -68,7 +75,7 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
   after(() => ending.disposeAsync());
 
   const isolationOf = (t: TestContext, name: string, changes: Record<string, string> = {}) =>
-    isolationOn(daemon.socket, t, name, changes);
+    isolationOn(daemon.socket, t, name, { changes });
 
   it('docker.toml starts a worker as it says', async (t) => {
     const isolation = await isolationOf(t, 'docker.toml');
@@ -77,6 +84,21 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
       /^docker: runc of Docker \d.*, busybox:test .*no network, read-only root/,
     );
     assert.deepEqual(daemon.containers(), []);
+  });
+
+  it('DK-13: warns where runc, by its number, has known ways out', async (t) => {
+    const { runc = '' } = await daemon.engine.facts();
+    const said = execFileSync('/usr/sbin/runc', ['--version'], { env: {} });
+    assert.equal(runc.split(' ')[0], /version (\S+)/.exec(said.toString())?.[1]);
+    const { log, lines } = keepLines();
+    await isolationOn(daemon.socket, t, 'docker.toml', { log });
+    const warned = lines.filter((line) => 'runc' in line);
+    const open = openEscapes(runc).join(', ');
+    const expected = open === '' ? [] : [[runc, open]];
+    assert.deepEqual(
+      warned.map((line) => [line['runc'], line['unlessBackported']]),
+      expected,
+    );
   });
 
   it('gvisor.toml starts a worker as it says', { skip: gvisorSkip }, async (t) => {
@@ -174,7 +196,7 @@ describe('a worker whose Docker daemon remaps users', { timeout: 120_000, skip: 
     const rootInside = { uid: firstRemapped, gid: firstRemapped };
     assert.deepEqual((await daemon.engine.facts()).rootInside, rootInside);
     assert.match(await isolationOn(daemon.socket, t, 'docker.toml'), /not root, no capabilities/);
-    await assert.rejects(isolationOn(daemon.socket, t, 'docker.toml', {}, 1_000), {
+    await assert.rejects(isolationOn(daemon.socket, t, 'docker.toml', { uid: 1_000 }), {
       message: /remaps users.*must be root/,
     });
   });

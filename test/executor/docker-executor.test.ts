@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -155,6 +155,28 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     assert.deepEqual(seen.HostConfig['Devices'] ?? [], []);
     assert.ok((seen.HostConfig['MaskedPaths'] as string[]).includes('/proc/kcore'));
     assert.equal(seen.Config['User'], '59001:59001');
+  });
+
+  it('DK-13: holds no file of the machine open, and nothing that hides one can be moved', async (t) => {
+    const { run, inputRoot, stdout, stderr } = dockerBench(t);
+    // A shell's own are those of 10 and more.
+    const look = `for fd in /proc/[0-9]*/fd/[0-9]; do readlink $fd; done | sort -u
+      echo; ls /dev/console; cat /proc/kcore /proc/keys /proc/timer_list | head -c 10
+      for at in /sys/firmware /proc/scsi; do ls -A $at; done
+      for at in /proc/sys/kernel/core_pattern /proc/sysrq-trigger; do (echo > $at) && echo $at; done
+      umount /proc/kcore && echo umount; mv /proc/keys /proc/x && echo mv`;
+    await run(['sh', '-c', look]);
+    const [opened = '', others] = stdout().split('\n\n');
+    for (const file of opened.split('\n')) assert.match(file, /^(?:pipe:.*|\/dev\/null)$/);
+    assert.equal(others, '', stderr());
+    // CVE-2024-21626 ran commands where a file leads that runc has open. A worker refuses such a link (WK-22).
+    for (const fd of [6, 7, 8, 9]) {
+      const link = path.join(inputRoot, `link-${fd}`);
+      symlinkSync(`/proc/self/fd/${fd}`, link);
+      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
+      await assert.rejects(run(['pwd'], { workingDirectory: link }), { code: Code.INTERNAL });
+    }
+    assert.deepEqual(daemon.containers(), []);
   });
 
   it('DK-02: overrules what the image says of users, entry points, health and volumes', async (t) => {
