@@ -15,6 +15,7 @@ import {
 export interface GrpcCall {
   readonly metadata: Metadata;
   getDeadline(): Date | number;
+  getPeer(): string;
   once(event: 'cancelled', listener: () => void): unknown;
 }
 
@@ -35,6 +36,7 @@ export class OpenCall implements Call {
   readonly #onLasting: OnLasting;
   readonly #path: string;
   readonly #metadata: Metadata;
+  readonly #peerOf: () => string;
   readonly #options: OpenCallOptions;
   readonly #startedAt: number;
   readonly #aborting = new AbortController();
@@ -47,6 +49,7 @@ export class OpenCall implements Call {
     this.#onLasting = onLasting;
     this.#path = method.path;
     this.#metadata = grpcCall.metadata;
+    this.#peerOf = () => grpcCall.getPeer();
     this.#options = options;
     this.#startedAt = options.clock.now();
     // grpc-js says 'cancelled' also after a call that has ended as it should.
@@ -114,6 +117,9 @@ export class OpenCall implements Call {
     } else if (status.code === Code.NOT_FOUND || status.code === Code.CANCELLED) {
       // A cache miss and a client that stops are what a server sees all day.
       this.log.debug('call failed', fields);
+    } else if (status.code === Code.PERMISSION_DENIED) {
+      // Whoever reads this wants to know who it was (RAC-07).
+      this.log.info('call failed', { ...fields, peer: this.#peerOf() });
     } else {
       this.log.info('call failed', fields);
     }

@@ -12,6 +12,7 @@ import { blobOf } from '../support/blob-of.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { inReverse } from '../support/in-reverse.ts';
 import { never } from '../support/never.ts';
+import { keepLines } from '../support/keep-lines.ts';
 import { runCli } from '../support/run-cli.ts';
 import { startTestServer } from '../support/start-expbuild-server.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -38,11 +39,12 @@ test('CAP-02: backend "none" is a cache only', async (context) => {
   assert.match(ended.stderr, /runs no actions: it is a cache only/);
 });
 
-test('AC-16, CAP-09: clients store results only where the configuration lets them', async (context) => {
+test('RAC-07, AC-16, CAP-09: clients store results only where the configuration lets them; who tries is logged', async (context) => {
   const t = inReverse(context);
   const folder = tempDir(t);
   const toml = '[action_cache]\nupdates_allowed = false';
-  const { address } = await startTestServer(t, { folder, toml });
+  const { log, lines } = keepLines();
+  const { address } = await startTestServer(t, { folder, toml, log });
   assert.equal((await capabilitiesOf(address, folder)).actionCacheUpdates, false);
   const api = new ApiClient(t, address);
   const update = { actionDigest: blobOf('a').digest.toMessage(), actionResult: { exitCode: 0 } };
@@ -50,6 +52,12 @@ test('AC-16, CAP-09: clients store results only where the configuration lets the
     code: Code.PERMISSION_DENIED,
     details: /action_cache\.updates_allowed/,
   });
+  const { actionDigest } = update;
+  await assert.rejects(api.getActionResult({ actionDigest }), { code: Code.NOT_FOUND });
+  const line = lines.find(({ code }) => code === 'PERMISSION_DENIED');
+  assert.equal(line?.['level'], 'info');
+  assert.match(String(line?.['method']), /UpdateActionResult$/);
+  assert.match(String(line?.['peer']), /^127\.0\.0\.1:\d+$/);
 });
 
 test('the digest functions are those of the configuration, in its order', async (context) => {
