@@ -39,7 +39,7 @@ export async function expbuild(argv: readonly string[], program: Program): Promi
     await parse(argv, program, commands);
     return exitCode;
   } catch (thrown) {
-    tell(thrown, program, isVerbose.includes('--verbose'));
+    tell(thrown, program, isVerbose.includes('--verbose'), meantBy(argv, commands));
     return exitCodeOf(thrown);
   }
 }
@@ -86,7 +86,7 @@ async function parse(
     .fail((message: string | null, error: Error | undefined) => {
       // What is wrong with the command line comes from yargs as text, or as an error of its own kind.
       if (error && error.name !== 'YError') throw error;
-      throw new UsageError(withHint(message ?? error?.message ?? 'wrong usage', commands));
+      throw new UsageError(withHint(message ?? error?.message ?? 'wrong usage', argv, commands));
     });
   for (const one of commands) parser.command(one);
   if (argv.length === 0) {
@@ -105,11 +105,34 @@ async function parse(
 }
 
 /** Says which command was meant by one that is nearly it. */
-function withHint(message: string, commands: readonly AnyCommand[]): string {
+function withHint(
+  message: string,
+  argv: readonly string[],
+  commands: readonly AnyCommand[],
+): string {
   const [, unknown] = /^Unknown argument: (\S+)$/.exec(message) ?? [];
-  const names = commands.map((known) => String(known.command).replace(/ .*/, ''));
-  const meant = unknown === undefined ? undefined : nearest(unknown, names);
-  return meant === undefined ? message : `${message}; did you mean ${meant}?`;
+  const meant = unknown === undefined ? undefined : nearest(unknown, commands.map(nameOf));
+  return meant === undefined
+    ? inOneLine(message, meantBy(argv, commands))
+    : `${message}; did you mean ${meant}?`;
+}
+
+const nameOf = ({ command: usage }: AnyCommand) => String(usage).replace(/ .*/, '');
+
+/** What yargs says of several arguments in as many lines. */
+function inOneLine(message: string, meant: AnyCommand | undefined): string {
+  const [, name, given, choices] =
+    /^Invalid values:\n {2}Argument: (.+), Given: (.+), Choices: (.+)$/.exec(message) ?? [];
+  if (name !== undefined) return `${name} is ${given}; it must be one of ${choices}`;
+  if (!message.startsWith('Not enough non-option arguments')) return message;
+  return `something is missing: expbuild ${String(meant?.command ?? 'COMMAND')}`;
+}
+
+function meantBy(
+  [first]: readonly string[],
+  commands: readonly AnyCommand[],
+): AnyCommand | undefined {
+  return commands.find((known) => nameOf(known) === first);
 }
 
 function exitCodesText(): string {
@@ -125,12 +148,18 @@ function exitCodesText(): string {
 }
 
 /** One clear line; whence it came only for who asks. */
-function tell(thrown: unknown, { terminal, leaving }: Program, isVerbose: boolean): void {
+function tell(
+  thrown: unknown,
+  { terminal, leaving }: Program,
+  isVerbose: boolean,
+  meant: AnyCommand | undefined,
+): void {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const lines =
     thrown instanceof ConfigError ? thrown.problems : [printable(error.message || error.name)];
   const label = leaving.aborted ? 'interrupted' : 'error';
   for (const line of lines) terminal.note(`${terminal.style('red', `${label}:`)} ${line}`);
-  if (thrown instanceof UsageError) terminal.note('expbuild --help tells the usage');
+  const whose = meant ? `${nameOf(meant)} ` : '';
+  if (thrown instanceof UsageError) terminal.note(`expbuild ${whose}--help tells the usage`);
   if (isVerbose) terminal.note(inspect(error));
 }

@@ -3,11 +3,13 @@ import { printable } from '../base/printable.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { ListOperationsRequest, type Operation } from '../proto/expbuild/admin/v1/admin.ts';
 import { ExecutionStage_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { allDigestFunctions } from '../digest/digest-functions.ts';
 import { columns } from './columns.ts';
 import type { Program } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
+import { jsonText } from './json-text.ts';
 import { operationName } from './operation-name.ts';
-import { formatDuration } from './progress.ts';
+import { counted, formatDuration } from './progress.ts';
 import { type ServerFlags, serverFlags, openSession, type Session, settingsOf } from './session.ts';
 
 const verbs = ['list', 'show', 'why', 'cancel'] as const;
@@ -28,7 +30,9 @@ export const operationsCommand = {
       .positional('verb', {
         choices: verbs,
         demandOption: true,
-        describe: 'why: what an operation waits for',
+        describe:
+          'list: what waits and runs; show: all about some; why: what they wait for; cancel: they end with ' +
+          'CANCELLED',
       })
       .positional('operations', {
         type: 'string',
@@ -36,11 +40,18 @@ export const operationsCommand = {
         default: [],
         describe: 'Their names, or the last part of them',
       })
-      .option('invocation', { type: 'string', describe: 'Only those of this build' })
-      .option('all', { type: 'boolean', default: false, describe: 'Those too that are done' })
+      .option('invocation', {
+        type: 'string',
+        describe: 'Only those of this build, by its id: of Bazel what --invocation_id says',
+      })
+      .option('all', {
+        type: 'boolean',
+        default: false,
+        describe: 'Those too that are done, for as long as they are kept',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 operations list', 'All instances, oldest first')
-      .example('$0 operations why main/operations/0b7c…', '')
+      .example('$0 operations why 0b7c…', 'In place of main/operations/0b7c…')
       .example('$0 operations cancel --invocation 5f0a…', 'A whole build'),
 };
 
@@ -48,12 +59,15 @@ export const operationsCommand = {
 export async function operations(program: Program, options: OperationsOptions): Promise<number> {
   const settings = settingsOf(program, options);
   const names = options.operations.map((told) => operationName(told, settings.instanceName));
-  using session = await openSession(program, settings, { execution: true });
   const { verb, invocation } = options;
-  if (verb === 'cancel') return await cancel(program, session, names, options);
-  if (verb !== 'list' && names.length === 0) {
+  if (verb === 'cancel' && (names.length === 0) === (invocation === undefined)) {
+    throw new UsageError('operations cancel needs either names of operations or --invocation');
+  }
+  if (verb !== 'list' && verb !== 'cancel' && names.length === 0) {
     throw new UsageError(`operations ${verb} needs the name of an operation`);
   }
+  using session = await openSession(program, settings, { execution: true });
+  if (verb === 'cancel') return await cancel(program, session, names, options);
   const request = ListOperationsRequest.fromPartial({
     names,
     toolInvocationId: invocation ?? '',
@@ -68,6 +82,7 @@ export async function operations(program: Program, options: OperationsOptions): 
     throw new StatusError(Code.NOT_FOUND, `the scheduler knows no operation ${name}`);
   }
   show(program, options, settings.instanceName, found);
+  if (found.length === 0) program.terminal.note(nothingFound(options));
   if (total > found.length) program.terminal.note(`${total - found.length} more are not shown`);
   return ExitCode.OK;
 }
@@ -78,14 +93,18 @@ async function cancel(
   names: readonly string[],
   { invocation, json }: OperationsOptions,
 ): Promise<number> {
-  if ((names.length === 0) === (invocation === undefined)) {
-    throw new UsageError('operations cancel needs names of operations, or --invocation');
-  }
   const request = { names: [...names], toolInvocationId: invocation ?? '' };
   const { names: cancelled } = await remote.admin.cancelOperations(request, leaving);
-  if (json) terminal.out(JSON.stringify({ cancelled }));
+  if (json) terminal.out(jsonText({ cancelled }));
   else for (const name of cancelled) terminal.out(printable(name));
   return ExitCode.OK;
+}
+
+function nothingFound({ invocation, all }: OperationsOptions): string {
+  const whose = invocation === undefined ? '' : ' of that build';
+  return all
+    ? `no operation${whose} is known`
+    : `no operation${whose} waits or runs; --all lists those too that are done`;
 }
 
 function show(
@@ -95,7 +114,7 @@ function show(
   found: readonly Operation[],
 ): void {
   const now = clock.now();
-  if (json) terminal.out(JSON.stringify({ operations: found.map(plain) }));
+  if (json) terminal.out(jsonText({ operations: found.map(plain) }));
   else if (verb === 'why') for (const each of found) terminal.out(printable(reasonOf(each)));
   else if (verb === 'list') {
     const rows = found.map((each) => [
@@ -127,7 +146,7 @@ function linesOf(operation: Operation, now: number): string[] {
     ['priority', `${operation.priority}`],
     ['age', ageOf(operation, now)],
     ['earlier attempts', `${operation.earlierAttempts}`],
-    ['watchers', `${operation.watchers}`],
+    ['watched by', counted(operation.watchers, 'client')],
     ['tool', requestMetadata?.toolDetails?.toolName ?? ''],
     ['invocation', requestMetadata?.toolInvocationId ?? ''],
     ['target', requestMetadata?.targetId ?? ''],
@@ -152,10 +171,12 @@ function stageOf({ stage }: Operation): string {
 }
 
 /** What it waits for, where it is, or how it ended. */
-function reasonOf({ waitingReason, workerId, statusCode, exitCode }: Operation): string {
+function reasonOf(operation: Operation): string {
+  const { waitingReason, workerId, statusCode, exitCode, message } = operation;
+  const more = message === '' ? '' : `: ${message}`;
   if (waitingReason !== '') return waitingReason;
-  if (exitCode !== undefined && !statusCode) return `exit code ${exitCode}`;
-  if (statusCode !== undefined) return `ended with ${codeNames.get(statusCode) ?? statusCode}`;
+  if (exitCode !== undefined && !statusCode) return `exit code ${exitCode}${more}`;
+  if (statusCode !== undefined) return `${codeNames.get(statusCode) ?? statusCode}${more}`;
   return workerId === '' ? '' : `on ${workerId}`;
 }
 
@@ -164,7 +185,12 @@ function ageOf({ queuedAt }: Operation, now: number): string {
   return formatDuration(Math.max(0, now - queuedAt.seconds * 1_000));
 }
 
-function plain({ queuedAt, ...operation }: Operation): object {
-  const queued = queuedAt && new Date(queuedAt.seconds * 1_000).toISOString();
-  return { ...operation, stage: stageOf({ queuedAt, ...operation }), queuedAt: queued };
+function plain(operation: Operation): object {
+  const { queuedAt, digestFunction } = operation;
+  return {
+    ...operation,
+    digestFunction: allDigestFunctions.find(({ value }) => value === digestFunction)?.name,
+    stage: stageOf(operation),
+    queuedAt: queuedAt && new Date(queuedAt.seconds * 1_000).toISOString(),
+  };
 }

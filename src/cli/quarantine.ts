@@ -5,6 +5,7 @@ import { columns } from './columns.ts';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
+import { jsonText } from './json-text.ts';
 import { formatDuration } from './progress.ts';
 import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
@@ -22,15 +23,19 @@ export const quarantineCommand = {
     'Look at actions that are not run because workers were lost with them, and release them',
   flags: (yargs: Argv) =>
     serverFlags(yargs)
-      .positional('verb', { choices: verbs, demandOption: true })
+      .positional('verb', {
+        choices: verbs,
+        demandOption: true,
+        describe: 'list: which, for how long, and why; release: they may run again at once',
+      })
       .positional('actions', {
         type: 'string',
         array: true,
         default: [],
-        describe: 'The digests of the actions to release, as list prints them',
+        describe: 'To release: their digests, as list prints them',
       })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
-      .example('$0 quarantine list', '')
+      .example('$0 quarantine list', 'All instances')
       .example('$0 quarantine release 2cf24d…/140', 'It may run again at once'),
 };
 
@@ -56,14 +61,15 @@ export async function quarantine(program: Program, options: QuarantineOptions): 
     return ExitCode.OK;
   }
   const { actions: found } = await admin.listQuarantinedActions(leaving);
-  if (json) terminal.out(JSON.stringify({ actions: found.map(plain) }));
+  if (json) terminal.out(jsonText({ actions: found.map(plain) }));
   else {
     const rows = found.map((action) => {
       const { digest, leftMs, why } = plain(action);
       return [digest, formatDuration(leftMs), why];
     });
-    for (const line of columns(['ACTION', 'LEFT', 'WHY'], rows, terminal.width)) terminal.out(line);
+    for (const line of columns(['ACTION', 'LEFT', 'WHY'], rows)) terminal.out(line);
   }
+  if (found.length === 0) terminal.note('no action is in quarantine');
   return ExitCode.OK;
 }
 

@@ -6,6 +6,7 @@ import { amountText } from '../scheduler/amounts.ts';
 import { columns } from './columns.ts';
 import type { Program } from './command.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
+import { jsonText } from './json-text.ts';
 import { namesAndValues } from './names-and-values.ts';
 import { formatDuration } from './progress.ts';
 import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
@@ -28,8 +29,8 @@ export const workersCommand = {
         choices: verbs,
         demandOption: true,
         describe:
-          'drain: gets nothing new until undrain, whatever is restarted; terminate: its process ends ' +
-          'once its actions have',
+          'list: all of them; show: all about some; drain: they get nothing new until undrain, also after ' +
+          'restarts; terminate: their processes end once their actions have',
       })
       .positional('workers', { type: 'string', array: true, default: [], describe: 'Their names' })
       .option('property', {
@@ -39,39 +40,56 @@ export const workersCommand = {
         describe: 'NAME=VALUE: all workers that offer it, in place of names',
       })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
-      .example('$0 workers list', '')
+      .example('$0 workers list', 'Who is there, and does what')
       .example('$0 workers drain worker-01', 'Before a host is taken away')
-      .example('$0 workers terminate --property pool=old', ''),
+      .example('$0 workers terminate --property pool=old', 'Whole hosts of one kind'),
 };
 
 /** Operators' view of the workers. */
 export async function workers(program: Program, options: WorkersOptions): Promise<number> {
   const { verb, json } = options;
   const { terminal, clock, leaving } = program;
+  refuseUnnamed(options);
+  const properties = namesAndValues('--property', options.property);
   using session = await openSession(program, settingsOf(program, options), { execution: true });
   const { admin } = session.remote;
   if (verb === 'list' || verb === 'show') {
     const { workers: all } = await admin.listWorkers(leaving);
-    const shown = verb === 'show' ? named(all, options.workers) : all;
-    if (json) terminal.out(JSON.stringify({ workers: shown.map(plain) }));
+    const shown = verb === 'show' ? named(all, options.workers) : all.toSorted(byName);
+    if (json) terminal.out(jsonText({ workers: shown.map(plain) }));
     else if (verb === 'show') for (const worker of shown) describe(program, worker);
     else for (const line of table(shown, clock.now(), terminal.width)) terminal.out(line);
+    if (all.length === 0) terminal.note('no worker is connected');
     return ExitCode.OK;
   }
   const { workerIds } = await admin.updateWorkers(
     {
       workerIds: [...options.workers],
-      properties: namesAndValues('--property', options.property),
+      properties,
       wish: wishOf(verb),
     },
     leaving,
   );
-  if (json) terminal.out(JSON.stringify({ workers: workerIds }));
+  if (json) terminal.out(jsonText({ workers: workerIds }));
   else for (const id of workerIds) terminal.out(printable(id));
   const unknown = options.workers.filter((id) => !workerIds.includes(id));
   if (unknown.length === 0) return ExitCode.OK;
   throw new StatusError(Code.NOT_FOUND, `the scheduler knows no worker ${unknown.join(', ')}`);
 }
+
+function refuseUnnamed({ verb, workers: ids, property }: WorkersOptions): void {
+  if (verb === 'list') return;
+  if (verb === 'show') {
+    if (ids.length === 0) throw new UsageError('workers show needs the name of a worker');
+    return;
+  }
+  if ((ids.length === 0) === (property.length === 0)) {
+    throw new UsageError(`workers ${verb} needs either names of workers or --property NAME=VALUE`);
+  }
+}
+
+const byName = (a: Worker, b: Worker) =>
+  Buffer.compare(Buffer.from(a.workerId), Buffer.from(b.workerId));
 
 function wishOf(verb: 'drain' | 'undrain' | 'terminate'): UpdateWorkersRequest_Wish {
   if (verb === 'drain') return UpdateWorkersRequest_Wish.DRAIN;
@@ -81,7 +99,6 @@ function wishOf(verb: 'drain' | 'undrain' | 'terminate'): UpdateWorkersRequest_W
 }
 
 function named(all: readonly Worker[], ids: readonly string[]): Worker[] {
-  if (ids.length === 0) throw new UsageError('workers show needs the name of a worker');
   return ids.map((id) => {
     const found = all.find(({ workerId }) => workerId === id);
     if (!found) throw new StatusError(Code.NOT_FOUND, `the scheduler knows no worker ${id}`);

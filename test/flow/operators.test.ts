@@ -100,11 +100,15 @@ test('one command cancels a whole build, and no other', async (t) => {
   assert.equal(operation?.name, `main/operations/${shortName}`);
   assert.equal(stage, 'done');
   const why = await cli(['operations', 'why', shortName]);
-  assert.equal(why.stdout, 'ended with CANCELLED\n');
+  assert.equal(why.stdout, 'CANCELLED: the build was cancelled\n');
   await fleet.server.stop();
   await fleet.restart();
   const kept = await cli(['operations', 'list', '--all', '--invocation', invocation]);
-  assert.equal(kept.stdout.split('\n')[1], line, 'also after a restart');
+  const [, whole = ''] = kept.stdout.split('\n');
+  assert.match(whole, /^\S+ +done +CANCELLED: the build was cancelled$/, 'also after a restart');
+  assert.ok(whole.startsWith(shortName));
+  const none = await cli(['operations', 'list', '--invocation', invocation]);
+  assert.match(none.stderr, /no operation of that build waits or runs; --all lists/);
 });
 
 test('whoever asked for the same action as another build is cancelled apart from it', async (t) => {
@@ -132,15 +136,18 @@ test('what does not exist is said so, and what names nothing is refused', async 
   const { cli, worker } = await startFleet(t);
   await worker('one');
   for (const [argv, exitCode, message] of [
-    [['workers', 'drain', 'two'], 66, /no worker here is meant/],
+    [['workers', 'drain', 'two'], 66, /knows no worker two/],
     [['workers', 'undrain', 'one', 'two'], 66, /knows no worker two/],
-    [['workers', 'drain'], 65, /either worker_ids or properties/],
+    [['workers', 'drain'], 64, /needs either names of workers or --property/],
+    [['workers', 'drain', 'one', '--property', 'a=b'], 64, /either names/],
+    [['workers', 'drain', '--property', 'a=b'], 66, /knows no worker that offers a=b/],
+    [['workers'], 64, /something is missing: expbuild workers <verb>/],
     [['workers', 'show', 'two'], 66, /knows no worker two/],
     [['workers', 'show'], 64, /needs the name/],
-    [['workers', 'halt', 'one'], 64, /Choices: "list"/],
+    [['workers', 'halt', 'one'], 64, /verb is "halt"; it must be one of "list"/],
     [['operations', 'why', 'none'], 66, /knows no operation main\/operations\/none/],
     [['operations', 'cancel', 'none'], 66, /there is no operation main\/operations\/none/],
-    [['operations', 'cancel'], 64, /needs names/],
+    [['operations', 'cancel'], 64, /needs either names/],
     [['quarantine', 'release', `${'0'.repeat(64)}/1`], 66, /is not in quarantine/],
     [['quarantine', 'release'], 64, /needs the digest/],
   ] as const) {

@@ -62,7 +62,8 @@ export function admin(administration: Administration, operations: Operations): S
         const wish = wishes.get(request.wish);
         if (!wish) throw invalid('wish is none of DRAIN, UNDRAIN and TERMINATE');
         const workerIds = await administration.updateWorkers(selectionOf(request), wish);
-        if (workerIds.length === 0) throw notFound('no worker here is meant by the request');
+        if (workerIds.length === 0)
+          throw notFound(`the scheduler knows no worker ${named(request)}`);
         return { workerIds };
       },
     ),
@@ -102,6 +103,11 @@ export function admin(administration: Administration, operations: Operations): S
       },
     ),
   ];
+}
+
+function named({ workerIds, properties }: UpdateWorkersRequest): string {
+  if (workerIds.length > 0) return workerIds.join(', ');
+  return `that offers ${properties.map(({ name, value }) => `${name}=${value}`).join(' and ')}`;
 }
 
 /** Names or properties: a request with neither would mean every worker, more likely by mistake. */
@@ -193,6 +199,7 @@ function operationMessage(view: OperationView): Operation {
     watchers: view.watchers,
     statusCode: response && (response.status?.code ?? Code.OK),
     exitCode: response?.result?.exitCode,
+    message: (response?.status?.message || response?.message) ?? '',
   };
 }
 

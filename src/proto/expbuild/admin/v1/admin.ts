@@ -142,7 +142,11 @@ export interface Operation {
   watchers: number;
   /** How it ended, when it is done: the code of its status, and the exit code of its command. */
   statusCode?: number | undefined;
-  exitCode?: number | undefined;
+  exitCode?:
+    | number
+    | undefined;
+  /** The same in words, where there are any. */
+  message: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1055,6 +1059,7 @@ function createBaseOperation(): Operation {
     watchers: 0,
     statusCode: undefined,
     exitCode: undefined,
+    message: "",
     _unknownFields: {},
   };
 }
@@ -1102,6 +1107,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.exitCode !== undefined) {
       writer.uint32(112).int32(message.exitCode);
+    }
+    if (message.message !== "") {
+      writer.uint32(122).string(message.message);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1239,6 +1247,14 @@ export const Operation: MessageFns<Operation> = {
             message.exitCode = reader.int32();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1284,6 +1300,7 @@ export const Operation: MessageFns<Operation> = {
     message.watchers = object.watchers ?? 0;
     message.statusCode = object.statusCode ?? undefined;
     message.exitCode = object.exitCode ?? undefined;
+    message.message = object.message ?? "";
     return message;
   },
 };
