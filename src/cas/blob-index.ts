@@ -11,6 +11,8 @@ export interface BlobIndex {
   use(blob: StoredBlob): boolean;
   /** Adds the blob's row, as used just now, unless it is there. Durable once it resolves. */
   insert(blob: StoredBlob): Promise<void>;
+  /** The same, as used before all others. */
+  adopt(blob: StoredBlob): Promise<void>;
   /** Takes the rows away, all in one transaction, before it returns. */
   remove(blobs: readonly StoredBlob[]): void;
   /** All blobs, the least recently used first. Rows may be removed on the way. */

@@ -1,14 +1,10 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
-import { allDigestFunctions } from '../digest/digest-functions.ts';
-import { condemn, findFlaw, type LocalDisk } from './local-disk.ts';
+import { findFlaw } from './find-flaw.ts';
+import { condemn, type LocalDisk } from './local-disk.ts';
 import { diskBytesOf, type StoredBlob } from './stored-blob.ts';
 
 /** A tenth of what a hard disk reads, and 1 % of a core for SHA-256. */
 const bytesPerMsMax = (16 * 2 ** 20) / 1000;
-
-/** What is read at a time, in 60 ms. */
-const chunkBytes = 2 ** 20;
 
 /** After each chunk, also where blobs are tiny: no more than 100 of them a second. */
 const pauseMsMin = 10;
@@ -72,14 +68,13 @@ export class BlobVerifier {
       return true;
     }
     try {
-      const file = await this.#disk.files.open(blob);
-      try {
-        const flaw = await this.#findFlaw(file, blob, signal);
-        if (flaw !== undefined) condemn(this.#disk, blob, flaw, await file.stat());
-        return flaw !== undefined;
-      } finally {
-        await file.close();
-      }
+      const flaw = await findFlaw(this.#disk.files, blob, async (bytes) => {
+        await this.#pause(Math.max(pauseMsMin, bytes / bytesPerMsMax), signal);
+        // It was not kept from eviction: its place is free once the file is closed.
+        return this.#disk.index.has(blob);
+      });
+      if (flaw) condemn(this.#disk, blob, flaw.what, flaw);
+      return flaw !== undefined;
     } catch (thrown) {
       signal.throwIfAborted();
       if (!this.#disk.index.has(blob)) return false;
@@ -88,28 +83,6 @@ export class BlobVerifier {
       await this.#pause(pauseMsMax, signal);
       return false;
     }
-  }
-
-  async #findFlaw(
-    file: FileHandle,
-    blob: StoredBlob,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    const { hash, sizeBytes, functionName } = blob;
-    const hasher = allDigestFunctions
-      .find(({ name }) => name === functionName)
-      ?.createHasher(sizeBytes);
-    for (let at = 0; at < sizeBytes;) {
-      const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, sizeBytes - at));
-      const flaw = await findFlaw(file, chunk, at);
-      if (flaw !== undefined) return flaw;
-      hasher?.update(chunk);
-      at += chunk.length;
-      await this.#pause(Math.max(pauseMsMin, chunk.length / bytesPerMsMax), signal);
-      // It was not kept from eviction: its place is free once the file is closed.
-      if (!this.#disk.index.has(blob)) return undefined;
-    }
-    return hasher && hasher.digest() !== hash ? 'its bytes have another hash' : undefined;
   }
 
   /** Waits until the next blob is due. */

@@ -91,6 +91,11 @@ export class DiskSpace {
     };
   }
 
+  /** Whether nothing has to go for the blob. */
+  hasRoomFor(blob: StoredBlob): boolean {
+    return this.usedBytes + diskBytesOf(blob.sizeBytes) <= this.#sizeBytesMax;
+  }
+
   #doesNotFit(blob: StoredBlob): StatusError {
     return new StatusError(
       Code.RESOURCE_EXHAUSTED,
@@ -118,7 +123,7 @@ export class DiskSpace {
       victims.push(blob);
       leavingBytes += diskBytesOf(blob.sizeBytes);
     }
-    // The rows go first: a crash in between leaves files without rows, which the sweep removes.
+    // The rows go first: a crash in between leaves files without rows, for the sweep.
     this.#index.remove(victims);
     this.#leavingBytes += leavingBytes;
     try {

@@ -1,7 +1,10 @@
+import type { Database } from 'better-sqlite3';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import { Code, StatusError } from '../base/status.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import { BlobFiles, type Durability } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -59,8 +62,8 @@ export class FilesystemBlobs implements BlobStorage {
   }
 
   /**
-   * Opens the folder, in a time that does not depend on how many blobs there are. Fails with
-   * FAILED_PRECONDITION when another process uses it (CC-08).
+   * Opens the folder, in a time that does not depend on how many blobs there are; a damaged index is put
+   * aside, and made anew by the sweep. Fails with FAILED_PRECONDITION when another process uses it (CC-08).
    */
   static async open(
     options: FilesystemBlobsOptions,
@@ -73,10 +76,7 @@ export class FilesystemBlobs implements BlobStorage {
       const prefix = `${process.pid}-${clock.now()}-`;
       const files = new BlobFiles(options.root, options.durability, prefix);
       await files.prepare();
-      const db = openDatabase(path.join(options.root, 'index.db'), blobIndexMigrations, {
-        synchronous: options.durability === 'full' ? 'FULL' : 'NORMAL',
-      });
-      const index = new SqliteBlobIndex(db, clock, log);
+      const index = new SqliteBlobIndex(openIndex(options, log), clock, log);
       return new FilesystemBlobs(options, clock, log, files, index, unlock);
     } catch (thrown) {
       unlock();
@@ -101,9 +101,8 @@ export class FilesystemBlobs implements BlobStorage {
   }
 
   async sweep(signal: AbortSignal): Promise<void> {
-    const { files, index, pins, log } = this.#disk;
-    const removedFiles = await sweepFiles(files, index, pins, this.#clock, signal);
-    log.info('swept the files of blobs', { removedFiles });
+    const swept = await sweepFiles(this.#disk, this.#clock, signal);
+    this.#disk.log.info('swept the files of blobs', { ...swept });
   }
 
   verify(intervalMs: number, signal: AbortSignal): Promise<void> {
@@ -113,5 +112,27 @@ export class FilesystemBlobs implements BlobStorage {
   async close(): Promise<void> {
     await this.#disk.index.close();
     this.#unlock();
+  }
+}
+
+/** The index, or an empty one in place of a damaged one. */
+function openIndex({ root, durability }: FilesystemBlobsOptions, log: Log): Database {
+  const file = path.join(root, 'index.db');
+  const synchronous = durability === 'full' ? 'FULL' : 'NORMAL';
+  const open = () => openDatabase(file, blobIndexMigrations, { synchronous });
+  try {
+    return open();
+  } catch (thrown) {
+    if (StatusError.from(thrown).code !== Code.DATA_LOSS) throw thrown;
+    const movedTo = path.join(root, 'damaged-index.db');
+    for (const part of ['', '-wal', '-shm']) {
+      rmSync(`${movedTo}${part}`, { force: true });
+      if (existsSync(`${file}${part}`)) renameSync(`${file}${part}`, `${movedTo}${part}`);
+    }
+    log.error('the index of blobs is damaged, and made anew from their files', {
+      error: String(thrown),
+      movedTo,
+    });
+    return open();
   }
 }

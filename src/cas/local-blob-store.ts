@@ -5,7 +5,8 @@ import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import { blobNotFound, checkReadOffset } from './blob-errors.ts';
 import type { BlobStore } from './blob-store.ts';
-import { condemn, findFlaw, type LocalDisk } from './local-disk.ts';
+import { fill } from './find-flaw.ts';
+import { condemn, type LocalDisk } from './local-disk.ts';
 import { diskBytesOf, storedBlob, type StoredBlob } from './stored-blob.ts';
 import { untilAborted } from '../base/until-aborted.ts';
 import { UploadCheck } from './upload-check.ts';
@@ -152,7 +153,7 @@ export class LocalBlobStore implements BlobStore {
     for (let at = offset; at < digest.sizeBytes;) {
       signal.throwIfAborted();
       const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
-      const flaw = await findFlaw(file, buffer, at);
+      const flaw = await fill(file, buffer, at);
       const begun = at > offset;
       if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, begun, await file.stat());
       at += buffer.length;

@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Log } from '../base/log.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -40,23 +39,4 @@ export function condemn(
     movedTo,
     damagedBlobs: countDamaged(),
   });
-}
-
-/** Fills the buffer from a blob's file, or says what is wrong with that. */
-export async function findFlaw(
-  file: FileHandle,
-  buffer: Uint8Array,
-  position: number,
-): Promise<string | undefined> {
-  for (let at = 0; at < buffer.length;) {
-    try {
-      const { bytesRead } = await file.read(buffer, at, buffer.length - at, position + at);
-      if (bytesRead === 0) return 'its file is too short';
-      at += bytesRead;
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
-      return 'the disk cannot read it';
-    }
-  }
-  return undefined;
 }

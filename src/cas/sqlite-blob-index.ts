@@ -83,6 +83,7 @@ export class SqliteBlobIndex implements BlobIndex {
   readonly #touch: Statement<[number, ...Key]>;
   readonly #delete: Statement<Key>;
   readonly #page: Statement<[number, number], Row & { readonly used: number }>;
+  readonly #firstUse: Statement<[], number | null>;
   readonly #next: Statement<Key, Row>;
   readonly #verified: Statement<[], Row>;
   readonly #noteVerified: Statement<Key>;
@@ -107,6 +108,7 @@ export class SqliteBlobIndex implements BlobIndex {
     this.#touch = db.prepare(`update blob set used = ? ${where}`);
     this.#delete = db.prepare(`delete from blob ${where}`);
     this.#page = db.prepare('select * from blob where used > ? order by used limit ?');
+    this.#firstUse = db.prepare<[], number | null>('select min(used) from blob').pluck();
     const columns = 'namespace, function, hash, size_bytes';
     this.#next = db.prepare(
       `select * from blob where (${columns}) > (?, ?, ?, ?) order by ${columns} limit 1`,
@@ -133,9 +135,17 @@ export class SqliteBlobIndex implements BlobIndex {
     return true;
   }
 
-  async insert(blob: StoredBlob): Promise<void> {
+  insert(blob: StoredBlob): Promise<void> {
+    return this.#insertAs(blob, () => ++this.#used);
+  }
+
+  adopt(blob: StoredBlob): Promise<void> {
+    return this.#insertAs(blob, () => (this.#firstUse.get() ?? 0) - 1);
+  }
+
+  async #insertAs(blob: StoredBlob, used: () => number): Promise<void> {
     try {
-      await this.#group.run(() => this.#insert.run(...keyOf(blob), ++this.#used));
+      await this.#group.run(() => this.#insert.run(...keyOf(blob), used()));
     } catch (thrown) {
       throw StatusError.during(`adding blob ${blob.path} to the index`, thrown);
     }
@@ -154,7 +164,7 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   *leastRecentlyUsed(): Iterable<StoredBlob> {
-    let after = -1;
+    let after = Number.MIN_SAFE_INTEGER;
     for (;;) {
       const rows = this.#page.all(after, pageRows);
       if (rows.length === 0) return;

@@ -1,31 +1,36 @@
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import type { BlobFiles } from './blob-files.ts';
-import type { BlobIndex } from './blob-index.ts';
-import type { Pins } from './pins.ts';
-import { parseFileName } from './stored-blob.ts';
+import { adoptBlob } from './adopt-blob.ts';
+import type { LocalDisk } from './local-disk.ts';
+import { parseFileName, type StoredBlob } from './stored-blob.ts';
 
 /** The pause after each folder, so that the sweep takes little of the disk's time. */
 const pauseMs = 5;
 
+export interface SweptFiles {
+  readonly removedFiles: number;
+  readonly adoptedBlobs: number;
+}
+
 /**
- * Deletes what a crash left behind: incoming files of earlier processes, and blob files without a row.
- * Gives their number. Files that are not called like a blob are left alone.
+ * Deletes incoming files of earlier processes. Blob files without a row, which a crash left behind or which
+ * are all when the index was lost, get one if they are good, and are deleted otherwise. Files that are not
+ * called like a blob are left alone.
  */
 export async function sweepFiles(
-  files: BlobFiles,
-  index: BlobIndex,
-  pins: Pins,
+  disk: LocalDisk,
   clock: Clock,
   signal: AbortSignal,
-): Promise<number> {
-  let removed = 0;
+): Promise<SweptFiles> {
+  const { files, index, pins, log } = disk;
+  const isInUse = (blob: StoredBlob) => pins.count(blob.path) > 0 || index.has(blob);
+  let [removedFiles, adoptedBlobs] = [0, 0];
   for (const name of await readdir(files.incomingFolder)) {
     signal.throwIfAborted();
     if (files.isIncomingOfThisProcess(name)) continue;
     await rm(path.join(files.incomingFolder, name), { recursive: true, force: true });
-    removed++;
+    removedFiles++;
   }
   for (const namespace of await foldersIn(files.blobsFolder)) {
     for (const functionName of await foldersIn(path.join(files.blobsFolder, namespace))) {
@@ -33,17 +38,25 @@ export async function sweepFiles(
       for (const prefix of await foldersIn(folder)) {
         for (const name of await readdir(path.join(folder, prefix))) {
           const blob = parseFileName(namespace, functionName, name);
+          if (!blob || isInUse(blob)) continue;
+          try {
+            if (await adoptBlob(disk, blob, clock, signal)) adoptedBlobs++;
+          } catch (thrown) {
+            signal.throwIfAborted();
+            log.warn('a file cannot be read', { path: blob.path, error: String(thrown) });
+            continue;
+          }
           // Looked at and marked for removal without a wait in between: an upload either has its pin
           // by now, or waits for the removal.
-          if (!blob || pins.count(blob.path) > 0 || index.has(blob)) continue;
+          if (isInUse(blob)) continue;
           await files.remove(blob);
-          removed++;
+          removedFiles++;
         }
         await clock.sleep(pauseMs, signal);
       }
     }
   }
-  return removed;
+  return { removedFiles, adoptedBlobs };
 }
 
 async function foldersIn(folder: string): Promise<string[]> {

@@ -112,7 +112,7 @@ test('CC-08: refuses a folder that another one uses, under another name too', as
   await openFilesystemBlobs(t, { root: alias });
 });
 
-test('CI-21: the sweep removes incoming files of earlier processes and blob files without a row', async (t) => {
+test('CI-21: the sweep removes incoming files of earlier processes and files that only have the name of a blob', async (t) => {
   const root = tempDir(t);
   const clock = new FakeClock();
   const blobs = await openFilesystemBlobs(t, { root }, clock);

@@ -62,3 +62,32 @@ test('CI-06: a bit that flips in a blob nobody reads ends the cache hit and the 
   assert.equal(told?.digest, output.digest.key);
   assert.equal(told?.damagedBlobs, 1);
 });
+
+test('CC-07: a server that has lost its index of blobs has its cache hits again, without a build', async (context) => {
+  const t = inReverse(context);
+  const folder = tempDir(t);
+  const before = await startTestServer(t, { folder });
+  const api = new ApiClient(t, before.address);
+  const output = blobOf(randomBytes(2_000_000, 1));
+  await api.put(output);
+  const actionDigest = blobOf('an action').digest.toMessage();
+  const outputFiles = [{ path: 'out', digest: output.digest.toMessage() }];
+  await api.updateActionResult({ actionDigest, actionResult: { outputFiles } });
+  await before.stop();
+  writeFileSync(path.join(folder, 'data', 'cas', 'index.db'), 'garbage, and not even long');
+
+  const { address } = await startTestServer(t, { folder });
+  const later = new ApiClient(t, address);
+  const isMissing = async () => {
+    const { missingBlobDigests } = await later.findMissing({
+      blobDigests: [output.digest.toMessage()],
+    });
+    return missingBlobDigests.length > 0;
+  };
+  const deadline = AbortSignal.timeout(60_000);
+  while (await isMissing()) deadline.throwIfAborted();
+  const result = await later.getActionResult({ actionDigest });
+  assert.equal(result.outputFiles[0]?.digest?.hash, output.digest.hash);
+  const read = await later.read(`blobs/${output.digest}`);
+  assert.equal(blobOf(read).digest.hash, output.digest.hash);
+});
