@@ -42,8 +42,9 @@ export const defaultServerLimits: ServerLimits = {
   cancelledCallsMax: 10_000,
   // A connection that cancels as many costs no more than one that makes as many calls.
   cancelledCallsPerSecond: 1000,
-  keepaliveTimeMs: 60_000,
-  keepaliveTimeoutMs: 20_000,
+  // A client that is gone without a word is noticed within 40 s (SC-28): its actions are nobody's then.
+  keepaliveTimeMs: 20_000,
+  keepaliveTimeoutMs: 15_000,
 };
 
 /** What one request may ask of an instance. */

@@ -48,6 +48,16 @@ export async function startRole(
     cwd: home,
   });
   const exited = once(child, 'exit');
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    await exited;
+  };
+  // Also when it does not start as it should.
+  t.after(() => {
+    // One that was stopped would not end.
+    child.kill('SIGCONT');
+    return end('SIGTERM');
+  });
   let output = '';
   const found = await new Promise<string>((resolve, reject) => {
     const onText = (text: string) => {
@@ -74,15 +84,6 @@ export async function startRole(
       child.once('exit', () => reject(new Error(`ended without ${pattern}:\n${output}`)));
       look();
     });
-  const end = async (signal: NodeJS.Signals) => {
-    child.kill(signal);
-    await exited;
-  };
-  t.after(() => {
-    // One that was stopped would not end.
-    child.kill('SIGCONT');
-    return end('SIGTERM');
-  });
   return {
     pid: child.pid ?? 0,
     found,

@@ -48,15 +48,18 @@ export class Farm {
   readonly port: number;
   readonly root: string;
   readonly #t: Pick<TestContext, 'after'>;
+  readonly #host: string;
 
-  private constructor(t: Pick<TestContext, 'after'>, root: string, port: number) {
+  private constructor(t: Pick<TestContext, 'after'>, root: string, host: string, port: number) {
     this.#t = t;
+    this.#host = host;
     this.root = root;
     this.port = port;
   }
 
-  static async create(t: Pick<TestContext, 'after'>): Promise<Farm> {
-    return new Farm(t, tempDir(t), await freePort());
+  /** `host`: the address that the server listens at; it must be reached at 127.0.0.1 too. */
+  static async create(t: Pick<TestContext, 'after'>, host = '127.0.0.1'): Promise<Farm> {
+    return new Farm(t, tempDir(t), host, await freePort());
   }
 
   /** `toml`: more of its configuration; tables. */
@@ -65,7 +68,7 @@ export class Farm {
     const config = path.join(root, 'server.toml');
     writeFileSync(
       config,
-      `address = "127.0.0.1:${port}"
+      `address = "${this.#host}:${port}"
 [cas_storage]
 root_path = "${root}/cas"
 [action_cache]

@@ -69,8 +69,8 @@ const grpcOptions = {
   'grpc.service_config_disable_resolution': 1,
 };
 
-/** A connection that is dead is noticed within these two, not after TCP's quarter of an hour. */
-const defaultKeepalive: Keepalive = { everyMs: 30_000, timeoutMs: 20_000 };
+/** A connection that is dead is noticed within these two (SC-28), not after TCP's quarter of an hour. */
+const defaultKeepalive: Keepalive = { everyMs: 20_000, timeoutMs: 15_000 };
 
 /** A channel to `address`, which is `host:port`, in plaintext. Errors of calls are StatusErrors. */
 export function connectChannel(address: string, options: ChannelOptions): Channel {
