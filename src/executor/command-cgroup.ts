@@ -16,7 +16,7 @@ import {
 export interface CommandLimits {
   readonly memoryBytesMax: number | undefined;
   readonly processesMax: number;
-  /** Processors' worth of time. */
+  /** Processors' worth of time, in parts of one too. */
   readonly cpusMax: number | undefined;
 }
 
@@ -24,6 +24,11 @@ export interface CommandLimits {
 export interface CgroupPlace extends CgroupFolder {
   /** The cgroup of who starts it. */
   readonly home: string;
+}
+
+/** Of two limits the lower one holds. */
+export function leastOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** Where a command is counted, and what it may use. */

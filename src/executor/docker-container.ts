@@ -38,6 +38,8 @@ type ContainerBody = Docker.ContainerCreateOptions & {
 
 /** Where the input root is, in each container: outputs that name it are the same wherever they are made. */
 const inputRootInside = '/build';
+/** The kernel's own default. */
+const cpuPeriodUs = 100_000;
 /** Sockets and locks; what is in it is memory. */
 const runOptions = 'rw,nosuid,nodev,noexec,mode=1777,size=16m';
 
@@ -121,7 +123,10 @@ function resourcesOf({ memoryBytesMax, cpusMax, processesMax, tmpBytesMax }: Con
     ShmSize: tmpBytesMax,
     // With as much for both there is no swap: what is beyond the limit is killed, and slows nobody.
     ...(memoryBytesMax === undefined ? {} : { Memory: memoryBytesMax, MemorySwap: memoryBytesMax }),
-    ...(cpusMax === undefined ? {} : { NanoCpus: cpusMax * 1e9 }),
+    // Not NanoCpus, which may not be more than the machine has.
+    ...(cpusMax === undefined
+      ? {}
+      : { CpuPeriod: cpuPeriodUs, CpuQuota: Math.round(cpusMax * cpuPeriodUs) }),
   };
 }
 

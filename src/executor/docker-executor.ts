@@ -4,6 +4,7 @@ import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { refuseDangerous } from './docker-properties.ts';
 import { memoryMessage, processesMessage } from './cgroup-files.ts';
+import { leastOf } from './command-cgroup.ts';
 import { type ContainerCgroups, ContainerMeter } from './container-cgroup.ts';
 import { type ContainerLimits, containerOf } from './docker-container.ts';
 import type { ContainerEnd, DockerEngine } from './docker-engine.ts';
@@ -80,7 +81,7 @@ export class DockerExecutor implements Executor {
       image,
       user: this.#options.user ?? ownUser(),
       network: (command.network ? network : undefined) ?? 'none',
-      limits: { ...limits, memoryBytesMax },
+      limits: { ...limits, memoryBytesMax, cpusMax: leastOf(limits.cpusMax, command.cpusMax) },
     });
     // From here on it may exist, whatever the daemon answers.
     this.#left.add(name);
@@ -111,10 +112,6 @@ export class DockerExecutor implements Executor {
   async #tryToClean(): Promise<void> {
     await this.clean().catch(() => {});
   }
-}
-
-function leastOf(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** The worker's own user, when it cannot choose others. */

@@ -16,6 +16,8 @@ export interface Command {
   readonly network: boolean;
   /** What memory it asked for; it is held to it where an executor can. */
   readonly memoryBytesMax: number | undefined;
+  /** And how many processors' worth of time, in parts of one too. */
+  readonly cpusMax?: number | undefined;
   /** The action's platform properties: of some of them it is the executor that decides. */
   readonly properties?: ReadonlyMap<string, string>;
 }

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { systemClock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
-import { type CgroupRequest, endLeft } from './command-cgroup.ts';
+import { type CgroupRequest, endLeft, leastOf } from './command-cgroup.ts';
 import { endStrays } from './end-strays.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { defaultPath } from './find-executable.ts';
@@ -86,7 +86,7 @@ export class HostExecutor implements Executor {
     signal.throwIfAborted();
     const launcher = this.#launcher ?? (await this.#startLauncher());
     const { owner, graceMs, outputBytesMax, fileBytesMax } = this.#options;
-    const cgroup = withinMemory(this.#options.cgroup, command.memoryBytesMax);
+    const cgroup = cgroupWithin(this.#options.cgroup, command);
     const sandbox = this.#options.sandbox?.launchOf(command, inputRoot);
     const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
     const limits = { graceMs, outputBytesMax, fileBytesMax };
@@ -164,14 +164,17 @@ export class HostExecutor implements Executor {
   }
 }
 
-/** The lower of two limits holds. */
-function withinMemory(
+function cgroupWithin(
   cgroup: CgroupRequest | undefined,
-  askedBytes = Number.POSITIVE_INFINITY,
+  { memoryBytesMax, cpusMax }: Command,
 ): CgroupRequest | undefined {
-  const lower = Math.min(cgroup?.limits.memoryBytesMax ?? Number.POSITIVE_INFINITY, askedBytes);
-  if (!cgroup || !Number.isFinite(lower)) return cgroup;
-  return { ...cgroup, limits: { ...cgroup.limits, memoryBytesMax: lower } };
+  if (!cgroup) return undefined;
+  const { limits } = cgroup;
+  const asked = {
+    memoryBytesMax: leastOf(limits.memoryBytesMax, memoryBytesMax),
+    cpusMax: leastOf(limits.cpusMax, cpusMax),
+  };
+  return { ...cgroup, limits: { ...limits, ...asked } };
 }
 
 async function isReady({ reports }: Launcher): Promise<boolean> {

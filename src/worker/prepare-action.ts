@@ -1,4 +1,5 @@
 import { chmod, chown, mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -28,12 +29,17 @@ export interface PreparedAction {
   readonly network: boolean;
   /** Its platform property `memory`, in bytes. */
   readonly memoryBytesMax: number | undefined;
+  /** Its platform property `cpu`, if that is less than the machine has. */
+  readonly cpusMax: number | undefined;
   /** Those of the action count, and without them its command's (ACT-03, ACT-04). */
   readonly properties: ReadonlyMap<string, string>;
 }
 
 /** Nothing starts with less: such a number was meant in another unit. */
 const memoryBytesMin = 16 * 1024 * 1024;
+
+/** The kernel shares out no less. */
+const cpusMin = 0.01;
 
 /** Larger messages are refused before they fill the memory; a Command of 10 MiB is legal (ACT-28). */
 const messageSizeBytesMax = 64 * 1024 * 1024;
@@ -70,7 +76,9 @@ export async function prepareAction(
   // ACT-01: the Command's platform is for clients that know no other.
   const { properties = [] } = found.action.platform ?? command.platform ?? {};
   const network = properties.some(({ name, value }) => name === 'network' && value === 'on');
-  const memory = parseAmount(properties.find(({ name }) => name === 'memory')?.value ?? '') ?? 0;
+  const amountOf = (asked: string) =>
+    parseAmount(properties.find(({ name }) => name === asked)?.value ?? '') ?? 0;
+  const [memory, cpus] = [amountOf('memory'), amountOf('cpu')];
   return {
     command,
     argv: [first, ...rest],
@@ -81,6 +89,7 @@ export async function prepareAction(
     network,
     properties: new Map(properties.map(({ name, value }) => [name, value])),
     memoryBytesMax: memory < memoryBytesMin ? undefined : Math.floor(memory),
+    cpusMax: cpus < cpusMin || cpus >= availableParallelism() ? undefined : cpus,
   };
 }
 

@@ -8,7 +8,7 @@ import { DockerEngine } from '../../src/executor/docker-engine.ts';
 import type { DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
-import { dockerBench as dockerBenchOn, limits } from '../support/docker-bench.ts';
+import { dockerBench as dockerBenchOn } from '../support/docker-bench.ts';
 import {
   type DockerDaemon,
   dockerSkip,
@@ -228,66 +228,6 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       ['OSFamily', 'linux'],
     ]);
     assert.equal((await run(['true'], { properties })).kind, 'exited');
-  });
-
-  it('WK-26: tells that memory was the limit, and which', async (t) => {
-    const { run } = dockerBench(t);
-    const outcome = await run(['sh', '-c', `tail /dev/zero; code=$?; ${busy}; exit $code`]);
-    assert.equal(outcome.kind, 'resource-limit');
-    assert.ok(outcome.kind === 'resource-limit');
-    assert.equal(outcome.exitCode, 137);
-    assert.match(
-      outcome.message,
-      /^it used more memory than its limit of 64 MiB \(peak 6[34] MiB\)$/,
-    );
-  });
-
-  it('WK-26: holds an action to the memory that it asks for, if that is less', async (t) => {
-    const { run } = dockerBench(t);
-    const outcome = await run(['tail', '/dev/zero'], { memoryBytesMax: 32 * 2 ** 20 });
-    assert.match(outcome.kind === 'resource-limit' ? outcome.message : '', /limit of 32 MiB/);
-  });
-
-  it('WK-27: keeps to the number of processes, and tells that it was met', async (t) => {
-    const { run, stderr } = dockerBench(t);
-    const outcome = await run([
-      'sh',
-      '-c',
-      `(i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done); code=$?; ${busy}; exit $code`,
-    ]);
-    assert.match(stderr(), /fork/);
-    const said = outcome.kind === 'resource-limit' ? outcome.message : outcome.kind;
-    assert.equal(said, 'it met its limit of 64 processes and threads');
-  });
-
-  it('WK-12: says that a file grew beyond its limit, sparse or not', async (t) => {
-    const { run, stderr } = dockerBench(t, { limits: { ...limits, fileBytesMax: 1_000_000 } });
-    for (const script of [
-      'head -c 2000000 /dev/zero > large; exit $?',
-      'exec dd if=/dev/zero of=/tmp/large bs=2000000 count=2',
-      'truncate -s 1000G large; exit $?',
-    ]) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
-      const outcome = await run(['sh', '-c', script]);
-      assert.equal(outcome.kind, 'resource-limit', `${script}: ${stderr()}`);
-      if (outcome.kind !== 'resource-limit') return;
-      assert.equal(outcome.exitCode, 153);
-      assert.match(outcome.message, /larger than its limit of 1000000 bytes \(executor.file_max/);
-    }
-    const fits = await run(['sh', '-c', 'head -c 1000000 /dev/zero > fits; exit 1']);
-    assert.equal(fits.kind === 'exited' && fits.exitCode, 1);
-  });
-
-  it('RES-28: tells what all processes of a command used', async (t) => {
-    const { run } = dockerBench(t);
-    const { usage } = await run([
-      'sh',
-      '-c',
-      `head -c 20000000 /dev/zero | tail; (${busy}) & wait`,
-    ]);
-    assert.ok((usage.userTimeMs ?? 0) + (usage.systemTimeMs ?? 0) > 50, JSON.stringify(usage));
-    assert.ok((usage.maxResidentBytes ?? 0) > 20_000_000, JSON.stringify(usage));
-    assert.ok((usage.maxResidentBytes ?? 0) < 64_000_000, JSON.stringify(usage));
   });
 
   it(

@@ -201,6 +201,31 @@ describe('running an action', { timeout: 60_000 }, () => {
     return undefined;
   });
 
+  it('WRK-22: a command is held to the processors that its action asks for, and to all without', async (t) => {
+    const cgroup = testCgroup();
+    if (cgroupSkip) return t.skip(cgroupSkip);
+    if (!cgroup.places.some(({ controllers }) => controllers.includes('cpu')))
+      return t.skip('needs the right to make cgroups that limit processors');
+    const { runScript, stdout } = await bench(t, { executor: { cgroup } });
+    const at = '/sys/fs/cgroup';
+    const look = `for own in $(cut -d: -f3 /proc/self/cgroup); do
+      cat ${at}/cpu$own/cpu.cfs_quota_us ${at}$own/cpu.max; done 2>/dev/null | cut -d ' ' -f 1`;
+    for (const [cpu, isHeld] of [
+      ['500m', true],
+      ['9999', false],
+      ['0', false],
+      ['x86', false],
+    ] as const) {
+      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
+      const response = await runScript(look, {
+        command: { platform: { properties: [{ name: 'cpu', value: cpu }] } },
+      });
+      const quotas = (stdout(response) ?? '').split('\n');
+      assert.equal(quotas.includes('50000'), isHeld, `${cpu}: ${quotas.join()}`);
+    }
+    return undefined;
+  });
+
   it('WRK-12, RES-23: a failing command is a result, with its outputs', async (t) => {
     const { runScript, text } = await bench(t);
     const command = { outputPaths: ['log'] };
