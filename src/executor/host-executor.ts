@@ -14,6 +14,7 @@ import {
   messagesFrom,
   writeMessage,
 } from './launcher-messages.ts';
+import { passed } from './repeatedly.ts';
 import { type CommandMarks, sessionsWritingTo, signalCommand } from './processes.ts';
 import type { Sandbox } from './sandbox.ts';
 import { removeAllOf } from './user-belongings.ts';
@@ -35,6 +36,8 @@ export interface HostExecutorOptions {
   readonly graceMs: number;
   /** For standard output and standard error each. */
   readonly outputBytesMax: number;
+  /** How long after a command had to be gone its launcher may take to tell. Then it hangs, and is killed. */
+  readonly reportMsMax: number;
 }
 
 export const defaultHostExecutorOptions = {
@@ -47,6 +50,8 @@ export const defaultHostExecutorOptions = {
   graceMs: 2_000,
   // Test logs reach tens of megabytes; beyond this it is a loop.
   outputBytesMax: 256 * 1024 * 1024,
+  // Removing what a command left takes seconds on a busy machine.
+  reportMsMax: 60_000,
 } as const;
 
 /** A launcher answers within 100 ms; a machine in trouble gets more. */
@@ -91,8 +96,14 @@ export class HostExecutor implements Executor {
     const environment = Object.entries({ TMPDIR: command.temporary, ...command.environment });
     const limits = { graceMs, outputBytesMax, fileBytesMax };
     const request = { ...command, environment, sandbox, cgroup, owner, ...limits };
-    const cancel = () => writeMessage(launcher.process.stdin, { kind: 'cancel' });
+    const over = new AbortController();
+    const expectEnd = (ms: number) => void this.#killIfLate(launcher, ms + graceMs, over.signal);
+    const cancel = () => {
+      writeMessage(launcher.process.stdin, { kind: 'cancel' });
+      expectEnd(0);
+    };
     writeMessage(launcher.process.stdin, { kind: 'run', request });
+    expectEnd(command.timeoutMs);
     signal.addEventListener('abort', cancel);
     try {
       return await outcomeFrom(launcher.reports, command);
@@ -102,8 +113,14 @@ export class HostExecutor implements Executor {
       if (cgroup) await endLeft(cgroup, new AbortController().signal);
       throw error;
     } finally {
+      over.abort();
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  /** A launcher that was stopped, or hangs, would hold its command for ever. */
+  async #killIfLate({ process: late }: Launcher, ms: number, over: AbortSignal): Promise<void> {
+    if (await passed(ms + this.#options.reportMsMax, over)) late.kill('SIGKILL');
   }
 
   async clean(): Promise<void> {

@@ -27,6 +27,8 @@ export interface SandboxOptions {
 
 /** Where the input root is, in each sandbox: outputs that name it are the same wherever they are made. */
 const inputRootInside = '/build';
+/** What each command has for itself; showing the machine's own there would undo what is promised. */
+const ownFolders = ['/', '/tmp', '/dev', '/dev/shm', '/proc', '/sys', inputRootInside];
 /** Nobody's outside: the user and group that a command sees itself as. */
 const idInside = 65_532;
 /** --disable-userns came with it. */
@@ -87,7 +89,10 @@ export class Sandbox {
     }
     for (const shown of options.readonlyPaths) {
       const stats = path.isAbsolute(shown) && lstatSync(shown, { throwIfNoEntry: false });
-      if (!stats) throw unusable(`readonly path ${shown} is not an absolute path that exists`);
+      if (!stats) throw notShown(shown, 'it is not an absolute path that exists');
+      if (ownFolders.includes(path.normalize(`${shown}/`).slice(0, -1) || '/')) {
+        throw notShown(shown, 'each command has its own there');
+      }
     }
     let file;
     try {
@@ -192,6 +197,13 @@ function isIn(file: string, folder: string): boolean {
 function isOlder(version: readonly number[]): boolean {
   const index = oldestVersion.findIndex((part, place) => part !== version[place]);
   return index >= 0 && (version[index] ?? 0) < (oldestVersion[index] ?? 0);
+}
+
+function notShown(file: string, why: string): StatusError {
+  return new StatusError(
+    Code.FAILED_PRECONDITION,
+    `the executor "sandbox" cannot show ${file} of executor.readonly_paths: ${why}`,
+  );
 }
 
 function unusable(why: string): StatusError {

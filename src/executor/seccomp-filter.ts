@@ -60,6 +60,12 @@ const clone3 = 435;
 const ioctl = 16;
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. */
 const newNamespaces = 0x7e02_0000;
+const socket = 41;
+/**
+ * AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, in this order. No network namespace holds AF_VSOCK, the way to
+ * the host of a virtual machine; AF_ALG and the like are for others than builds.
+ */
+const addressFamilies = [1, 2, 10, 16];
 const tiocsti = 0x5412;
 const tioclinux = 0x541c;
 
@@ -71,6 +77,7 @@ const allow = 0x7fff_0000;
 const refuse = (errno: number) => 0x0005_0000 | errno;
 const notPermitted = refuse(constants.errno.EPERM);
 const notImplemented = refuse(constants.errno.ENOSYS);
+const noSuchFamily = refuse(constants.errno.EAFNOSUPPORT);
 
 /** In `newNamespaces`. */
 const namespaceFlags = [17, 25, 26, 27, 28, 29, 30].map((bit) => 2 ** bit);
@@ -91,7 +98,7 @@ const end = (verdict: number): Step => [0x06, 0, 0, verdict];
 
 /**
  * The system calls that no action has a use for, as a compiled filter for x86-64: they fail with EPERM,
- * so that configure scripts can ask for them. clone3 hides its flags from filters and fails with ENOSYS:
+ * so that configure scripts can ask for them, and sockets of rare families with EAFNOSUPPORT. clone3 hides its flags from filters and fails with ENOSYS:
  * the C library then takes clone, of which new namespaces are refused. Programs for other processors (32
  * bits among them) get ENOSYS for every call.
  */
@@ -110,6 +117,11 @@ export function seccompFilter(): Buffer {
     load(argument(0)),
     skipUnlessAnyOf(newNamespaces, 1),
     end(notPermitted),
+    end(allow),
+    skipUnlessEqual(socket, 3 + addressFamilies.length),
+    load(argument(0)),
+    ...addressFamilies.map((family, index) => skipIfEqual(family, addressFamilies.length - index)),
+    end(noSuchFamily),
     end(allow),
     skipUnlessEqual(ioctl, 4),
     // What is pushed into a terminal is taken for typed (CVE-2017-5226).
@@ -142,6 +154,21 @@ export function seccompProfile(): string {
     args: [{ index: 1, value, op: 'SCMP_CMP_EQ' }],
     ...none,
   }));
+  // Rules are joined by "or" for one call, so each range between the allowed families is one.
+  const [first = 0, ...others] = addressFamilies;
+  const last = others.at(-1) ?? first;
+  const between = Array.from({ length: last }, (_, family) => family).filter(
+    (family) => !addressFamilies.includes(family),
+  );
+  const ofSockets = [
+    ...between.map((value) => ({ index: 0, value, op: 'SCMP_CMP_EQ' })),
+    { index: 0, value: last, op: 'SCMP_CMP_GT' },
+  ].map((arg) => ({
+    ...none,
+    names: ['socket'],
+    args: [arg],
+    errnoRet: constants.errno.EAFNOSUPPORT,
+  }));
   return JSON.stringify({
     defaultAction: 'SCMP_ACT_ALLOW',
     syscalls: [
@@ -149,6 +176,7 @@ export function seccompProfile(): string {
       { ...none, names: ['clone3'], errnoRet: constants.errno.ENOSYS },
       ...ofClone,
       ...ofTerminals,
+      ...ofSockets,
     ],
   });
 }

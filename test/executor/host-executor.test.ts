@@ -286,6 +286,24 @@ describe('a host executor', { timeout: 60_000 }, () => {
     assert.equal((await run(['true'])).kind, 'exited');
   });
 
+  for (const [how, timeoutMs] of [
+    ['after its timeout', 3_000],
+    ['when it is cancelled', 60_000],
+  ] as const) {
+    it(`WK-03: a launcher that stands still is killed ${how}, and the command with it`, async (t) => {
+      const limits = { graceMs: 100, reportMsMax: 200 };
+      const { run, inputRoot: folder } = await executorBench(t, limits);
+      const cancelling = new AbortController();
+      const script = 'kill -STOP $PPID; echo $$ > id; exec sleep 1000';
+      const running = run(['sh', '-c', script], { timeoutMs }, cancelling.signal);
+      const id = await lineOf(path.join(folder, 'id'));
+      if (how === 'when it is cancelled') cancelling.abort();
+      await assert.rejects(running, { code: Code.INTERNAL, message: /launcher/ });
+      await untilDead(id);
+      assert.equal((await run(['true'])).kind, 'exited');
+    });
+  }
+
   it('ends the command and the launcher when the worker is killed', async (t) => {
     const folder = tempDir(t);
     const [node, launcher] = launcherCommand;

@@ -150,7 +150,30 @@ describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
     assert.equal(stdout(), '#!/bin/sh\ncat "$0"');
     const write = await run(['sh', '-c', `echo > ${shown}/tool`]);
     assert.notEqual(write.kind === 'exited' && write.exitCode, 0);
-    await assert.rejects(findSandbox(t, { readonlyPaths: ['/no/such'] }), /\/no\/such/);
+    for (const [unshown, why] of [
+      ['/no/such', /cannot show \/no\/such of executor.readonly_paths: it is not .* exists/],
+      ['/tmp/', /each command has its own there/],
+      ['/', /each command has its own there/],
+    ] as const) {
+      // oxlint-disable-next-line no-await-in-loop -- one error after the other
+      await assert.rejects(findSandbox(t, { readonlyPaths: [unshown] }), why);
+    }
+  });
+
+  it('WK-24, DK-17: has no sockets that no network namespace holds, as those to the host of a virtual machine', async (t) => {
+    if (!existsSync('/usr/bin/python3')) return t.skip('needs python3');
+    const { run, stdout } = await bench(t);
+    const python = [
+      'import socket',
+      'for family in [1, 2, 10, 16, 0, 3, 17, 38, 40, 45, 2 ** 31]:',
+      '  try: socket.socket(family - (2 ** 32 if family >= 2 ** 31 else 0), 2 if family != 16 else 3, 0); print(family, "opens")',
+      '  except OSError as e: print(family, e.errno)',
+      'print("pair", len(socket.socketpair()))',
+    ].join('\n');
+    await run(['python3', '-c', python]);
+    const opens = [1, 2, 10, 16].map((family) => `${family} opens`);
+    const none = [0, 3, 17, 38, 40, 45, 2 ** 31].map((family) => `${family} 97`);
+    assert.deepEqual(stdout().trim().split('\n'), [...opens, ...none, 'pair 2']);
   });
 
   it('DK-17: lets no command into terminals, keyrings, mounts and new namespaces', async (t) => {
