@@ -3,7 +3,7 @@ import { findDigestFunction, findFlaw } from './find-flaw.ts';
 import type { LocalDisk } from './local-disk.ts';
 import type { StoredBlob } from './stored-blob.ts';
 
-/** A third of what a hard disk reads: the sooner blobs are back, the fewer are made again. */
+/** A fifth of what a hard disk reads: the sooner blobs are back, the fewer are made again. */
 const bytesPerMsMax = (32 * 2 ** 20) / 1000;
 
 /** What the opening of a file costs, in bytes. */

@@ -3,7 +3,7 @@ import { findFlaw } from './find-flaw.ts';
 import { condemn, type LocalDisk } from './local-disk.ts';
 import { diskBytesOf, type StoredBlob } from './stored-blob.ts';
 
-/** A tenth of what a hard disk reads, and 1 % of a core for SHA-256. */
+/** A tenth of what a hard disk reads, and 5 % of a core. */
 const bytesPerMsMax = (16 * 2 ** 20) / 1000;
 
 /** After each chunk, also where blobs are tiny: no more than 100 of them a second. */
@@ -11,6 +11,9 @@ const pauseMsMin = 10;
 
 /** A longer pause goes in parts: the store may have grown since, or have its first blobs. */
 const pauseMsMax = 60_000;
+
+/** From the last blob to the first: no more than a line a second is logged, however short the interval. */
+const betweenMs = 1000;
 
 /** The part of the interval that is planned with; the rest is for what pauses leave out. */
 const plannedShare = 0.9;
@@ -50,8 +53,8 @@ export class BlobVerifier {
         } else {
           if (read > 0) log.info('verified all blobs', { read, damaged });
           read = damaged = this.#passBytes = 0;
-          // There is none.
-          if (!last) await this.#pause(pauseMsMax, signal);
+          // Where it began from the start, there is none.
+          await this.#pause(last ? betweenMs : pauseMsMax, signal);
         }
         last = blob;
         if (last && this.#sinceNotedMs >= pauseMsMax) await this.#note(last);

@@ -24,7 +24,10 @@ export async function outputFailure(
     .replaceAll(`${root}/`, '')
     .replaceAll(root, '.');
   const output = `output ${JSON.stringify(requestedPath)}`;
-  return isFault
-    ? new StatusError(Code.INVALID_ARGUMENT, `${output} cannot be read: ${said.slice(0, 300)}`)
-    : new StatusError((error as StatusError).code, said, { cause: error });
+  if (isFault) {
+    const told = `${output} cannot be read: ${said.slice(0, 300)}`;
+    return new StatusError(Code.INVALID_ARGUMENT, told);
+  }
+  const { code: status, details } = StatusError.from(error);
+  return new StatusError(status, said, { details, cause: error });
 }

@@ -22,7 +22,7 @@ import { keepLines } from '../support/keep-lines.ts';
 import { never } from '../support/never.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const hourMs = 3_600_000;
+const intervalMs = 600_000;
 
 interface Options {
   readonly root?: string;
@@ -58,9 +58,9 @@ async function openStore(context: TestContext, { root, sizeBytesMax = 2 ** 30 }:
       writeFileSync(file, bytes);
     },
     /** Begins to verify; `pass` lets so much time pass while nothing else waits for the clock. */
-    verify: (intervalMs: number) => {
+    verify: (everyMs: number) => {
       const stopping = new AbortController();
-      const ended = blobs.verify(intervalMs, stopping.signal);
+      const ended = blobs.verify(everyMs, stopping.signal);
       ended.catch(() => {});
       t.after(() => stopping.abort());
       const asleep = () => Promise.race([clock.asleep(1), ended]);
@@ -88,10 +88,10 @@ test('CI-06: reads every blob once in the interval, at an even pace, and finds w
   const all = blockBlobs(50);
   await writeAll(store, all);
   for (const blob of all) damage(blob);
-  const { pass } = verify(hourMs);
-  await pass(hourMs / 2);
+  const { pass } = verify(intervalMs);
+  await pass(intervalMs / 2);
   assert.ok(damaged() >= 25 && damaged() <= 30, `${damaged()} of 50 in half of the time`);
-  await pass(hourMs / 2);
+  await pass(intervalMs / 2);
   assert.equal(damaged(), 50);
   assert.equal(blobs.stats().blobs, 0);
   assert.deepEqual(await store.findMissing(digests(all), never), digests(all));
@@ -108,14 +108,14 @@ test('CI-06: begins again when it is through, and leaves good blobs alone', asyn
   const { store, damage, damaged, verify, lines } = await openStore(t);
   const all = [...blockBlobs(9), blobOf(Buffer.alloc(3_000_000, 'x')), blobOf('tiny')];
   await writeAll(store, all);
-  const { pass } = verify(hourMs);
-  await pass(hourMs);
+  const { pass } = verify(intervalMs);
+  await pass(intervalMs);
   assert.equal(damaged(), 0);
   const [line] = lines;
   assert.deepEqual([line?.message, line?.read, line?.damaged], ['verified all blobs', 11, 0]);
   const [first, ...others] = all as [Blob, ...Blob[]];
   damage(first);
-  await pass(hourMs);
+  await pass(intervalMs);
   assert.equal(damaged(), 1);
   assert.deepEqual(await store.findMissing(digests(all), never), [first.digest]);
   for (const { digest, bytes } of others) {
@@ -141,7 +141,7 @@ for (const [fault, harm] of [
     await writeAll(store, [blob]);
     chmodSync(fileOf(blob), 0o644);
     harm(fileOf(blob));
-    await verify(hourMs).pass(1000);
+    await verify(intervalMs).pass(1000);
     assert.equal(damaged(), 1);
     assert.equal(blobs.stats().blobs, 0);
     assert.ok(!existsSync(fileOf(blob)));
@@ -152,14 +152,14 @@ test('goes on after a restart where it was', async (t) => {
   const all = blockBlobs(40);
   const first = await openStore(t);
   await writeAll(first.store, all);
-  const { pass, stop } = first.verify(hourMs);
-  await pass(hourMs / 2);
+  const { pass, stop } = first.verify(intervalMs);
+  await pass(intervalMs / 2);
   await stop();
   await first.blobs.close();
   const second = await openStore(t, { root: first.root });
   for (const blob of all) second.damage(blob);
   // Of a pass as long as before, the second half.
-  await second.verify(hourMs).pass(hourMs / 3);
+  await second.verify(intervalMs).pass(intervalMs / 3);
   const missing = await second.store.findMissing(digests(all), never);
   const byName = digests(all).toSorted((a, b) => (a.hash < b.hash ? -1 : 1));
   assert.ok(missing.length >= 13 && missing.length <= 18, `${missing.length}`);
@@ -188,12 +188,12 @@ test('reads no more than 100 blobs a second, however short the interval', async 
 
 test('waits for the first blobs of a store', async (t) => {
   const { store, damage, damaged, verify } = await openStore(t);
-  const { pass } = verify(hourMs);
-  await pass(hourMs);
+  const { pass } = verify(intervalMs);
+  await pass(intervalMs);
   const [blob] = blockBlobs(1) as [Blob];
   await writeAll(store, [blob]);
   damage(blob);
-  await pass(hourMs);
+  await pass(intervalMs);
   assert.equal(damaged(), 1);
 });
 
@@ -217,7 +217,7 @@ test('a blob that was put away and uploaded again while it was verified stays', 
   const blob = blobOf(Buffer.alloc(3 * 2 ** 20));
   await writeAll(store, [blob]);
   damage(blob);
-  const { pass } = verify(hourMs);
+  const { pass } = verify(intervalMs);
   // It has read a third and waits.
   await pass(10, 10);
   await assert.rejects(collect(store.read(blob.digest, 0, never)), { code: Code.INTERNAL });
@@ -235,7 +235,7 @@ test('a blob that cannot be opened is told of, and does not hold up the others',
   await writeAll(store, all);
   chmodSync(fileOf(closed), 0);
   damage(other);
-  await verify(hourMs).pass(hourMs);
+  await verify(intervalMs).pass(intervalMs);
   assert.match(JSON.stringify(lines), /could not be verified.*EACCES/);
   assert.equal(damaged(), 1);
   assert.deepEqual(await store.findMissing(digests(all), never), [other.digest]);
