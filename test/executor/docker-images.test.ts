@@ -113,4 +113,24 @@ describe('logins for registries', () => {
     assert.equal(findLogin(undefined, 'debian'), undefined);
     assert.throws(() => findLogin('/no/such/file', 'debian'), { code: Code.UNAVAILABLE });
   });
+
+  it('that a program keeps are refused, and it is named', (t) => {
+    const file = path.join(tempDir(t), 'config.json');
+    const auth = Buffer.from('me:pass').toString('base64');
+    const auths = { 'https://index.docker.io/v1/': {}, 'quay.io': { auth }, 'gcr.io': { auth } };
+    const credHelpers = { 'ghcr.io': 'gh', 'gcr.io': 'gcloud' };
+    writeFileSync(file, JSON.stringify({ auths, credsStore: 'pass', credHelpers }));
+    for (const [image, program] of [
+      ['debian:12', 'pass'],
+      ['ghcr.io/team/image', 'gh'],
+    ] as const) {
+      assert.throws(() => findLogin(file, image), {
+        code: Code.UNAVAILABLE,
+        message: new RegExp(`leaves the login for \\S+ to docker-credential-${program} `),
+      });
+    }
+    assert.equal(findLogin(file, 'quay.io/image')?.password, 'pass');
+    assert.equal(findLogin(file, 'gcr.io/image')?.password, 'pass');
+    assert.equal(findLogin(file, 'registry.example/image'), undefined);
+  });
 });
