@@ -40,7 +40,7 @@ const scheduler = new Scheduler({
     abandonQueuedAfterMs: 1e9,
     lostAfterMs: 1e9,
   },
-  stored: { runs: [], operations: [], drainedWorkers: [] },
+  stored: { runs: [], operations: [], drainedWorkers: [], terminatingWorkers: [] },
 });
 
 const properties = [{ OSFamily: 'linux' }, { OSFamily: 'linux', cpu: '1' }, { cpu: '2' }] as const;

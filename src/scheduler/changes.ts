@@ -8,6 +8,7 @@ export class Changes {
   readonly #endedRuns = new Set<string>();
   readonly #forgotten = new Set<string>();
   #drainedWorkers: ReadonlySet<string> | undefined;
+  #terminatingWorkers: ReadonlyMap<string, string> | undefined;
 
   run(run: Run): void {
     this.#runs.add(run);
@@ -26,6 +27,11 @@ export class Changes {
     this.#drainedWorkers = all;
   }
 
+  /** By the name of each worker, its start that is meant. */
+  terminatingWorkers(all: ReadonlyMap<string, string>): void {
+    this.#terminatingWorkers = all;
+  }
+
   forgotten(operation: Operation): void {
     if (!operation.isDurable) return;
     this.#operations.delete(operation);
@@ -35,15 +41,20 @@ export class Changes {
   /** Hands over what has collected; it is forgotten only if `write` does not throw. */
   flush(write: (changes: OperationChanges) => void): void {
     const sets = [this.#runs, this.#operations, this.#endedRuns, this.#forgotten];
-    if (sets.every(({ size }) => size === 0) && !this.#drainedWorkers) return;
+    const drained = this.#drainedWorkers;
+    const terminating = this.#terminatingWorkers;
+    if (sets.every(({ size }) => size === 0) && !drained && !terminating) return;
     write({
       runs: [...this.#runs].map(storedRun),
       operations: [...this.#operations].map(storedOperation),
       endedRuns: [...this.#endedRuns],
       forgottenOperations: [...this.#forgotten],
-      drainedWorkers: this.#drainedWorkers && [...this.#drainedWorkers],
+      drainedWorkers: drained && [...drained],
+      terminatingWorkers:
+        terminating && [...terminating].map(([workerId, bootId]) => ({ workerId, bootId })),
     });
     this.#drainedWorkers = undefined;
+    this.#terminatingWorkers = undefined;
     for (const set of sets) set.clear();
   }
 }

@@ -45,12 +45,24 @@ export interface StoredScheduler {
   readonly operations: readonly StoredOperation[];
   /** Workers that are to get nothing, by name. */
   readonly drainedWorkers: readonly string[];
+  readonly terminatingWorkers: readonly StoredStart[];
+}
+
+/** One start of a worker: an operator wants that process to end, not the next one of its name. */
+export interface StoredStart {
+  readonly workerId: string;
+  readonly bootId: string;
 }
 
 /** What has become different since the last write. */
-export interface OperationChanges extends Omit<StoredScheduler, 'drainedWorkers'> {
+export interface OperationChanges extends Omit<
+  StoredScheduler,
+  'drainedWorkers' | 'terminatingWorkers'
+> {
   /** All of them; undefined when they are as before. */
   readonly drainedWorkers: readonly string[] | undefined;
+  /** As above. */
+  readonly terminatingWorkers: readonly StoredStart[] | undefined;
   readonly endedRuns: readonly string[];
   readonly forgottenOperations: readonly string[];
 }

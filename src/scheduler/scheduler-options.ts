@@ -37,6 +37,8 @@ export interface SchedulerOptions {
   readonly priorityPointMs: number;
   /** A run that takes more of a worker than any has left gets one kept for it after so long. */
   readonly reserveAfterMs: number;
+  /** Names of workers kept as drained that are not here; those drained first are forgotten. */
+  readonly drainedAwayMax: number;
   /** A worker that failed or refused gets nothing for so long, doubled for each time in a row. */
   readonly restMs: number;
   readonly restMsMax: number;
@@ -92,6 +94,8 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   priorityPointMs: 60_000,
   // Long enough for most actions that are in its way to end by themselves.
   reserveAfterMs: 10_000,
+  // Hosts that were taken away and never undrained: years of them.
+  drainedAwayMax: 10_000,
   restMs: 1_000,
   restMsMax: 60_000,
   commitAttemptsMax: 5,

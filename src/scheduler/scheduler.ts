@@ -101,7 +101,7 @@ export class Scheduler {
         queues: this.#queues,
         operations: this.#operations,
       },
-      stored.drainedWorkers,
+      stored,
     );
     this.#views = new OperationViews(this.#operations, this.#queues, this.#workers);
     this.#restore(stored);

@@ -13,6 +13,7 @@ import type {
   StoredOperation,
   StoredRun,
   StoredScheduler,
+  StoredStart,
 } from './operation-rows.ts';
 
 /** The schema of `SqliteOperationRows`, for `openDatabase`. */
@@ -53,6 +54,7 @@ export const operationMigrations: readonly string[] = [
   ) strict;`,
   'alter table operation add column deleted integer not null default 0;',
   'create table drained_worker (worker_id text primary key) strict, without rowid;',
+  'create table terminating_worker (worker_id text primary key, boot_id text not null) strict, without rowid;',
   'alter table operation add column request_metadata blob;',
   'alter table run add column memory_above integer not null default 0;',
 ];
@@ -105,6 +107,8 @@ export class SqliteOperationRows implements OperationRows {
   readonly #forget: Statement<[string]>;
   readonly #undrainAll: Statement<[]>;
   readonly #drain: Statement<[string]>;
+  readonly #terminateNone: Statement<[]>;
+  readonly #terminate: Statement<[StoredStart]>;
 
   constructor(db: Database) {
     this.#db = db;
@@ -129,6 +133,8 @@ export class SqliteOperationRows implements OperationRows {
     this.#forget = db.prepare('delete from operation where name = ?');
     this.#undrainAll = db.prepare('delete from drained_worker');
     this.#drain = db.prepare('insert into drained_worker values (?)');
+    this.#terminateNone = db.prepare('delete from terminating_worker');
+    this.#terminate = db.prepare('insert into terminating_worker values (@workerId, @bootId)');
   }
 
   load(): StoredScheduler {
@@ -140,23 +146,31 @@ export class SqliteOperationRows implements OperationRows {
       .prepare<[], string>('select worker_id from drained_worker')
       .pluck()
       .all();
+    const terminatingWorkers = this.#db
+      .prepare<[], StoredStart>(
+        'select worker_id as workerId, boot_id as bootId from terminating_worker',
+      )
+      .all();
     return {
       runs: runs.map(storedRun),
       operations: operations.map(storedOperation),
       drainedWorkers,
+      terminatingWorkers,
     };
   }
 
   write(changes: OperationChanges): void {
-    const { runs, operations, endedRuns, forgottenOperations, drainedWorkers } = changes;
+    const { runs, operations, endedRuns, forgottenOperations } = changes;
+    const { drainedWorkers, terminatingWorkers } = changes;
     const all = this.#db.transaction(() => {
       for (const run of runs) this.#putRun.run(runRow(run));
       for (const operation of operations) this.#putOperation.run(operationRow(operation));
       for (const id of endedRuns) this.#endRun.run(id);
       for (const name of forgottenOperations) this.#forget.run(name);
-      if (!drainedWorkers) return;
-      this.#undrainAll.run();
-      for (const id of drainedWorkers) this.#drain.run(id);
+      if (drainedWorkers) this.#undrainAll.run();
+      for (const id of drainedWorkers ?? []) this.#drain.run(id);
+      if (terminatingWorkers) this.#terminateNone.run();
+      for (const start of terminatingWorkers ?? []) this.#terminate.run(start);
     });
     all.immediate();
   }

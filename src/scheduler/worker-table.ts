@@ -9,7 +9,7 @@ import type {
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { OperationTable } from './operation-table.ts';
-import type { StoredLease } from './operation-rows.ts';
+import type { StoredLease, StoredScheduler } from './operation-rows.ts';
 import { withMoreMemory } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
@@ -17,6 +17,7 @@ import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import { isResult, type Session, Worker } from './worker.ts';
+import { WorkerWishes } from './worker-wishes.ts';
 import {
   isMeant,
   viewOfWorker,
@@ -43,12 +44,17 @@ export class WorkerTable {
   readonly #workers = new Map<string, Worker>();
   /** Sessions that end, or whose worker is to be told something. */
   readonly #changed = new Set<Session>();
-  /** Workers that get nothing, until an operator says otherwise; they need not be here. */
-  readonly #drained: Set<string>;
+  readonly #wishes: WorkerWishes;
 
-  constructor(options: WorkerTableOptions, drained: readonly string[]) {
+  constructor(
+    options: WorkerTableOptions,
+    stored: Pick<StoredScheduler, 'drainedWorkers' | 'terminatingWorkers'>,
+  ) {
+    const { time, deadlines, changes, limits } = options;
     this.#options = options;
-    this.#drained = new Set(drained);
+    this.#wishes = new WorkerWishes({ changes, limits, workers: this.#workers }, stored);
+    // Those that were to end and are not back by then have.
+    deadlines.add(time.now + limits.reattachGraceMs, () => this.#wishes.forgetEnded());
   }
 
   connect(state: WorkerState): Session {
@@ -133,8 +139,7 @@ export class WorkerTable {
       offeredIn: undefined,
       offer: undefined,
     };
-    const worker = this.#workers.get(workerId) ?? this.#await(new Worker(workerId, bootId));
-    worker.isDrained = this.#drained.has(workerId);
+    const worker = this.#workers.get(workerId) ?? this.#await(this.#newWorker(workerId, bootId));
     worker.leases.set(id, lease);
     return { kind: 'leased', lease };
   }
@@ -164,10 +169,7 @@ export class WorkerTable {
     for (const worker of meant) this.#wish(worker, wish);
     const ids = meant.map(({ id }) => id);
     if (wish !== 'undrain' || !('ids' in selection)) return ids;
-    const away = [...this.#drained].filter((id) => selection.ids.has(id));
-    for (const id of away) this.#drained.delete(id);
-    this.#options.changes.drainedWorkers(this.#drained);
-    return [...ids, ...away];
+    return [...ids, ...this.#wishes.undrainAway(selection.ids)];
   }
 
   verify(): void {
@@ -185,14 +187,8 @@ export class WorkerTable {
   }
 
   #wish(worker: Worker, wish: WorkerWish): void {
-    const { queues, changes } = this.#options;
-    if (wish === 'terminate') worker.isTerminating = true;
-    else {
-      worker.isDrained = wish === 'drain';
-      if (worker.isDrained) this.#drained.add(worker.id);
-      else this.#drained.delete(worker.id);
-      changes.drainedWorkers(this.#drained);
-    }
+    const { queues } = this.#options;
+    this.#wishes.take(worker, wish);
     queues.update(worker);
     this.#makeRoom(worker);
     if (worker.session) this.#changed.add(worker.session);
@@ -234,9 +230,15 @@ export class WorkerTable {
       }
       this.#lose(known, `worker ${workerId} was started anew`);
     }
-    const worker = new Worker(workerId, bootId);
-    worker.isDrained = this.#drained.has(workerId);
+    const worker = this.#newWorker(workerId, bootId);
     this.#workers.set(workerId, worker);
+    return worker;
+  }
+
+  /** With what operators wished of it before. */
+  #newWorker(id: string, bootId: string): Worker {
+    const worker = new Worker(id, bootId);
+    this.#wishes.remind(worker);
     return worker;
   }
 
@@ -290,6 +292,7 @@ export class WorkerTable {
     worker.lost?.cancel();
     worker.rest?.cancel();
     queues.forget(worker);
+    if (worker.isTerminating) this.#wishes.forgetEnded();
     for (const lease of worker.leases.values()) {
       const { run } = lease;
       lease.offer?.cancel();

@@ -4,6 +4,7 @@ import type {
   StoredOperation,
   StoredRun,
   StoredScheduler,
+  StoredStart,
 } from '../../src/scheduler/operation-rows.ts';
 
 /** Rows that live as long as this object: a disk that outlives the scheduler. */
@@ -11,6 +12,7 @@ export class MemoryOperationRows implements OperationRows {
   readonly runs = new Map<string, StoredRun>();
   readonly operations = new Map<string, StoredOperation>();
   drainedWorkers: readonly string[] = [];
+  terminatingWorkers: readonly StoredStart[] = [];
   /** Set to let writes fail. */
   failure: Error | undefined;
 
@@ -19,6 +21,7 @@ export class MemoryOperationRows implements OperationRows {
       runs: [...this.runs.values()],
       operations: [...this.operations.values()],
       drainedWorkers: this.drainedWorkers,
+      terminatingWorkers: this.terminatingWorkers,
     };
   }
 
@@ -30,5 +33,6 @@ export class MemoryOperationRows implements OperationRows {
     for (const id of endedRuns) this.runs.delete(id);
     for (const name of forgottenOperations) this.operations.delete(name);
     this.drainedWorkers = drainedWorkers ?? this.drainedWorkers;
+    this.terminatingWorkers = changes.terminatingWorkers ?? this.terminatingWorkers;
   }
 }

@@ -52,6 +52,7 @@ const none = {
   endedRuns: [],
   forgottenOperations: [],
   drainedWorkers: undefined,
+  terminatingWorkers: undefined,
 };
 
 test('operations and runs come back as they were written', (t) => {
@@ -75,6 +76,7 @@ test('operations and runs come back as they were written', (t) => {
     runs: [leased],
     operations: [operation],
     drainedWorkers: [],
+    terminatingWorkers: [],
   });
 });
 
@@ -119,7 +121,12 @@ test('a write that fails leaves nothing behind', (t) => {
   const { rows } = openRows(t, ':memory:');
   const broken = { ...operation, name: 'x', instanceName: undefined as unknown as string };
   assert.throws(() => rows.write({ ...none, runs: [run], operations: [operation, broken] }));
-  assert.deepEqual(rows.load(), { runs: [], operations: [], drainedWorkers: [] });
+  assert.deepEqual(rows.load(), {
+    runs: [],
+    operations: [],
+    drainedWorkers: [],
+    terminatingWorkers: [],
+  });
 });
 
 test('workers that an operator drained come back so', (t) => {
@@ -127,7 +134,10 @@ test('workers that an operator drained come back so', (t) => {
   const first = openRows(t, file);
   first.rows.write({ ...none, drainedWorkers: ['a', 'b'] });
   first.rows.write({ ...none, drainedWorkers: ['b'] });
+  first.rows.write({ ...none, terminatingWorkers: [{ workerId: 'c', bootId: '1' }] });
   first.rows.write(none);
   first.db.close();
-  assert.deepEqual(openRows(t, file).rows.load().drainedWorkers, ['b']);
+  const { drainedWorkers, terminatingWorkers } = openRows(t, file).rows.load();
+  assert.deepEqual(drainedWorkers, ['b']);
+  assert.deepEqual(terminatingWorkers, [{ workerId: 'c', bootId: '1' }]);
 });
