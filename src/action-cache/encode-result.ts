@@ -1,6 +1,6 @@
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
-import { ActionResult } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 
 /**
  * What an entry takes beside its encoded result: names, indexes, times. Counted so that millions of

@@ -6,7 +6,7 @@ import type { DigestFunction } from '../digest/digest-function.ts';
 import {
   ActionResult,
   type OutputFile,
-} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+} from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 
 /** Which contents a client would like to have in the result itself. */
 export interface InlineHints {

@@ -1,6 +1,6 @@
 import { LruCache } from '../base/lru-cache.ts';
 import type { Digest } from '../digest/digest.ts';
-import { ActionResult } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';
 import { ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
 

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
-import { ActionResult } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';

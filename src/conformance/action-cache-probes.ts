@@ -1,12 +1,14 @@
 import { Code } from '../base/status.ts';
 import {
-  ActionResult,
   type DeepPartial,
   Directory,
   type GetActionResultRequest,
   Tree,
-  UpdateActionResultRequest,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import {
+  ActionResult,
+  UpdateActionResultRequest,
+} from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Api } from './api.ts';
 import { expectRefusal, expectSame, expectThat, NotApplicable } from './expect.ts';
 import { aCache, cacheUpdates } from './needs.ts';

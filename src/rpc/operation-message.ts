@@ -1,8 +1,6 @@
-import {
-  ExecuteOperationMetadata,
-  ExecuteResponse,
-} from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ExecuteOperationMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Operation } from '../proto/google/longrunning/operations.ts';
+import { ExecuteResponse } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { OperationState } from '../scheduler/operations.ts';
 import { pack } from './any.ts';
 import type { Instance, Instances } from './instances.ts';

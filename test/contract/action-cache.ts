@@ -3,7 +3,7 @@ import { type TestContext, describe, it } from 'node:test';
 import type { ActionCache, ActionCacheStorage } from '../../src/action-cache/action-cache.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { blake3 } from '../../src/digest/digest-functions.ts';
-import { ActionResult } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ActionResult } from '../../src/proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { never } from '../support/never.ts';
 

@@ -1,11 +1,11 @@
 import { inlineContents } from '../../action-cache/inline-contents.ts';
 import type { Clock } from '../../base/clock.ts';
 import { Code, StatusError } from '../../base/status.ts';
+import { GetActionResultRequest } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
   ActionResult,
-  GetActionResultRequest,
   UpdateActionResultRequest,
-} from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+} from '../../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Instances } from '../instances.ts';
 import { type Call, type Service, unary } from '../method.ts';
 import { checkPriority, resultsCachePriorities } from '../priorities.ts';

@@ -10,14 +10,16 @@ import { MemoryBlobs } from '../../../src/cas/memory-blobs.ts';
 import { Digest } from '../../../src/digest/digest.ts';
 import {
   Action,
-  ActionResult,
   Command,
   Directory,
   GetActionResultRequest,
   RequestMetadata,
   Tree,
-  UpdateActionResultRequest,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import {
+  ActionResult,
+  UpdateActionResultRequest,
+} from '../../../src/proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Instance, Instances } from '../../../src/rpc/instances.ts';
 import { actionCache } from '../../../src/rpc/services/action-cache.ts';
 import { defaultTreeLimits } from '../../../src/tree/walk-directories.ts';

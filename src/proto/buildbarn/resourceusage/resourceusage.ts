@@ -27,17 +27,10 @@ export interface POSIXResourceUsage {
   maximumResidentSetSize: number;
   /** The signal that ended the command, without "SIG"; empty when none did. */
   terminationSignal: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBasePOSIXResourceUsage(): POSIXResourceUsage {
-  return {
-    userTime: undefined,
-    systemTime: undefined,
-    maximumResidentSetSize: 0,
-    terminationSignal: "",
-    _unknownFields: {},
-  };
+  return { userTime: undefined, systemTime: undefined, maximumResidentSetSize: 0, terminationSignal: "" };
 }
 
 export const POSIXResourceUsage: MessageFns<POSIXResourceUsage> = {
@@ -53,14 +46,6 @@ export const POSIXResourceUsage: MessageFns<POSIXResourceUsage> = {
     }
     if (message.terminationSignal !== "") {
       writer.uint32(138).string(message.terminationSignal);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -114,15 +99,7 @@ export const POSIXResourceUsage: MessageFns<POSIXResourceUsage> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

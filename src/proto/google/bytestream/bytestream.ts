@@ -16,14 +16,12 @@ export interface ReadRequest {
   readOffset: number;
   /** The most bytes to return; 0 for all of them. Must be 0 for a compressed name (BS-13, BS-15). */
   readLimit: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A part of the bytes. */
 export interface ReadResponse {
   /** May be empty (BS-10). */
   data: Uint8Array;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A part of an upload. */
@@ -41,7 +39,6 @@ export interface WriteRequest {
   /** True in the last message, which may have no data (BS-33). */
   finishWrite: boolean;
   data: Uint8Array;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The end of an upload. */
@@ -51,14 +48,12 @@ export interface WriteResponse {
    * was there already (BS-39).
    */
   committedSize: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Asks after an upload. */
 export interface QueryWriteStatusRequest {
   /** The name in its form for writes. */
   resourceName: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What is known of an upload. */
@@ -70,11 +65,10 @@ export interface QueryWriteStatusResponse {
   committedSize: number;
   /** True once the blob is stored, by whatever upload (BS-61). */
   complete: boolean;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseReadRequest(): ReadRequest {
-  return { resourceName: "", readOffset: 0, readLimit: 0, _unknownFields: {} };
+  return { resourceName: "", readOffset: 0, readLimit: 0 };
 }
 
 export const ReadRequest: MessageFns<ReadRequest> = {
@@ -87,14 +81,6 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     }
     if (message.readLimit !== 0) {
       writer.uint32(24).int64(message.readLimit);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -140,15 +126,7 @@ export const ReadRequest: MessageFns<ReadRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -169,21 +147,13 @@ export const ReadRequest: MessageFns<ReadRequest> = {
 };
 
 function createBaseReadResponse(): ReadResponse {
-  return { data: new Uint8Array(0), _unknownFields: {} };
+  return { data: new Uint8Array(0) };
 }
 
 export const ReadResponse: MessageFns<ReadResponse> = {
   encode(message: ReadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(82).bytes(message.data);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -213,15 +183,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -240,7 +202,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
 };
 
 function createBaseWriteRequest(): WriteRequest {
-  return { resourceName: "", writeOffset: 0, finishWrite: false, data: new Uint8Array(0), _unknownFields: {} };
+  return { resourceName: "", writeOffset: 0, finishWrite: false, data: new Uint8Array(0) };
 }
 
 export const WriteRequest: MessageFns<WriteRequest> = {
@@ -256,14 +218,6 @@ export const WriteRequest: MessageFns<WriteRequest> = {
     }
     if (message.data.length !== 0) {
       writer.uint32(82).bytes(message.data);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -317,15 +271,7 @@ export const WriteRequest: MessageFns<WriteRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -347,21 +293,13 @@ export const WriteRequest: MessageFns<WriteRequest> = {
 };
 
 function createBaseWriteResponse(): WriteResponse {
-  return { committedSize: 0, _unknownFields: {} };
+  return { committedSize: 0 };
 }
 
 export const WriteResponse: MessageFns<WriteResponse> = {
   encode(message: WriteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.committedSize !== 0) {
       writer.uint32(8).int64(message.committedSize);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -391,15 +329,7 @@ export const WriteResponse: MessageFns<WriteResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -418,21 +348,13 @@ export const WriteResponse: MessageFns<WriteResponse> = {
 };
 
 function createBaseQueryWriteStatusRequest(): QueryWriteStatusRequest {
-  return { resourceName: "", _unknownFields: {} };
+  return { resourceName: "" };
 }
 
 export const QueryWriteStatusRequest: MessageFns<QueryWriteStatusRequest> = {
   encode(message: QueryWriteStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.resourceName !== "") {
       writer.uint32(10).string(message.resourceName);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -462,15 +384,7 @@ export const QueryWriteStatusRequest: MessageFns<QueryWriteStatusRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -489,7 +403,7 @@ export const QueryWriteStatusRequest: MessageFns<QueryWriteStatusRequest> = {
 };
 
 function createBaseQueryWriteStatusResponse(): QueryWriteStatusResponse {
-  return { committedSize: 0, complete: false, _unknownFields: {} };
+  return { committedSize: 0, complete: false };
 }
 
 export const QueryWriteStatusResponse: MessageFns<QueryWriteStatusResponse> = {
@@ -499,14 +413,6 @@ export const QueryWriteStatusResponse: MessageFns<QueryWriteStatusResponse> = {
     }
     if (message.complete !== false) {
       writer.uint32(16).bool(message.complete);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -544,15 +450,7 @@ export const QueryWriteStatusResponse: MessageFns<QueryWriteStatusResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

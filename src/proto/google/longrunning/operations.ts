@@ -29,13 +29,11 @@ export interface Operation {
     /** An ExecuteResponse (EXE-45). */
     { $case: "response"; value: Any }
     | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the operation to look at. */
 export interface GetOperationRequest {
   name: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which operations, and which page of them. */
@@ -50,7 +48,6 @@ export interface ListOperationsRequest {
   name: string;
   /** Refused with UNIMPLEMENTED unless supported (OPS-03). */
   returnPartialSuccess: boolean;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A page of operations. */
@@ -60,19 +57,16 @@ export interface ListOperationsResponse {
   nextPageToken: string;
   /** Parts that could not be asked; only with return_partial_success. */
   unreachable: string[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the operation to stop. */
 export interface CancelOperationRequest {
   name: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the operation to forget. */
 export interface DeleteOperationRequest {
   name: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the operation to wait for. */
@@ -80,18 +74,16 @@ export interface WaitOperationRequest {
   name: string;
   /** How long to wait; the call's deadline holds too. */
   timeout: Duration | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Tells generators of client libraries what an operation's Any fields hold; nothing here uses it. */
 export interface OperationInfo {
   responseType: string;
   metadataType: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseOperation(): Operation {
-  return { name: "", metadata: undefined, done: false, result: undefined, _unknownFields: {} };
+  return { name: "", metadata: undefined, done: false, result: undefined };
 }
 
 export const Operation: MessageFns<Operation> = {
@@ -112,14 +104,6 @@ export const Operation: MessageFns<Operation> = {
       case "response":
         Any.encode(message.result.value, writer.uint32(42).fork()).join();
         break;
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -181,15 +165,7 @@ export const Operation: MessageFns<Operation> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -226,21 +202,13 @@ export const Operation: MessageFns<Operation> = {
 };
 
 function createBaseGetOperationRequest(): GetOperationRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "" };
 }
 
 export const GetOperationRequest: MessageFns<GetOperationRequest> = {
   encode(message: GetOperationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -270,15 +238,7 @@ export const GetOperationRequest: MessageFns<GetOperationRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -297,7 +257,7 @@ export const GetOperationRequest: MessageFns<GetOperationRequest> = {
 };
 
 function createBaseListOperationsRequest(): ListOperationsRequest {
-  return { filter: "", pageSize: 0, pageToken: "", name: "", returnPartialSuccess: false, _unknownFields: {} };
+  return { filter: "", pageSize: 0, pageToken: "", name: "", returnPartialSuccess: false };
 }
 
 export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
@@ -316,14 +276,6 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
     }
     if (message.returnPartialSuccess !== false) {
       writer.uint32(40).bool(message.returnPartialSuccess);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -385,15 +337,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -416,7 +360,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
 };
 
 function createBaseListOperationsResponse(): ListOperationsResponse {
-  return { operations: [], nextPageToken: "", unreachable: [], _unknownFields: {} };
+  return { operations: [], nextPageToken: "", unreachable: [] };
 }
 
 export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
@@ -429,14 +373,6 @@ export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
     }
     for (const v of message.unreachable) {
       writer.uint32(26).string(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -482,15 +418,7 @@ export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -511,21 +439,13 @@ export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
 };
 
 function createBaseCancelOperationRequest(): CancelOperationRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "" };
 }
 
 export const CancelOperationRequest: MessageFns<CancelOperationRequest> = {
   encode(message: CancelOperationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -555,15 +475,7 @@ export const CancelOperationRequest: MessageFns<CancelOperationRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -582,21 +494,13 @@ export const CancelOperationRequest: MessageFns<CancelOperationRequest> = {
 };
 
 function createBaseDeleteOperationRequest(): DeleteOperationRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "" };
 }
 
 export const DeleteOperationRequest: MessageFns<DeleteOperationRequest> = {
   encode(message: DeleteOperationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -626,15 +530,7 @@ export const DeleteOperationRequest: MessageFns<DeleteOperationRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -653,7 +549,7 @@ export const DeleteOperationRequest: MessageFns<DeleteOperationRequest> = {
 };
 
 function createBaseWaitOperationRequest(): WaitOperationRequest {
-  return { name: "", timeout: undefined, _unknownFields: {} };
+  return { name: "", timeout: undefined };
 }
 
 export const WaitOperationRequest: MessageFns<WaitOperationRequest> = {
@@ -663,14 +559,6 @@ export const WaitOperationRequest: MessageFns<WaitOperationRequest> = {
     }
     if (message.timeout !== undefined) {
       Duration.encode(message.timeout, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -708,15 +596,7 @@ export const WaitOperationRequest: MessageFns<WaitOperationRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -738,7 +618,7 @@ export const WaitOperationRequest: MessageFns<WaitOperationRequest> = {
 };
 
 function createBaseOperationInfo(): OperationInfo {
-  return { responseType: "", metadataType: "", _unknownFields: {} };
+  return { responseType: "", metadataType: "" };
 }
 
 export const OperationInfo: MessageFns<OperationInfo> = {
@@ -748,14 +628,6 @@ export const OperationInfo: MessageFns<OperationInfo> = {
     }
     if (message.metadataType !== "") {
       writer.uint32(18).string(message.metadataType);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -793,15 +665,7 @@ export const OperationInfo: MessageFns<OperationInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

@@ -84,11 +84,10 @@ export interface Duration {
    * to +999,999,999 inclusive.
    */
   nanos: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseDuration(): Duration {
-  return { seconds: 0, nanos: 0, _unknownFields: {} };
+  return { seconds: 0, nanos: 0 };
 }
 
 export const Duration: MessageFns<Duration> = {
@@ -98,14 +97,6 @@ export const Duration: MessageFns<Duration> = {
     }
     if (message.nanos !== 0) {
       writer.uint32(16).int32(message.nanos);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -143,15 +134,7 @@ export const Duration: MessageFns<Duration> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

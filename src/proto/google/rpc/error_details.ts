@@ -16,13 +16,11 @@ export interface ErrorInfo {
   /** Who defined the reason. */
   domain: string;
   metadata: { [key: string]: string };
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ErrorInfo_MetadataEntry {
   key: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -32,20 +30,17 @@ export interface ErrorInfo_MetadataEntry {
 export interface RetryInfo {
   /** How long to wait first. */
   retryDelay: Duration | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Where the error arose, for developers. */
 export interface DebugInfo {
   stackEntries: string[];
   detail: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which limits were passed. */
 export interface QuotaFailure {
   violations: QuotaFailure_Violation[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One limit. */
@@ -60,13 +55,11 @@ export interface QuotaFailure_Violation {
   quotaValue: number;
   /** The limit that is being rolled out, if one is. */
   futureQuotaValue?: number | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface QuotaFailure_Violation_QuotaDimensionsEntry {
   key: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -75,7 +68,6 @@ export interface QuotaFailure_Violation_QuotaDimensionsEntry {
  */
 export interface PreconditionFailure {
   violations: PreconditionFailure_Violation[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One thing to put right. */
@@ -85,13 +77,11 @@ export interface PreconditionFailure_Violation {
   /** For a missing blob `blobs/[digest function/]hash/size`, without the instance name (EXE-51). */
   subject: string;
   description: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which fields of the request are wrong. */
 export interface BadRequest {
   fieldViolations: BadRequest_FieldViolation[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One field. */
@@ -101,14 +91,12 @@ export interface BadRequest_FieldViolation {
   description: string;
   reason: string;
   localizedMessage: LocalizedMessage | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the request, for a report. */
 export interface RequestInfo {
   requestId: string;
   servingData: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which resource the error is about. */
@@ -117,20 +105,17 @@ export interface ResourceInfo {
   resourceName: string;
   owner: string;
   description: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Where to read on. */
 export interface Help {
   links: Help_Link[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One place. */
 export interface Help_Link {
   description: string;
   url: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The message in a person's language. */
@@ -138,11 +123,10 @@ export interface LocalizedMessage {
   /** As in BCP 47, such as `en-GB`. */
   locale: string;
   message: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseErrorInfo(): ErrorInfo {
-  return { reason: "", domain: "", metadata: {}, _unknownFields: {} };
+  return { reason: "", domain: "", metadata: {} };
 }
 
 export const ErrorInfo: MessageFns<ErrorInfo> = {
@@ -156,14 +140,6 @@ export const ErrorInfo: MessageFns<ErrorInfo> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       ErrorInfo_MetadataEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
     });
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
     return writer;
   },
 
@@ -211,15 +187,7 @@ export const ErrorInfo: MessageFns<ErrorInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -248,7 +216,7 @@ export const ErrorInfo: MessageFns<ErrorInfo> = {
 };
 
 function createBaseErrorInfo_MetadataEntry(): ErrorInfo_MetadataEntry {
-  return { key: "", value: "", _unknownFields: {} };
+  return { key: "", value: "" };
 }
 
 export const ErrorInfo_MetadataEntry: MessageFns<ErrorInfo_MetadataEntry> = {
@@ -258,14 +226,6 @@ export const ErrorInfo_MetadataEntry: MessageFns<ErrorInfo_MetadataEntry> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -303,15 +263,7 @@ export const ErrorInfo_MetadataEntry: MessageFns<ErrorInfo_MetadataEntry> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -331,21 +283,13 @@ export const ErrorInfo_MetadataEntry: MessageFns<ErrorInfo_MetadataEntry> = {
 };
 
 function createBaseRetryInfo(): RetryInfo {
-  return { retryDelay: undefined, _unknownFields: {} };
+  return { retryDelay: undefined };
 }
 
 export const RetryInfo: MessageFns<RetryInfo> = {
   encode(message: RetryInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.retryDelay !== undefined) {
       Duration.encode(message.retryDelay, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -375,15 +319,7 @@ export const RetryInfo: MessageFns<RetryInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -404,7 +340,7 @@ export const RetryInfo: MessageFns<RetryInfo> = {
 };
 
 function createBaseDebugInfo(): DebugInfo {
-  return { stackEntries: [], detail: "", _unknownFields: {} };
+  return { stackEntries: [], detail: "" };
 }
 
 export const DebugInfo: MessageFns<DebugInfo> = {
@@ -414,14 +350,6 @@ export const DebugInfo: MessageFns<DebugInfo> = {
     }
     if (message.detail !== "") {
       writer.uint32(18).string(message.detail);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -459,15 +387,7 @@ export const DebugInfo: MessageFns<DebugInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -487,21 +407,13 @@ export const DebugInfo: MessageFns<DebugInfo> = {
 };
 
 function createBaseQuotaFailure(): QuotaFailure {
-  return { violations: [], _unknownFields: {} };
+  return { violations: [] };
 }
 
 export const QuotaFailure: MessageFns<QuotaFailure> = {
   encode(message: QuotaFailure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.violations) {
       QuotaFailure_Violation.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -531,15 +443,7 @@ export const QuotaFailure: MessageFns<QuotaFailure> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -567,7 +471,6 @@ function createBaseQuotaFailure_Violation(): QuotaFailure_Violation {
     quotaDimensions: {},
     quotaValue: 0,
     futureQuotaValue: undefined,
-    _unknownFields: {},
   };
 }
 
@@ -596,14 +499,6 @@ export const QuotaFailure_Violation: MessageFns<QuotaFailure_Violation> = {
     }
     if (message.futureQuotaValue !== undefined) {
       writer.uint32(64).int64(message.futureQuotaValue);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -692,15 +587,7 @@ export const QuotaFailure_Violation: MessageFns<QuotaFailure_Violation> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -734,7 +621,7 @@ export const QuotaFailure_Violation: MessageFns<QuotaFailure_Violation> = {
 };
 
 function createBaseQuotaFailure_Violation_QuotaDimensionsEntry(): QuotaFailure_Violation_QuotaDimensionsEntry {
-  return { key: "", value: "", _unknownFields: {} };
+  return { key: "", value: "" };
 }
 
 export const QuotaFailure_Violation_QuotaDimensionsEntry: MessageFns<QuotaFailure_Violation_QuotaDimensionsEntry> = {
@@ -747,14 +634,6 @@ export const QuotaFailure_Violation_QuotaDimensionsEntry: MessageFns<QuotaFailur
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -792,15 +671,7 @@ export const QuotaFailure_Violation_QuotaDimensionsEntry: MessageFns<QuotaFailur
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -822,21 +693,13 @@ export const QuotaFailure_Violation_QuotaDimensionsEntry: MessageFns<QuotaFailur
 };
 
 function createBasePreconditionFailure(): PreconditionFailure {
-  return { violations: [], _unknownFields: {} };
+  return { violations: [] };
 }
 
 export const PreconditionFailure: MessageFns<PreconditionFailure> = {
   encode(message: PreconditionFailure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.violations) {
       PreconditionFailure_Violation.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -866,15 +729,7 @@ export const PreconditionFailure: MessageFns<PreconditionFailure> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -893,7 +748,7 @@ export const PreconditionFailure: MessageFns<PreconditionFailure> = {
 };
 
 function createBasePreconditionFailure_Violation(): PreconditionFailure_Violation {
-  return { type: "", subject: "", description: "", _unknownFields: {} };
+  return { type: "", subject: "", description: "" };
 }
 
 export const PreconditionFailure_Violation: MessageFns<PreconditionFailure_Violation> = {
@@ -906,14 +761,6 @@ export const PreconditionFailure_Violation: MessageFns<PreconditionFailure_Viola
     }
     if (message.description !== "") {
       writer.uint32(26).string(message.description);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -959,15 +806,7 @@ export const PreconditionFailure_Violation: MessageFns<PreconditionFailure_Viola
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -988,21 +827,13 @@ export const PreconditionFailure_Violation: MessageFns<PreconditionFailure_Viola
 };
 
 function createBaseBadRequest(): BadRequest {
-  return { fieldViolations: [], _unknownFields: {} };
+  return { fieldViolations: [] };
 }
 
 export const BadRequest: MessageFns<BadRequest> = {
   encode(message: BadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.fieldViolations) {
       BadRequest_FieldViolation.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1032,15 +863,7 @@ export const BadRequest: MessageFns<BadRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1059,7 +882,7 @@ export const BadRequest: MessageFns<BadRequest> = {
 };
 
 function createBaseBadRequest_FieldViolation(): BadRequest_FieldViolation {
-  return { field: "", description: "", reason: "", localizedMessage: undefined, _unknownFields: {} };
+  return { field: "", description: "", reason: "", localizedMessage: undefined };
 }
 
 export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = {
@@ -1075,14 +898,6 @@ export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = 
     }
     if (message.localizedMessage !== undefined) {
       LocalizedMessage.encode(message.localizedMessage, writer.uint32(34).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1136,15 +951,7 @@ export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = 
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1168,7 +975,7 @@ export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = 
 };
 
 function createBaseRequestInfo(): RequestInfo {
-  return { requestId: "", servingData: "", _unknownFields: {} };
+  return { requestId: "", servingData: "" };
 }
 
 export const RequestInfo: MessageFns<RequestInfo> = {
@@ -1178,14 +985,6 @@ export const RequestInfo: MessageFns<RequestInfo> = {
     }
     if (message.servingData !== "") {
       writer.uint32(18).string(message.servingData);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1223,15 +1022,7 @@ export const RequestInfo: MessageFns<RequestInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1251,7 +1042,7 @@ export const RequestInfo: MessageFns<RequestInfo> = {
 };
 
 function createBaseResourceInfo(): ResourceInfo {
-  return { resourceType: "", resourceName: "", owner: "", description: "", _unknownFields: {} };
+  return { resourceType: "", resourceName: "", owner: "", description: "" };
 }
 
 export const ResourceInfo: MessageFns<ResourceInfo> = {
@@ -1267,14 +1058,6 @@ export const ResourceInfo: MessageFns<ResourceInfo> = {
     }
     if (message.description !== "") {
       writer.uint32(34).string(message.description);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1328,15 +1111,7 @@ export const ResourceInfo: MessageFns<ResourceInfo> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1358,21 +1133,13 @@ export const ResourceInfo: MessageFns<ResourceInfo> = {
 };
 
 function createBaseHelp(): Help {
-  return { links: [], _unknownFields: {} };
+  return { links: [] };
 }
 
 export const Help: MessageFns<Help> = {
   encode(message: Help, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.links) {
       Help_Link.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1402,15 +1169,7 @@ export const Help: MessageFns<Help> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1429,7 +1188,7 @@ export const Help: MessageFns<Help> = {
 };
 
 function createBaseHelp_Link(): Help_Link {
-  return { description: "", url: "", _unknownFields: {} };
+  return { description: "", url: "" };
 }
 
 export const Help_Link: MessageFns<Help_Link> = {
@@ -1439,14 +1198,6 @@ export const Help_Link: MessageFns<Help_Link> = {
     }
     if (message.url !== "") {
       writer.uint32(18).string(message.url);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1484,15 +1235,7 @@ export const Help_Link: MessageFns<Help_Link> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1512,7 +1255,7 @@ export const Help_Link: MessageFns<Help_Link> = {
 };
 
 function createBaseLocalizedMessage(): LocalizedMessage {
-  return { locale: "", message: "", _unknownFields: {} };
+  return { locale: "", message: "" };
 }
 
 export const LocalizedMessage: MessageFns<LocalizedMessage> = {
@@ -1522,14 +1265,6 @@ export const LocalizedMessage: MessageFns<LocalizedMessage> = {
     }
     if (message.message !== "") {
       writer.uint32(18).string(message.message);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1567,15 +1302,7 @@ export const LocalizedMessage: MessageFns<LocalizedMessage> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

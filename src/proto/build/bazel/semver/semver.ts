@@ -14,11 +14,10 @@ export interface SemVer {
   minor: number;
   patch: number;
   prerelease: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseSemVer(): SemVer {
-  return { major: 0, minor: 0, patch: 0, prerelease: "", _unknownFields: {} };
+  return { major: 0, minor: 0, patch: 0, prerelease: "" };
 }
 
 export const SemVer: MessageFns<SemVer> = {
@@ -34,14 +33,6 @@ export const SemVer: MessageFns<SemVer> = {
     }
     if (message.prerelease !== "") {
       writer.uint32(34).string(message.prerelease);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -95,15 +86,7 @@ export const SemVer: MessageFns<SemVer> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

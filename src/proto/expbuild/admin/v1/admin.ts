@@ -18,12 +18,10 @@ export const protobufPackage = "expbuild.admin.v1";
 export const protobufFileName = "expbuild/admin/v1/admin.proto";
 
 export interface ListWorkersRequest {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListWorkersResponse {
   workers: Worker[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A worker, as the scheduler sees it. */
@@ -55,14 +53,12 @@ export interface Worker {
   operationNames: string[];
   /** Why it takes nothing new at present, by its own account; empty when it is well. */
   trouble: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How much a worker has of something that its actions share. */
 export interface Amount {
   name: string;
   amount: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface UpdateWorkersRequest {
@@ -70,7 +66,6 @@ export interface UpdateWorkersRequest {
   workerIds: string[];
   properties: Platform_Property[];
   wish: UpdateWorkersRequest_Wish;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export const UpdateWorkersRequest_Wish = {
@@ -93,7 +88,6 @@ export namespace UpdateWorkersRequest_Wish {
 
 export interface UpdateWorkersResponse {
   workerIds: string[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListOperationsRequest {
@@ -109,14 +103,12 @@ export interface ListOperationsRequest {
   limit: number;
   /** Only these, if any are named. */
   names: string[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListOperationsResponse {
   operations: Operation[];
   /** How many there are in all. */
   total: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** An operation, and where it is. */
@@ -147,29 +139,24 @@ export interface Operation {
     | undefined;
   /** The same in words, where there are any. */
   message: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelOperationsRequest {
   /** Either names, or the build whose operations are all to be cancelled. */
   names: string[];
   toolInvocationId: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelOperationsResponse {
   /** Those that were not done. */
   names: string[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListQuarantinedActionsRequest {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListQuarantinedActionsResponse {
   actions: QuarantinedAction[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface QuarantinedAction {
@@ -178,33 +165,22 @@ export interface QuarantinedAction {
   actionDigest: Digest | undefined;
   why: string;
   left: Duration | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ReleaseActionRequest {
   digestFunction: DigestFunction_Value;
   actionDigest: Digest | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ReleaseActionResponse {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseListWorkersRequest(): ListWorkersRequest {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const ListWorkersRequest: MessageFns<ListWorkersRequest> = {
-  encode(message: ListWorkersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: ListWorkersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -225,15 +201,7 @@ export const ListWorkersRequest: MessageFns<ListWorkersRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -251,21 +219,13 @@ export const ListWorkersRequest: MessageFns<ListWorkersRequest> = {
 };
 
 function createBaseListWorkersResponse(): ListWorkersResponse {
-  return { workers: [], _unknownFields: {} };
+  return { workers: [] };
 }
 
 export const ListWorkersResponse: MessageFns<ListWorkersResponse> = {
   encode(message: ListWorkersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.workers) {
       Worker.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -295,15 +255,7 @@ export const ListWorkersResponse: MessageFns<ListWorkersResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -339,7 +291,6 @@ function createBaseWorker(): Worker {
     lastSeenAt: undefined,
     operationNames: [],
     trouble: "",
-    _unknownFields: {},
   };
 }
 
@@ -392,14 +343,6 @@ export const Worker: MessageFns<Worker> = {
     }
     if (message.trouble !== "") {
       writer.uint32(130).string(message.trouble);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -549,15 +492,7 @@ export const Worker: MessageFns<Worker> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -593,7 +528,7 @@ export const Worker: MessageFns<Worker> = {
 };
 
 function createBaseAmount(): Amount {
-  return { name: "", amount: 0, _unknownFields: {} };
+  return { name: "", amount: 0 };
 }
 
 export const Amount: MessageFns<Amount> = {
@@ -603,14 +538,6 @@ export const Amount: MessageFns<Amount> = {
     }
     if (message.amount !== 0) {
       writer.uint32(17).double(message.amount);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -648,15 +575,7 @@ export const Amount: MessageFns<Amount> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -676,7 +595,7 @@ export const Amount: MessageFns<Amount> = {
 };
 
 function createBaseUpdateWorkersRequest(): UpdateWorkersRequest {
-  return { workerIds: [], properties: [], wish: 0, _unknownFields: {} };
+  return { workerIds: [], properties: [], wish: 0 };
 }
 
 export const UpdateWorkersRequest: MessageFns<UpdateWorkersRequest> = {
@@ -689,14 +608,6 @@ export const UpdateWorkersRequest: MessageFns<UpdateWorkersRequest> = {
     }
     if (message.wish !== 0) {
       writer.uint32(24).int32(message.wish);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -742,15 +653,7 @@ export const UpdateWorkersRequest: MessageFns<UpdateWorkersRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -771,21 +674,13 @@ export const UpdateWorkersRequest: MessageFns<UpdateWorkersRequest> = {
 };
 
 function createBaseUpdateWorkersResponse(): UpdateWorkersResponse {
-  return { workerIds: [], _unknownFields: {} };
+  return { workerIds: [] };
 }
 
 export const UpdateWorkersResponse: MessageFns<UpdateWorkersResponse> = {
   encode(message: UpdateWorkersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.workerIds) {
       writer.uint32(10).string(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -815,15 +710,7 @@ export const UpdateWorkersResponse: MessageFns<UpdateWorkersResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -842,7 +729,7 @@ export const UpdateWorkersResponse: MessageFns<UpdateWorkersResponse> = {
 };
 
 function createBaseListOperationsRequest(): ListOperationsRequest {
-  return { instanceName: undefined, toolInvocationId: "", includeDone: false, limit: 0, names: [], _unknownFields: {} };
+  return { instanceName: undefined, toolInvocationId: "", includeDone: false, limit: 0, names: [] };
 }
 
 export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
@@ -861,14 +748,6 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
     }
     for (const v of message.names) {
       writer.uint32(42).string(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -930,15 +809,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -961,7 +832,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
 };
 
 function createBaseListOperationsResponse(): ListOperationsResponse {
-  return { operations: [], total: 0, _unknownFields: {} };
+  return { operations: [], total: 0 };
 }
 
 export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
@@ -971,14 +842,6 @@ export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
     }
     if (message.total !== 0) {
       writer.uint32(16).uint64(message.total);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1016,15 +879,7 @@ export const ListOperationsResponse: MessageFns<ListOperationsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1060,7 +915,6 @@ function createBaseOperation(): Operation {
     statusCode: undefined,
     exitCode: undefined,
     message: "",
-    _unknownFields: {},
   };
 }
 
@@ -1110,14 +964,6 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.message !== "") {
       writer.uint32(122).string(message.message);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1259,15 +1105,7 @@ export const Operation: MessageFns<Operation> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1306,7 +1144,7 @@ export const Operation: MessageFns<Operation> = {
 };
 
 function createBaseCancelOperationsRequest(): CancelOperationsRequest {
-  return { names: [], toolInvocationId: "", _unknownFields: {} };
+  return { names: [], toolInvocationId: "" };
 }
 
 export const CancelOperationsRequest: MessageFns<CancelOperationsRequest> = {
@@ -1316,14 +1154,6 @@ export const CancelOperationsRequest: MessageFns<CancelOperationsRequest> = {
     }
     if (message.toolInvocationId !== "") {
       writer.uint32(18).string(message.toolInvocationId);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1361,15 +1191,7 @@ export const CancelOperationsRequest: MessageFns<CancelOperationsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1389,21 +1211,13 @@ export const CancelOperationsRequest: MessageFns<CancelOperationsRequest> = {
 };
 
 function createBaseCancelOperationsResponse(): CancelOperationsResponse {
-  return { names: [], _unknownFields: {} };
+  return { names: [] };
 }
 
 export const CancelOperationsResponse: MessageFns<CancelOperationsResponse> = {
   encode(message: CancelOperationsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.names) {
       writer.uint32(10).string(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1433,15 +1247,7 @@ export const CancelOperationsResponse: MessageFns<CancelOperationsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1460,19 +1266,11 @@ export const CancelOperationsResponse: MessageFns<CancelOperationsResponse> = {
 };
 
 function createBaseListQuarantinedActionsRequest(): ListQuarantinedActionsRequest {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const ListQuarantinedActionsRequest: MessageFns<ListQuarantinedActionsRequest> = {
-  encode(message: ListQuarantinedActionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: ListQuarantinedActionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1493,15 +1291,7 @@ export const ListQuarantinedActionsRequest: MessageFns<ListQuarantinedActionsReq
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1519,21 +1309,13 @@ export const ListQuarantinedActionsRequest: MessageFns<ListQuarantinedActionsReq
 };
 
 function createBaseListQuarantinedActionsResponse(): ListQuarantinedActionsResponse {
-  return { actions: [], _unknownFields: {} };
+  return { actions: [] };
 }
 
 export const ListQuarantinedActionsResponse: MessageFns<ListQuarantinedActionsResponse> = {
   encode(message: ListQuarantinedActionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.actions) {
       QuarantinedAction.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1563,15 +1345,7 @@ export const ListQuarantinedActionsResponse: MessageFns<ListQuarantinedActionsRe
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1590,7 +1364,7 @@ export const ListQuarantinedActionsResponse: MessageFns<ListQuarantinedActionsRe
 };
 
 function createBaseQuarantinedAction(): QuarantinedAction {
-  return { instanceName: "", digestFunction: 0, actionDigest: undefined, why: "", left: undefined, _unknownFields: {} };
+  return { instanceName: "", digestFunction: 0, actionDigest: undefined, why: "", left: undefined };
 }
 
 export const QuarantinedAction: MessageFns<QuarantinedAction> = {
@@ -1609,14 +1383,6 @@ export const QuarantinedAction: MessageFns<QuarantinedAction> = {
     }
     if (message.left !== undefined) {
       Duration.encode(message.left, writer.uint32(42).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1678,15 +1444,7 @@ export const QuarantinedAction: MessageFns<QuarantinedAction> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1711,7 +1469,7 @@ export const QuarantinedAction: MessageFns<QuarantinedAction> = {
 };
 
 function createBaseReleaseActionRequest(): ReleaseActionRequest {
-  return { digestFunction: 0, actionDigest: undefined, _unknownFields: {} };
+  return { digestFunction: 0, actionDigest: undefined };
 }
 
 export const ReleaseActionRequest: MessageFns<ReleaseActionRequest> = {
@@ -1721,14 +1479,6 @@ export const ReleaseActionRequest: MessageFns<ReleaseActionRequest> = {
     }
     if (message.actionDigest !== undefined) {
       Digest.encode(message.actionDigest, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1766,15 +1516,7 @@ export const ReleaseActionRequest: MessageFns<ReleaseActionRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1796,19 +1538,11 @@ export const ReleaseActionRequest: MessageFns<ReleaseActionRequest> = {
 };
 
 function createBaseReleaseActionResponse(): ReleaseActionResponse {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const ReleaseActionResponse: MessageFns<ReleaseActionResponse> = {
-  encode(message: ReleaseActionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: ReleaseActionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1829,15 +1563,7 @@ export const ReleaseActionResponse: MessageFns<ReleaseActionResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

@@ -14,25 +14,16 @@ export const protobufFileName = "expbuild/operation/v1/waiting_reason.proto";
  */
 export interface WaitingReason {
   text: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseWaitingReason(): WaitingReason {
-  return { text: "", _unknownFields: {} };
+  return { text: "" };
 }
 
 export const WaitingReason: MessageFns<WaitingReason> = {
   encode(message: WaitingReason, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.text !== "") {
       writer.uint32(10).string(message.text);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -62,15 +53,7 @@ export const WaitingReason: MessageFns<WaitingReason> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

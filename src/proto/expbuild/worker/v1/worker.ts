@@ -48,14 +48,12 @@ export interface Hello {
   capacities: Capacity[];
   /** Bytes of memory that an action may use which asks for no amount; 0: no limit but the machine's. */
   actionMemoryMax: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How much a worker has of something that its actions share. */
 export interface Capacity {
   name: string;
   amount: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Everything a worker is doing. */
@@ -77,7 +75,6 @@ export interface WorkerState {
   draining: boolean;
   /** Why it takes none although it does not shut down, for people. */
   trouble: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A lease as its worker sees it. */
@@ -111,7 +108,6 @@ export interface HeldLease {
    * Where it may have more it is tried once more.
    */
   memoryLimitMet: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How far the worker is with it. */
@@ -148,7 +144,6 @@ export interface DesiredState {
   leases: Lease[];
   /** The worker shall shut down as on SIGTERM: finish what it has, and end. */
   terminate: boolean;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What the scheduler expects of a worker that has connected. */
@@ -159,7 +154,6 @@ export interface Welcome {
     | undefined;
   /** A worker that is not heard of for so long loses its leases. */
   lostAfter: Duration | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The right, for one worker, to run one attempt of one action. */
@@ -194,7 +188,6 @@ export interface Lease {
     | undefined;
   /** The call that asked first, for logs; empty after a restart of the scheduler. */
   requestId: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseHello(): Hello {
@@ -208,7 +201,6 @@ function createBaseHello(): Hello {
     isolation: "",
     capacities: [],
     actionMemoryMax: 0,
-    _unknownFields: {},
   };
 }
 
@@ -240,14 +232,6 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.actionMemoryMax !== 0) {
       writer.uint32(72).uint64(message.actionMemoryMax);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -341,15 +325,7 @@ export const Hello: MessageFns<Hello> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -376,7 +352,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseCapacity(): Capacity {
-  return { name: "", amount: 0, _unknownFields: {} };
+  return { name: "", amount: 0 };
 }
 
 export const Capacity: MessageFns<Capacity> = {
@@ -386,14 +362,6 @@ export const Capacity: MessageFns<Capacity> = {
     }
     if (message.amount !== 0) {
       writer.uint32(17).double(message.amount);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -431,15 +399,7 @@ export const Capacity: MessageFns<Capacity> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -459,15 +419,7 @@ export const Capacity: MessageFns<Capacity> = {
 };
 
 function createBaseWorkerState(): WorkerState {
-  return {
-    hello: undefined,
-    sequence: 0,
-    seenSequence: 0,
-    leases: [],
-    draining: false,
-    trouble: "",
-    _unknownFields: {},
-  };
+  return { hello: undefined, sequence: 0, seenSequence: 0, leases: [], draining: false, trouble: "" };
 }
 
 export const WorkerState: MessageFns<WorkerState> = {
@@ -489,14 +441,6 @@ export const WorkerState: MessageFns<WorkerState> = {
     }
     if (message.trouble !== "") {
       writer.uint32(50).string(message.trouble);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -566,15 +510,7 @@ export const WorkerState: MessageFns<WorkerState> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -608,7 +544,6 @@ function createBaseHeldLease(): HeldLease {
     stdoutStreamName: "",
     stderrStreamName: "",
     memoryLimitMet: 0,
-    _unknownFields: {},
   };
 }
 
@@ -640,14 +575,6 @@ export const HeldLease: MessageFns<HeldLease> = {
     }
     if (message.memoryLimitMet !== 0) {
       writer.uint32(72).uint64(message.memoryLimitMet);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -741,15 +668,7 @@ export const HeldLease: MessageFns<HeldLease> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -782,7 +701,7 @@ export const HeldLease: MessageFns<HeldLease> = {
 };
 
 function createBaseDesiredState(): DesiredState {
-  return { welcome: undefined, sequence: 0, leases: [], terminate: false, _unknownFields: {} };
+  return { welcome: undefined, sequence: 0, leases: [], terminate: false };
 }
 
 export const DesiredState: MessageFns<DesiredState> = {
@@ -798,14 +717,6 @@ export const DesiredState: MessageFns<DesiredState> = {
     }
     if (message.terminate !== false) {
       writer.uint32(32).bool(message.terminate);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -859,15 +770,7 @@ export const DesiredState: MessageFns<DesiredState> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -891,7 +794,7 @@ export const DesiredState: MessageFns<DesiredState> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { heartbeatEvery: undefined, lostAfter: undefined, _unknownFields: {} };
+  return { heartbeatEvery: undefined, lostAfter: undefined };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -901,14 +804,6 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.lostAfter !== undefined) {
       Duration.encode(message.lostAfter, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -946,15 +841,7 @@ export const Welcome: MessageFns<Welcome> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -990,7 +877,6 @@ function createBaseLease(): Lease {
     queuedAt: undefined,
     requestMetadata: undefined,
     requestId: "",
-    _unknownFields: {},
   };
 }
 
@@ -1028,14 +914,6 @@ export const Lease: MessageFns<Lease> = {
     }
     if (message.requestId !== "") {
       writer.uint32(90).string(message.requestId);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1145,15 +1023,7 @@ export const Lease: MessageFns<Lease> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

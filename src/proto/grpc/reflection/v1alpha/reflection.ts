@@ -29,7 +29,6 @@ export interface ServerReflectionRequest {
     /** The services of the server; what it says is not looked at. */
     { $case: "listServices"; value: string }
     | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names an extension. */
@@ -38,7 +37,6 @@ export interface ExtensionRequest {
   containingType: string;
   /** The number of the field that extends it. */
   extensionNumber: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One answer. */
@@ -61,14 +59,12 @@ export interface ServerReflectionResponse {
     /** To what cannot be answered; the stream goes on. */
     { $case: "errorResponse"; value: ErrorResponse }
     | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The file that was asked for, and others that it needs. */
 export interface FileDescriptorResponse {
   /** Each is a google.protobuf.FileDescriptorProto. */
   fileDescriptorProto: Uint8Array[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The extensions of a message. */
@@ -77,20 +73,17 @@ export interface ExtensionNumberResponse {
   baseTypeName: string;
   /** The numbers of the fields that extend it. */
   extensionNumber: number[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The services of a server. */
 export interface ListServiceResponse {
   service: ServiceResponse[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One of them. */
 export interface ServiceResponse {
   /** Its full name, as `google.bytestream.ByteStream`. */
   name: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Why there is no other answer. */
@@ -99,11 +92,10 @@ export interface ErrorResponse {
   errorCode: number;
   /** Says it to people. */
   errorMessage: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseServerReflectionRequest(): ServerReflectionRequest {
-  return { host: "", messageRequest: undefined, _unknownFields: {} };
+  return { host: "", messageRequest: undefined };
 }
 
 export const ServerReflectionRequest: MessageFns<ServerReflectionRequest> = {
@@ -127,14 +119,6 @@ export const ServerReflectionRequest: MessageFns<ServerReflectionRequest> = {
       case "listServices":
         writer.uint32(58).string(message.messageRequest.value);
         break;
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -207,15 +191,7 @@ export const ServerReflectionRequest: MessageFns<ServerReflectionRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -269,7 +245,7 @@ export const ServerReflectionRequest: MessageFns<ServerReflectionRequest> = {
 };
 
 function createBaseExtensionRequest(): ExtensionRequest {
-  return { containingType: "", extensionNumber: 0, _unknownFields: {} };
+  return { containingType: "", extensionNumber: 0 };
 }
 
 export const ExtensionRequest: MessageFns<ExtensionRequest> = {
@@ -279,14 +255,6 @@ export const ExtensionRequest: MessageFns<ExtensionRequest> = {
     }
     if (message.extensionNumber !== 0) {
       writer.uint32(16).int32(message.extensionNumber);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -324,15 +292,7 @@ export const ExtensionRequest: MessageFns<ExtensionRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -352,7 +312,7 @@ export const ExtensionRequest: MessageFns<ExtensionRequest> = {
 };
 
 function createBaseServerReflectionResponse(): ServerReflectionResponse {
-  return { validHost: "", originalRequest: undefined, messageResponse: undefined, _unknownFields: {} };
+  return { validHost: "", originalRequest: undefined, messageResponse: undefined };
 }
 
 export const ServerReflectionResponse: MessageFns<ServerReflectionResponse> = {
@@ -376,14 +336,6 @@ export const ServerReflectionResponse: MessageFns<ServerReflectionResponse> = {
       case "errorResponse":
         ErrorResponse.encode(message.messageResponse.value, writer.uint32(58).fork()).join();
         break;
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -462,15 +414,7 @@ export const ServerReflectionResponse: MessageFns<ServerReflectionResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -530,21 +474,13 @@ export const ServerReflectionResponse: MessageFns<ServerReflectionResponse> = {
 };
 
 function createBaseFileDescriptorResponse(): FileDescriptorResponse {
-  return { fileDescriptorProto: [], _unknownFields: {} };
+  return { fileDescriptorProto: [] };
 }
 
 export const FileDescriptorResponse: MessageFns<FileDescriptorResponse> = {
   encode(message: FileDescriptorResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.fileDescriptorProto) {
       writer.uint32(10).bytes(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -574,15 +510,7 @@ export const FileDescriptorResponse: MessageFns<FileDescriptorResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -601,7 +529,7 @@ export const FileDescriptorResponse: MessageFns<FileDescriptorResponse> = {
 };
 
 function createBaseExtensionNumberResponse(): ExtensionNumberResponse {
-  return { baseTypeName: "", extensionNumber: [], _unknownFields: {} };
+  return { baseTypeName: "", extensionNumber: [] };
 }
 
 export const ExtensionNumberResponse: MessageFns<ExtensionNumberResponse> = {
@@ -615,14 +543,6 @@ export const ExtensionNumberResponse: MessageFns<ExtensionNumberResponse> = {
         writer.int32(v);
       }
       writer.join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -670,15 +590,7 @@ export const ExtensionNumberResponse: MessageFns<ExtensionNumberResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -698,21 +610,13 @@ export const ExtensionNumberResponse: MessageFns<ExtensionNumberResponse> = {
 };
 
 function createBaseListServiceResponse(): ListServiceResponse {
-  return { service: [], _unknownFields: {} };
+  return { service: [] };
 }
 
 export const ListServiceResponse: MessageFns<ListServiceResponse> = {
   encode(message: ListServiceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.service) {
       ServiceResponse.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -742,15 +646,7 @@ export const ListServiceResponse: MessageFns<ListServiceResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -769,21 +665,13 @@ export const ListServiceResponse: MessageFns<ListServiceResponse> = {
 };
 
 function createBaseServiceResponse(): ServiceResponse {
-  return { name: "", _unknownFields: {} };
+  return { name: "" };
 }
 
 export const ServiceResponse: MessageFns<ServiceResponse> = {
   encode(message: ServiceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -813,15 +701,7 @@ export const ServiceResponse: MessageFns<ServiceResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -840,7 +720,7 @@ export const ServiceResponse: MessageFns<ServiceResponse> = {
 };
 
 function createBaseErrorResponse(): ErrorResponse {
-  return { errorCode: 0, errorMessage: "", _unknownFields: {} };
+  return { errorCode: 0, errorMessage: "" };
 }
 
 export const ErrorResponse: MessageFns<ErrorResponse> = {
@@ -850,14 +730,6 @@ export const ErrorResponse: MessageFns<ErrorResponse> = {
     }
     if (message.errorMessage !== "") {
       writer.uint32(18).string(message.errorMessage);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -895,15 +767,7 @@ export const ErrorResponse: MessageFns<ErrorResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

@@ -20,7 +20,6 @@ export interface Qualifier {
   /** Known ones are in AST-18 to AST-20. */
   name: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What to fetch, and how fresh. */
@@ -43,7 +42,6 @@ export interface FetchBlobRequest {
   qualifiers: Qualifier[];
   /** For the answer's digest; unset is SHA256 (AST-11). */
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blob, or what the origin did wrong. */
@@ -66,7 +64,6 @@ export interface FetchBlobResponse {
   /** Set if the status is OK, and then the blob is in the CAS (AST-09, AST-10). */
   blobDigest: Digest | undefined;
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** As FetchBlobRequest. */
@@ -77,7 +74,6 @@ export interface FetchDirectoryRequest {
   uris: string[];
   qualifiers: Qualifier[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** As FetchBlobResponse. */
@@ -91,7 +87,6 @@ export interface FetchDirectoryResponse {
   /** Of a Directory; all that it reaches is in the CAS (AST-09). */
   rootDirectoryDigest: Digest | undefined;
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blob must be in the CAS already (AST-25). */
@@ -112,12 +107,10 @@ export interface PushBlobRequest {
   referencesDirectories: Digest[];
   /** Unset means it is told from the hash's length where it can be (AST-31). */
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Says nothing more than that it is done. */
 export interface PushBlobResponse {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** As PushBlobRequest, for a directory. */
@@ -130,16 +123,14 @@ export interface PushDirectoryRequest {
   referencesBlobs: Digest[];
   referencesDirectories: Digest[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Says nothing more than that it is done. */
 export interface PushDirectoryResponse {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseQualifier(): Qualifier {
-  return { name: "", value: "", _unknownFields: {} };
+  return { name: "", value: "" };
 }
 
 export const Qualifier: MessageFns<Qualifier> = {
@@ -149,14 +140,6 @@ export const Qualifier: MessageFns<Qualifier> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -194,15 +177,7 @@ export const Qualifier: MessageFns<Qualifier> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -229,7 +204,6 @@ function createBaseFetchBlobRequest(): FetchBlobRequest {
     uris: [],
     qualifiers: [],
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -252,14 +226,6 @@ export const FetchBlobRequest: MessageFns<FetchBlobRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -329,15 +295,7 @@ export const FetchBlobRequest: MessageFns<FetchBlobRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -366,15 +324,7 @@ export const FetchBlobRequest: MessageFns<FetchBlobRequest> = {
 };
 
 function createBaseFetchBlobResponse(): FetchBlobResponse {
-  return {
-    status: undefined,
-    uri: "",
-    qualifiers: [],
-    expiresAt: undefined,
-    blobDigest: undefined,
-    digestFunction: 0,
-    _unknownFields: {},
-  };
+  return { status: undefined, uri: "", qualifiers: [], expiresAt: undefined, blobDigest: undefined, digestFunction: 0 };
 }
 
 export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
@@ -396,14 +346,6 @@ export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -473,15 +415,7 @@ export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -518,7 +452,6 @@ function createBaseFetchDirectoryRequest(): FetchDirectoryRequest {
     uris: [],
     qualifiers: [],
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -541,14 +474,6 @@ export const FetchDirectoryRequest: MessageFns<FetchDirectoryRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -618,15 +543,7 @@ export const FetchDirectoryRequest: MessageFns<FetchDirectoryRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -662,7 +579,6 @@ function createBaseFetchDirectoryResponse(): FetchDirectoryResponse {
     expiresAt: undefined,
     rootDirectoryDigest: undefined,
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -685,14 +601,6 @@ export const FetchDirectoryResponse: MessageFns<FetchDirectoryResponse> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -762,15 +670,7 @@ export const FetchDirectoryResponse: MessageFns<FetchDirectoryResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -809,7 +709,6 @@ function createBasePushBlobRequest(): PushBlobRequest {
     referencesBlobs: [],
     referencesDirectories: [],
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -838,14 +737,6 @@ export const PushBlobRequest: MessageFns<PushBlobRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(64).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -931,15 +822,7 @@ export const PushBlobRequest: MessageFns<PushBlobRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -969,19 +852,11 @@ export const PushBlobRequest: MessageFns<PushBlobRequest> = {
 };
 
 function createBasePushBlobResponse(): PushBlobResponse {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const PushBlobResponse: MessageFns<PushBlobResponse> = {
-  encode(message: PushBlobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: PushBlobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1002,15 +877,7 @@ export const PushBlobResponse: MessageFns<PushBlobResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1037,7 +904,6 @@ function createBasePushDirectoryRequest(): PushDirectoryRequest {
     referencesBlobs: [],
     referencesDirectories: [],
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -1066,14 +932,6 @@ export const PushDirectoryRequest: MessageFns<PushDirectoryRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(64).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1159,15 +1017,7 @@ export const PushDirectoryRequest: MessageFns<PushDirectoryRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1197,19 +1047,11 @@ export const PushDirectoryRequest: MessageFns<PushDirectoryRequest> = {
 };
 
 function createBasePushDirectoryResponse(): PushDirectoryResponse {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const PushDirectoryResponse: MessageFns<PushDirectoryResponse> = {
-  encode(message: PushDirectoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: PushDirectoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1230,15 +1072,7 @@ export const PushDirectoryResponse: MessageFns<PushDirectoryResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

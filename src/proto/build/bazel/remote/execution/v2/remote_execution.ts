@@ -40,7 +40,6 @@ export interface Action {
   salt: Uint8Array;
   /** What the worker must be (since 2.2; before, Command.platform; ACT-03, ACT-04). */
   platform: Platform | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How to run an action. Stored as a blob. */
@@ -86,7 +85,6 @@ export interface Command {
   /** Which properties of outputs to tell (ACT-25, RES-30). */
   outputNodeProperties: string[];
   outputDirectoryFormat: Command_OutputDirectoryFormat;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How directories among the outputs are told (ACT-26). */
@@ -111,21 +109,18 @@ export namespace Command_OutputDirectoryFormat {
 export interface Command_EnvironmentVariable {
   name: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Requirements on a worker. */
 export interface Platform {
   /** Sorted by name, then value; a name may occur again (ACT-05). */
   properties: Platform_Property[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One requirement; what it means is the server's, and ACT-07 lists common ones. */
 export interface Platform_Property {
   name: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -138,14 +133,12 @@ export interface Directory {
   directories: DirectoryNode[];
   symlinks: SymlinkNode[];
   nodeProperties: NodeProperties | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A property of a file, directory or symlink, as text. */
 export interface NodeProperty {
   name: string;
   value: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What else is known of a file, directory or symlink (DIR-13). */
@@ -158,7 +151,6 @@ export interface NodeProperties {
     | undefined;
   /** Its mode bits; absent is not 0. */
   unixMode: number | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A file in a Directory. */
@@ -170,7 +162,6 @@ export interface FileNode {
   /** Decides the x bits (DIR-07). */
   isExecutable: boolean;
   nodeProperties: NodeProperties | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A directory in a Directory. */
@@ -178,7 +169,6 @@ export interface DirectoryNode {
   name: string;
   /** Of a Directory (DIR-08). */
   digest: Digest | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A symlink in a Directory. */
@@ -190,7 +180,6 @@ export interface SymlinkNode {
    */
   target: string;
   nodeProperties: NodeProperties | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -202,7 +191,6 @@ export interface Digest {
   hash: string;
   /** Size of the blob, uncompressed. */
   sizeBytes: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -237,7 +225,6 @@ export interface ExecutedActionMetadata {
   auxiliaryMetadata: Any[];
   /** The time that counts against the timeout (RES-27). */
   virtualExecutionDuration: Duration | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -282,7 +269,6 @@ export interface ActionResult {
   outputDirectorySymlinks: OutputSymlink[];
   /** Symlinks, when output_paths asked for them (since 2.1; RES-06). */
   outputSymlinks: OutputSymlink[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A file among the outputs. Fields 1, 2 and 4 are those of FileNode (RES-33). */
@@ -294,7 +280,6 @@ export interface OutputFile {
   /** Its bytes, if they were asked for and fit; the digest is set all the same (AC-07 to AC-09). */
   contents: Uint8Array;
   nodeProperties: NodeProperties | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A directory with everything below it in one blob (DIR-18). */
@@ -305,7 +290,6 @@ export interface Tree {
     | undefined;
   /** Every Directory below it, found by the digest of its own bytes in this message (DIR-19). */
   children: Directory[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A directory among the outputs (RES-13, RES-14). */
@@ -323,7 +307,6 @@ export interface OutputDirectory {
   isTopologicallySorted: boolean;
   /** Of a Directory, stored with all below it. */
   rootDirectoryDigest: Digest | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A symlink among the outputs; the fields are those of SymlinkNode (RES-33). */
@@ -333,21 +316,18 @@ export interface OutputSymlink {
   /** As the symlink has it. */
   target: string;
   nodeProperties: NodeProperties | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How urgent an execution is. */
 export interface ExecutionPolicy {
   /** Lower runs sooner; 0 is the default (EXE-14). */
   priority: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How long to keep a result. */
 export interface ResultsCachePolicy {
   /** Lower is kept longer; 0 is the default (AC-21). */
   priority: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which action to run, and what to do with the result. */
@@ -367,7 +347,6 @@ export interface ExecuteRequest {
   inlineStdout: boolean;
   inlineStderr: boolean;
   inlineOutputFiles: string[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A log of the server's own making. */
@@ -377,7 +356,6 @@ export interface LogFile {
     | undefined;
   /** Bazel downloads only such logs (BZL-25). */
   humanReadable: boolean;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How an execution ended. */
@@ -396,18 +374,15 @@ export interface ExecuteResponse {
   serverLogs: { [key: string]: LogFile };
   /** For people; Bazel shows it when the action failed (EXE-59). */
   message: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ExecuteResponse_ServerLogsEntry {
   key: string;
   value: LogFile | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Holds the stages of an execution. */
 export interface ExecutionStage {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A stage. An execution may go back, when its worker is lost (EXE-28). */
@@ -447,14 +422,12 @@ export interface ExecuteOperationMetadata {
   /** What is known so far (EXE-62). */
   partialExecutionMetadata: ExecutedActionMetadata | undefined;
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Names the execution to watch. */
 export interface WaitExecutionRequest {
   /** Operation.name. */
   name: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which result, and what of it to inline. */
@@ -470,7 +443,6 @@ export interface GetActionResultRequest {
   /** Hint: fill `contents` of the output files with these paths (AC-07). */
   inlineOutputFiles: string[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A result to store. */
@@ -480,7 +452,6 @@ export interface UpdateActionResultRequest {
   actionResult: ActionResult | undefined;
   resultsCachePolicy: ResultsCachePolicy | undefined;
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blobs in question; at least 50,000 of them (CAS-06). */
@@ -488,13 +459,11 @@ export interface FindMissingBlobsRequest {
   instanceName: string;
   blobDigests: Digest[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The absent ones of those asked for (CAS-01). */
 export interface FindMissingBlobsResponse {
   missingBlobDigests: Digest[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Blobs to store. All data together is bounded by max_batch_total_size_bytes (CAS-12, CAS-13). */
@@ -502,7 +471,6 @@ export interface BatchUpdateBlobsRequest {
   instanceName: string;
   requests: BatchUpdateBlobsRequest_Request[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One blob. */
@@ -514,13 +482,11 @@ export interface BatchUpdateBlobsRequest_Request {
   /** As `compressor` left it. */
   data: Uint8Array;
   compressor: Compressor_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One entry for each blob of the request (CAS-10). */
 export interface BatchUpdateBlobsResponse {
   responses: BatchUpdateBlobsResponse_Response[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How one blob fared. */
@@ -530,7 +496,6 @@ export interface BatchUpdateBlobsResponse_Response {
     | undefined;
   /** Always present, also for OK (CAS-11). */
   status: Status | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Blobs to read. All sizes together are bounded by max_batch_total_size_bytes (CAS-32). */
@@ -540,13 +505,11 @@ export interface BatchReadBlobsRequest {
   /** What the data may come in, beside IDENTITY (CAS-33). */
   acceptableCompressors: Compressor_Value[];
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One entry for each digest of the request (CAS-30). */
 export interface BatchReadBlobsResponse {
   responses: BatchReadBlobsResponse_Response[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One blob, or why not. */
@@ -559,7 +522,6 @@ export interface BatchReadBlobsResponse_Response {
   /** Always present, also for OK (CAS-31). */
   status: Status | undefined;
   compressor: Compressor_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The root, and how to page. */
@@ -574,7 +536,6 @@ export interface GetTreeRequest {
   /** Where a broken traversal goes on; else empty (CAS-45). */
   pageToken: string;
   digestFunction: DigestFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A page; one call brings all of them (CAS-46). */
@@ -582,7 +543,6 @@ export interface GetTreeResponse {
   directories: Directory[];
   /** Empty on the last page (CAS-44). */
   nextPageToken: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blob to split. */
@@ -592,7 +552,6 @@ export interface SplitBlobRequest {
   digestFunction: DigestFunction_Value;
   /** A wish; the answer says which one it was (CDC-08). */
   chunkingFunction: ChunkingFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The chunks, all of them in the CAS (CDC-03). */
@@ -600,7 +559,6 @@ export interface SplitBlobResponse {
   /** In order: put together they are the blob (CDC-02). */
   chunkDigests: Digest[];
   chunkingFunction: ChunkingFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What to put together. */
@@ -615,19 +573,16 @@ export interface SpliceBlobRequest {
   digestFunction: DigestFunction_Value;
   /** How the client cut, if it cares to say (CDC-20). */
   chunkingFunction: ChunkingFunction_Value;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blob that is stored now. */
 export interface SpliceBlobResponse {
   blobDigest: Digest | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Asks for one instance. */
 export interface GetCapabilitiesRequest {
   instanceName: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What one caller can do at one instance. */
@@ -650,12 +605,10 @@ export interface ServerCapabilities {
     | undefined;
   /** The newest version; clients use its features (CAP-06). */
   highApiVersion: SemVer | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Holds the digest functions. */
 export interface DigestFunction {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -699,7 +652,6 @@ export namespace DigestFunction_Value {
 
 /** Holds the chunking functions. */
 export interface ChunkingFunction {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** How a blob is cut into chunks. */
@@ -724,25 +676,21 @@ export namespace ChunkingFunction_Value {
 export interface ActionCacheUpdateCapabilities {
   /** Whether this caller may (CAP-09). */
   updateEnabled: boolean;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Which priorities are accepted; 0 always is (CAP-10, CAP-24). */
 export interface PriorityCapabilities {
   priorities: PriorityCapabilities_PriorityRange[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Both ends included. */
 export interface PriorityCapabilities_PriorityRange {
   minPriority: number;
   maxPriority: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Holds the strategies. */
 export interface SymlinkAbsolutePathStrategy {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Whether symlinks may have absolute targets (CAP-13). */
@@ -759,7 +707,6 @@ export namespace SymlinkAbsolutePathStrategy_Value {
 
 /** Holds the compressors. */
 export interface Compressor {
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What bytes are packed by on the wire. A digest is always that of the unpacked bytes (BS-05). */
@@ -807,7 +754,6 @@ export interface CacheCapabilities {
     | undefined;
   /** Set if REP_MAX_CDC is supported (CAP-17). */
   repMaxCdcParams: RepMaxCdcParams | undefined;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Parameters of FAST_CDC_2020. */
@@ -819,7 +765,6 @@ export interface FastCdc2020Params {
   avgChunkSizeBytes: number;
   /** Changes where the cuts are (CDC-31). */
   seed: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Parameters of REP_MAX_CDC. */
@@ -828,7 +773,6 @@ export interface RepMaxCdcParams {
   minChunkSizeBytes: number;
   /** How far ahead a cut is looked for; 0 makes all chunks equal (CDC-38). */
   horizonSizeBytes: number;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** What execution can do. */
@@ -844,14 +788,12 @@ export interface ExecutionCapabilities {
   supportedNodeProperties: string[];
   /** All that work here (CAP-22). */
   digestFunctions: DigestFunction_Value[];
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The client's program. */
 export interface ToolDetails {
   toolName: string;
   toolVersion: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /**
@@ -875,7 +817,6 @@ export interface RequestMetadata {
   targetId: string;
   /** For which configuration of it. */
   configurationId: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseAction(): Action {
@@ -886,7 +827,6 @@ function createBaseAction(): Action {
     doNotCache: false,
     salt: new Uint8Array(0),
     platform: undefined,
-    _unknownFields: {},
   };
 }
 
@@ -909,14 +849,6 @@ export const Action: MessageFns<Action> = {
     }
     if (message.platform !== undefined) {
       Platform.encode(message.platform, writer.uint32(82).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -986,15 +918,7 @@ export const Action: MessageFns<Action> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1036,7 +960,6 @@ function createBaseCommand(): Command {
     outputPaths: [],
     outputNodeProperties: [],
     outputDirectoryFormat: 0,
-    _unknownFields: {},
   };
 }
 
@@ -1068,14 +991,6 @@ export const Command: MessageFns<Command> = {
     }
     if (message.outputDirectoryFormat !== 0) {
       writer.uint32(72).int32(message.outputDirectoryFormat);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1169,15 +1084,7 @@ export const Command: MessageFns<Command> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1207,7 +1114,7 @@ export const Command: MessageFns<Command> = {
 };
 
 function createBaseCommand_EnvironmentVariable(): Command_EnvironmentVariable {
-  return { name: "", value: "", _unknownFields: {} };
+  return { name: "", value: "" };
 }
 
 export const Command_EnvironmentVariable: MessageFns<Command_EnvironmentVariable> = {
@@ -1217,14 +1124,6 @@ export const Command_EnvironmentVariable: MessageFns<Command_EnvironmentVariable
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1262,15 +1161,7 @@ export const Command_EnvironmentVariable: MessageFns<Command_EnvironmentVariable
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1290,21 +1181,13 @@ export const Command_EnvironmentVariable: MessageFns<Command_EnvironmentVariable
 };
 
 function createBasePlatform(): Platform {
-  return { properties: [], _unknownFields: {} };
+  return { properties: [] };
 }
 
 export const Platform: MessageFns<Platform> = {
   encode(message: Platform, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.properties) {
       Platform_Property.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1334,15 +1217,7 @@ export const Platform: MessageFns<Platform> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1361,7 +1236,7 @@ export const Platform: MessageFns<Platform> = {
 };
 
 function createBasePlatform_Property(): Platform_Property {
-  return { name: "", value: "", _unknownFields: {} };
+  return { name: "", value: "" };
 }
 
 export const Platform_Property: MessageFns<Platform_Property> = {
@@ -1371,14 +1246,6 @@ export const Platform_Property: MessageFns<Platform_Property> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1416,15 +1283,7 @@ export const Platform_Property: MessageFns<Platform_Property> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1444,7 +1303,7 @@ export const Platform_Property: MessageFns<Platform_Property> = {
 };
 
 function createBaseDirectory(): Directory {
-  return { files: [], directories: [], symlinks: [], nodeProperties: undefined, _unknownFields: {} };
+  return { files: [], directories: [], symlinks: [], nodeProperties: undefined };
 }
 
 export const Directory: MessageFns<Directory> = {
@@ -1460,14 +1319,6 @@ export const Directory: MessageFns<Directory> = {
     }
     if (message.nodeProperties !== undefined) {
       NodeProperties.encode(message.nodeProperties, writer.uint32(42).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1521,15 +1372,7 @@ export const Directory: MessageFns<Directory> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1553,7 +1396,7 @@ export const Directory: MessageFns<Directory> = {
 };
 
 function createBaseNodeProperty(): NodeProperty {
-  return { name: "", value: "", _unknownFields: {} };
+  return { name: "", value: "" };
 }
 
 export const NodeProperty: MessageFns<NodeProperty> = {
@@ -1563,14 +1406,6 @@ export const NodeProperty: MessageFns<NodeProperty> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1608,15 +1443,7 @@ export const NodeProperty: MessageFns<NodeProperty> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1636,7 +1463,7 @@ export const NodeProperty: MessageFns<NodeProperty> = {
 };
 
 function createBaseNodeProperties(): NodeProperties {
-  return { properties: [], mtime: undefined, unixMode: undefined, _unknownFields: {} };
+  return { properties: [], mtime: undefined, unixMode: undefined };
 }
 
 export const NodeProperties: MessageFns<NodeProperties> = {
@@ -1649,14 +1476,6 @@ export const NodeProperties: MessageFns<NodeProperties> = {
     }
     if (message.unixMode !== undefined) {
       UInt32Value.encode({ value: message.unixMode! }, writer.uint32(26).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1702,15 +1521,7 @@ export const NodeProperties: MessageFns<NodeProperties> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1733,7 +1544,7 @@ export const NodeProperties: MessageFns<NodeProperties> = {
 };
 
 function createBaseFileNode(): FileNode {
-  return { name: "", digest: undefined, isExecutable: false, nodeProperties: undefined, _unknownFields: {} };
+  return { name: "", digest: undefined, isExecutable: false, nodeProperties: undefined };
 }
 
 export const FileNode: MessageFns<FileNode> = {
@@ -1749,14 +1560,6 @@ export const FileNode: MessageFns<FileNode> = {
     }
     if (message.nodeProperties !== undefined) {
       NodeProperties.encode(message.nodeProperties, writer.uint32(50).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1810,15 +1613,7 @@ export const FileNode: MessageFns<FileNode> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1844,7 +1639,7 @@ export const FileNode: MessageFns<FileNode> = {
 };
 
 function createBaseDirectoryNode(): DirectoryNode {
-  return { name: "", digest: undefined, _unknownFields: {} };
+  return { name: "", digest: undefined };
 }
 
 export const DirectoryNode: MessageFns<DirectoryNode> = {
@@ -1854,14 +1649,6 @@ export const DirectoryNode: MessageFns<DirectoryNode> = {
     }
     if (message.digest !== undefined) {
       Digest.encode(message.digest, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1899,15 +1686,7 @@ export const DirectoryNode: MessageFns<DirectoryNode> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -1929,7 +1708,7 @@ export const DirectoryNode: MessageFns<DirectoryNode> = {
 };
 
 function createBaseSymlinkNode(): SymlinkNode {
-  return { name: "", target: "", nodeProperties: undefined, _unknownFields: {} };
+  return { name: "", target: "", nodeProperties: undefined };
 }
 
 export const SymlinkNode: MessageFns<SymlinkNode> = {
@@ -1942,14 +1721,6 @@ export const SymlinkNode: MessageFns<SymlinkNode> = {
     }
     if (message.nodeProperties !== undefined) {
       NodeProperties.encode(message.nodeProperties, writer.uint32(34).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -1995,15 +1766,7 @@ export const SymlinkNode: MessageFns<SymlinkNode> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2026,7 +1789,7 @@ export const SymlinkNode: MessageFns<SymlinkNode> = {
 };
 
 function createBaseDigest(): Digest {
-  return { hash: "", sizeBytes: 0, _unknownFields: {} };
+  return { hash: "", sizeBytes: 0 };
 }
 
 export const Digest: MessageFns<Digest> = {
@@ -2036,14 +1799,6 @@ export const Digest: MessageFns<Digest> = {
     }
     if (message.sizeBytes !== 0) {
       writer.uint32(16).int64(message.sizeBytes);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2081,15 +1836,7 @@ export const Digest: MessageFns<Digest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2122,7 +1869,6 @@ function createBaseExecutedActionMetadata(): ExecutedActionMetadata {
     outputUploadCompletedTimestamp: undefined,
     auxiliaryMetadata: [],
     virtualExecutionDuration: undefined,
-    _unknownFields: {},
   };
 }
 
@@ -2163,14 +1909,6 @@ export const ExecutedActionMetadata: MessageFns<ExecutedActionMetadata> = {
     }
     if (message.virtualExecutionDuration !== undefined) {
       Duration.encode(message.virtualExecutionDuration, writer.uint32(98).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2288,15 +2026,7 @@ export const ExecutedActionMetadata: MessageFns<ExecutedActionMetadata> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2366,7 +2096,6 @@ function createBaseActionResult(): ActionResult {
     outputFileSymlinks: [],
     outputDirectorySymlinks: [],
     outputSymlinks: [],
-    _unknownFields: {},
   };
 }
 
@@ -2404,14 +2133,6 @@ export const ActionResult: MessageFns<ActionResult> = {
     }
     for (const v of message.outputSymlinks) {
       OutputSymlink.encode(v!, writer.uint32(98).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2521,15 +2242,7 @@ export const ActionResult: MessageFns<ActionResult> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2564,14 +2277,7 @@ export const ActionResult: MessageFns<ActionResult> = {
 };
 
 function createBaseOutputFile(): OutputFile {
-  return {
-    path: "",
-    digest: undefined,
-    isExecutable: false,
-    contents: new Uint8Array(0),
-    nodeProperties: undefined,
-    _unknownFields: {},
-  };
+  return { path: "", digest: undefined, isExecutable: false, contents: new Uint8Array(0), nodeProperties: undefined };
 }
 
 export const OutputFile: MessageFns<OutputFile> = {
@@ -2590,14 +2296,6 @@ export const OutputFile: MessageFns<OutputFile> = {
     }
     if (message.nodeProperties !== undefined) {
       NodeProperties.encode(message.nodeProperties, writer.uint32(58).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2659,15 +2357,7 @@ export const OutputFile: MessageFns<OutputFile> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2694,7 +2384,7 @@ export const OutputFile: MessageFns<OutputFile> = {
 };
 
 function createBaseTree(): Tree {
-  return { root: undefined, children: [], _unknownFields: {} };
+  return { root: undefined, children: [] };
 }
 
 export const Tree: MessageFns<Tree> = {
@@ -2704,14 +2394,6 @@ export const Tree: MessageFns<Tree> = {
     }
     for (const v of message.children) {
       Directory.encode(v!, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2749,15 +2431,7 @@ export const Tree: MessageFns<Tree> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2777,13 +2451,7 @@ export const Tree: MessageFns<Tree> = {
 };
 
 function createBaseOutputDirectory(): OutputDirectory {
-  return {
-    path: "",
-    treeDigest: undefined,
-    isTopologicallySorted: false,
-    rootDirectoryDigest: undefined,
-    _unknownFields: {},
-  };
+  return { path: "", treeDigest: undefined, isTopologicallySorted: false, rootDirectoryDigest: undefined };
 }
 
 export const OutputDirectory: MessageFns<OutputDirectory> = {
@@ -2799,14 +2467,6 @@ export const OutputDirectory: MessageFns<OutputDirectory> = {
     }
     if (message.rootDirectoryDigest !== undefined) {
       Digest.encode(message.rootDirectoryDigest, writer.uint32(42).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2860,15 +2520,7 @@ export const OutputDirectory: MessageFns<OutputDirectory> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2894,7 +2546,7 @@ export const OutputDirectory: MessageFns<OutputDirectory> = {
 };
 
 function createBaseOutputSymlink(): OutputSymlink {
-  return { path: "", target: "", nodeProperties: undefined, _unknownFields: {} };
+  return { path: "", target: "", nodeProperties: undefined };
 }
 
 export const OutputSymlink: MessageFns<OutputSymlink> = {
@@ -2907,14 +2559,6 @@ export const OutputSymlink: MessageFns<OutputSymlink> = {
     }
     if (message.nodeProperties !== undefined) {
       NodeProperties.encode(message.nodeProperties, writer.uint32(34).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -2960,15 +2604,7 @@ export const OutputSymlink: MessageFns<OutputSymlink> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -2991,21 +2627,13 @@ export const OutputSymlink: MessageFns<OutputSymlink> = {
 };
 
 function createBaseExecutionPolicy(): ExecutionPolicy {
-  return { priority: 0, _unknownFields: {} };
+  return { priority: 0 };
 }
 
 export const ExecutionPolicy: MessageFns<ExecutionPolicy> = {
   encode(message: ExecutionPolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.priority !== 0) {
       writer.uint32(8).int32(message.priority);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3035,15 +2663,7 @@ export const ExecutionPolicy: MessageFns<ExecutionPolicy> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3062,21 +2682,13 @@ export const ExecutionPolicy: MessageFns<ExecutionPolicy> = {
 };
 
 function createBaseResultsCachePolicy(): ResultsCachePolicy {
-  return { priority: 0, _unknownFields: {} };
+  return { priority: 0 };
 }
 
 export const ResultsCachePolicy: MessageFns<ResultsCachePolicy> = {
   encode(message: ResultsCachePolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.priority !== 0) {
       writer.uint32(8).int32(message.priority);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3106,15 +2718,7 @@ export const ResultsCachePolicy: MessageFns<ResultsCachePolicy> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3143,7 +2747,6 @@ function createBaseExecuteRequest(): ExecuteRequest {
     inlineStdout: false,
     inlineStderr: false,
     inlineOutputFiles: [],
-    _unknownFields: {},
   };
 }
 
@@ -3175,14 +2778,6 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
     }
     for (const v of message.inlineOutputFiles) {
       writer.uint32(98).string(v!);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3276,15 +2871,7 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3317,7 +2904,7 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
 };
 
 function createBaseLogFile(): LogFile {
-  return { digest: undefined, humanReadable: false, _unknownFields: {} };
+  return { digest: undefined, humanReadable: false };
 }
 
 export const LogFile: MessageFns<LogFile> = {
@@ -3327,14 +2914,6 @@ export const LogFile: MessageFns<LogFile> = {
     }
     if (message.humanReadable !== false) {
       writer.uint32(16).bool(message.humanReadable);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3372,15 +2951,7 @@ export const LogFile: MessageFns<LogFile> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3402,7 +2973,7 @@ export const LogFile: MessageFns<LogFile> = {
 };
 
 function createBaseExecuteResponse(): ExecuteResponse {
-  return { result: undefined, cachedResult: false, status: undefined, serverLogs: {}, message: "", _unknownFields: {} };
+  return { result: undefined, cachedResult: false, status: undefined, serverLogs: {}, message: "" };
 }
 
 export const ExecuteResponse: MessageFns<ExecuteResponse> = {
@@ -3421,14 +2992,6 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
     });
     if (message.message !== "") {
       writer.uint32(42).string(message.message);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3493,15 +3056,7 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3536,7 +3091,7 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
 };
 
 function createBaseExecuteResponse_ServerLogsEntry(): ExecuteResponse_ServerLogsEntry {
-  return { key: "", value: undefined, _unknownFields: {} };
+  return { key: "", value: undefined };
 }
 
 export const ExecuteResponse_ServerLogsEntry: MessageFns<ExecuteResponse_ServerLogsEntry> = {
@@ -3546,14 +3101,6 @@ export const ExecuteResponse_ServerLogsEntry: MessageFns<ExecuteResponse_ServerL
     }
     if (message.value !== undefined) {
       LogFile.encode(message.value, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3591,15 +3138,7 @@ export const ExecuteResponse_ServerLogsEntry: MessageFns<ExecuteResponse_ServerL
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3621,19 +3160,11 @@ export const ExecuteResponse_ServerLogsEntry: MessageFns<ExecuteResponse_ServerL
 };
 
 function createBaseExecutionStage(): ExecutionStage {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const ExecutionStage: MessageFns<ExecutionStage> = {
-  encode(message: ExecutionStage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: ExecutionStage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -3654,15 +3185,7 @@ export const ExecutionStage: MessageFns<ExecutionStage> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3687,7 +3210,6 @@ function createBaseExecuteOperationMetadata(): ExecuteOperationMetadata {
     stderrStreamName: "",
     partialExecutionMetadata: undefined,
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -3710,14 +3232,6 @@ export const ExecuteOperationMetadata: MessageFns<ExecuteOperationMetadata> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3787,15 +3301,7 @@ export const ExecuteOperationMetadata: MessageFns<ExecuteOperationMetadata> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3824,21 +3330,13 @@ export const ExecuteOperationMetadata: MessageFns<ExecuteOperationMetadata> = {
 };
 
 function createBaseWaitExecutionRequest(): WaitExecutionRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "" };
 }
 
 export const WaitExecutionRequest: MessageFns<WaitExecutionRequest> = {
   encode(message: WaitExecutionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -3868,15 +3366,7 @@ export const WaitExecutionRequest: MessageFns<WaitExecutionRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -3902,7 +3392,6 @@ function createBaseGetActionResultRequest(): GetActionResultRequest {
     inlineStderr: false,
     inlineOutputFiles: [],
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -3925,14 +3414,6 @@ export const GetActionResultRequest: MessageFns<GetActionResultRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(48).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4002,15 +3483,7 @@ export const GetActionResultRequest: MessageFns<GetActionResultRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4042,7 +3515,6 @@ function createBaseUpdateActionResultRequest(): UpdateActionResultRequest {
     actionResult: undefined,
     resultsCachePolicy: undefined,
     digestFunction: 0,
-    _unknownFields: {},
   };
 }
 
@@ -4062,14 +3534,6 @@ export const UpdateActionResultRequest: MessageFns<UpdateActionResultRequest> = 
     }
     if (message.digestFunction !== 0) {
       writer.uint32(40).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4131,15 +3595,7 @@ export const UpdateActionResultRequest: MessageFns<UpdateActionResultRequest> = 
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4168,7 +3624,7 @@ export const UpdateActionResultRequest: MessageFns<UpdateActionResultRequest> = 
 };
 
 function createBaseFindMissingBlobsRequest(): FindMissingBlobsRequest {
-  return { instanceName: "", blobDigests: [], digestFunction: 0, _unknownFields: {} };
+  return { instanceName: "", blobDigests: [], digestFunction: 0 };
 }
 
 export const FindMissingBlobsRequest: MessageFns<FindMissingBlobsRequest> = {
@@ -4181,14 +3637,6 @@ export const FindMissingBlobsRequest: MessageFns<FindMissingBlobsRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(24).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4234,15 +3682,7 @@ export const FindMissingBlobsRequest: MessageFns<FindMissingBlobsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4263,21 +3703,13 @@ export const FindMissingBlobsRequest: MessageFns<FindMissingBlobsRequest> = {
 };
 
 function createBaseFindMissingBlobsResponse(): FindMissingBlobsResponse {
-  return { missingBlobDigests: [], _unknownFields: {} };
+  return { missingBlobDigests: [] };
 }
 
 export const FindMissingBlobsResponse: MessageFns<FindMissingBlobsResponse> = {
   encode(message: FindMissingBlobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.missingBlobDigests) {
       Digest.encode(v!, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4307,15 +3739,7 @@ export const FindMissingBlobsResponse: MessageFns<FindMissingBlobsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4334,7 +3758,7 @@ export const FindMissingBlobsResponse: MessageFns<FindMissingBlobsResponse> = {
 };
 
 function createBaseBatchUpdateBlobsRequest(): BatchUpdateBlobsRequest {
-  return { instanceName: "", requests: [], digestFunction: 0, _unknownFields: {} };
+  return { instanceName: "", requests: [], digestFunction: 0 };
 }
 
 export const BatchUpdateBlobsRequest: MessageFns<BatchUpdateBlobsRequest> = {
@@ -4347,14 +3771,6 @@ export const BatchUpdateBlobsRequest: MessageFns<BatchUpdateBlobsRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(40).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4400,15 +3816,7 @@ export const BatchUpdateBlobsRequest: MessageFns<BatchUpdateBlobsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4429,7 +3837,7 @@ export const BatchUpdateBlobsRequest: MessageFns<BatchUpdateBlobsRequest> = {
 };
 
 function createBaseBatchUpdateBlobsRequest_Request(): BatchUpdateBlobsRequest_Request {
-  return { digest: undefined, data: new Uint8Array(0), compressor: 0, _unknownFields: {} };
+  return { digest: undefined, data: new Uint8Array(0), compressor: 0 };
 }
 
 export const BatchUpdateBlobsRequest_Request: MessageFns<BatchUpdateBlobsRequest_Request> = {
@@ -4442,14 +3850,6 @@ export const BatchUpdateBlobsRequest_Request: MessageFns<BatchUpdateBlobsRequest
     }
     if (message.compressor !== 0) {
       writer.uint32(24).int32(message.compressor);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4495,15 +3895,7 @@ export const BatchUpdateBlobsRequest_Request: MessageFns<BatchUpdateBlobsRequest
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4526,21 +3918,13 @@ export const BatchUpdateBlobsRequest_Request: MessageFns<BatchUpdateBlobsRequest
 };
 
 function createBaseBatchUpdateBlobsResponse(): BatchUpdateBlobsResponse {
-  return { responses: [], _unknownFields: {} };
+  return { responses: [] };
 }
 
 export const BatchUpdateBlobsResponse: MessageFns<BatchUpdateBlobsResponse> = {
   encode(message: BatchUpdateBlobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.responses) {
       BatchUpdateBlobsResponse_Response.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4570,15 +3954,7 @@ export const BatchUpdateBlobsResponse: MessageFns<BatchUpdateBlobsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4597,7 +3973,7 @@ export const BatchUpdateBlobsResponse: MessageFns<BatchUpdateBlobsResponse> = {
 };
 
 function createBaseBatchUpdateBlobsResponse_Response(): BatchUpdateBlobsResponse_Response {
-  return { digest: undefined, status: undefined, _unknownFields: {} };
+  return { digest: undefined, status: undefined };
 }
 
 export const BatchUpdateBlobsResponse_Response: MessageFns<BatchUpdateBlobsResponse_Response> = {
@@ -4607,14 +3983,6 @@ export const BatchUpdateBlobsResponse_Response: MessageFns<BatchUpdateBlobsRespo
     }
     if (message.status !== undefined) {
       Status.encode(message.status, writer.uint32(18).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4652,15 +4020,7 @@ export const BatchUpdateBlobsResponse_Response: MessageFns<BatchUpdateBlobsRespo
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4684,7 +4044,7 @@ export const BatchUpdateBlobsResponse_Response: MessageFns<BatchUpdateBlobsRespo
 };
 
 function createBaseBatchReadBlobsRequest(): BatchReadBlobsRequest {
-  return { instanceName: "", digests: [], acceptableCompressors: [], digestFunction: 0, _unknownFields: {} };
+  return { instanceName: "", digests: [], acceptableCompressors: [], digestFunction: 0 };
 }
 
 export const BatchReadBlobsRequest: MessageFns<BatchReadBlobsRequest> = {
@@ -4704,14 +4064,6 @@ export const BatchReadBlobsRequest: MessageFns<BatchReadBlobsRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(32).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4775,15 +4127,7 @@ export const BatchReadBlobsRequest: MessageFns<BatchReadBlobsRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4805,21 +4149,13 @@ export const BatchReadBlobsRequest: MessageFns<BatchReadBlobsRequest> = {
 };
 
 function createBaseBatchReadBlobsResponse(): BatchReadBlobsResponse {
-  return { responses: [], _unknownFields: {} };
+  return { responses: [] };
 }
 
 export const BatchReadBlobsResponse: MessageFns<BatchReadBlobsResponse> = {
   encode(message: BatchReadBlobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.responses) {
       BatchReadBlobsResponse_Response.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4849,15 +4185,7 @@ export const BatchReadBlobsResponse: MessageFns<BatchReadBlobsResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4876,7 +4204,7 @@ export const BatchReadBlobsResponse: MessageFns<BatchReadBlobsResponse> = {
 };
 
 function createBaseBatchReadBlobsResponse_Response(): BatchReadBlobsResponse_Response {
-  return { digest: undefined, data: new Uint8Array(0), status: undefined, compressor: 0, _unknownFields: {} };
+  return { digest: undefined, data: new Uint8Array(0), status: undefined, compressor: 0 };
 }
 
 export const BatchReadBlobsResponse_Response: MessageFns<BatchReadBlobsResponse_Response> = {
@@ -4892,14 +4220,6 @@ export const BatchReadBlobsResponse_Response: MessageFns<BatchReadBlobsResponse_
     }
     if (message.compressor !== 0) {
       writer.uint32(32).int32(message.compressor);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -4953,15 +4273,7 @@ export const BatchReadBlobsResponse_Response: MessageFns<BatchReadBlobsResponse_
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -4987,7 +4299,7 @@ export const BatchReadBlobsResponse_Response: MessageFns<BatchReadBlobsResponse_
 };
 
 function createBaseGetTreeRequest(): GetTreeRequest {
-  return { instanceName: "", rootDigest: undefined, pageSize: 0, pageToken: "", digestFunction: 0, _unknownFields: {} };
+  return { instanceName: "", rootDigest: undefined, pageSize: 0, pageToken: "", digestFunction: 0 };
 }
 
 export const GetTreeRequest: MessageFns<GetTreeRequest> = {
@@ -5006,14 +4318,6 @@ export const GetTreeRequest: MessageFns<GetTreeRequest> = {
     }
     if (message.digestFunction !== 0) {
       writer.uint32(40).int32(message.digestFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5075,15 +4379,7 @@ export const GetTreeRequest: MessageFns<GetTreeRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5108,7 +4404,7 @@ export const GetTreeRequest: MessageFns<GetTreeRequest> = {
 };
 
 function createBaseGetTreeResponse(): GetTreeResponse {
-  return { directories: [], nextPageToken: "", _unknownFields: {} };
+  return { directories: [], nextPageToken: "" };
 }
 
 export const GetTreeResponse: MessageFns<GetTreeResponse> = {
@@ -5118,14 +4414,6 @@ export const GetTreeResponse: MessageFns<GetTreeResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5163,15 +4451,7 @@ export const GetTreeResponse: MessageFns<GetTreeResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5191,7 +4471,7 @@ export const GetTreeResponse: MessageFns<GetTreeResponse> = {
 };
 
 function createBaseSplitBlobRequest(): SplitBlobRequest {
-  return { instanceName: "", blobDigest: undefined, digestFunction: 0, chunkingFunction: 0, _unknownFields: {} };
+  return { instanceName: "", blobDigest: undefined, digestFunction: 0, chunkingFunction: 0 };
 }
 
 export const SplitBlobRequest: MessageFns<SplitBlobRequest> = {
@@ -5207,14 +4487,6 @@ export const SplitBlobRequest: MessageFns<SplitBlobRequest> = {
     }
     if (message.chunkingFunction !== 0) {
       writer.uint32(32).int32(message.chunkingFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5268,15 +4540,7 @@ export const SplitBlobRequest: MessageFns<SplitBlobRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5300,7 +4564,7 @@ export const SplitBlobRequest: MessageFns<SplitBlobRequest> = {
 };
 
 function createBaseSplitBlobResponse(): SplitBlobResponse {
-  return { chunkDigests: [], chunkingFunction: 0, _unknownFields: {} };
+  return { chunkDigests: [], chunkingFunction: 0 };
 }
 
 export const SplitBlobResponse: MessageFns<SplitBlobResponse> = {
@@ -5310,14 +4574,6 @@ export const SplitBlobResponse: MessageFns<SplitBlobResponse> = {
     }
     if (message.chunkingFunction !== 0) {
       writer.uint32(16).int32(message.chunkingFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5355,15 +4611,7 @@ export const SplitBlobResponse: MessageFns<SplitBlobResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5383,14 +4631,7 @@ export const SplitBlobResponse: MessageFns<SplitBlobResponse> = {
 };
 
 function createBaseSpliceBlobRequest(): SpliceBlobRequest {
-  return {
-    instanceName: "",
-    blobDigest: undefined,
-    chunkDigests: [],
-    digestFunction: 0,
-    chunkingFunction: 0,
-    _unknownFields: {},
-  };
+  return { instanceName: "", blobDigest: undefined, chunkDigests: [], digestFunction: 0, chunkingFunction: 0 };
 }
 
 export const SpliceBlobRequest: MessageFns<SpliceBlobRequest> = {
@@ -5409,14 +4650,6 @@ export const SpliceBlobRequest: MessageFns<SpliceBlobRequest> = {
     }
     if (message.chunkingFunction !== 0) {
       writer.uint32(40).int32(message.chunkingFunction);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5478,15 +4711,7 @@ export const SpliceBlobRequest: MessageFns<SpliceBlobRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5511,21 +4736,13 @@ export const SpliceBlobRequest: MessageFns<SpliceBlobRequest> = {
 };
 
 function createBaseSpliceBlobResponse(): SpliceBlobResponse {
-  return { blobDigest: undefined, _unknownFields: {} };
+  return { blobDigest: undefined };
 }
 
 export const SpliceBlobResponse: MessageFns<SpliceBlobResponse> = {
   encode(message: SpliceBlobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.blobDigest !== undefined) {
       Digest.encode(message.blobDigest, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5555,15 +4772,7 @@ export const SpliceBlobResponse: MessageFns<SpliceBlobResponse> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5584,21 +4793,13 @@ export const SpliceBlobResponse: MessageFns<SpliceBlobResponse> = {
 };
 
 function createBaseGetCapabilitiesRequest(): GetCapabilitiesRequest {
-  return { instanceName: "", _unknownFields: {} };
+  return { instanceName: "" };
 }
 
 export const GetCapabilitiesRequest: MessageFns<GetCapabilitiesRequest> = {
   encode(message: GetCapabilitiesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.instanceName !== "") {
       writer.uint32(10).string(message.instanceName);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5628,15 +4829,7 @@ export const GetCapabilitiesRequest: MessageFns<GetCapabilitiesRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5661,7 +4854,6 @@ function createBaseServerCapabilities(): ServerCapabilities {
     deprecatedApiVersion: undefined,
     lowApiVersion: undefined,
     highApiVersion: undefined,
-    _unknownFields: {},
   };
 }
 
@@ -5681,14 +4873,6 @@ export const ServerCapabilities: MessageFns<ServerCapabilities> = {
     }
     if (message.highApiVersion !== undefined) {
       SemVer.encode(message.highApiVersion, writer.uint32(42).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5750,15 +4934,7 @@ export const ServerCapabilities: MessageFns<ServerCapabilities> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5792,19 +4968,11 @@ export const ServerCapabilities: MessageFns<ServerCapabilities> = {
 };
 
 function createBaseDigestFunction(): DigestFunction {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const DigestFunction: MessageFns<DigestFunction> = {
-  encode(message: DigestFunction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: DigestFunction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -5825,15 +4993,7 @@ export const DigestFunction: MessageFns<DigestFunction> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5851,19 +5011,11 @@ export const DigestFunction: MessageFns<DigestFunction> = {
 };
 
 function createBaseChunkingFunction(): ChunkingFunction {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const ChunkingFunction: MessageFns<ChunkingFunction> = {
-  encode(message: ChunkingFunction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: ChunkingFunction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -5884,15 +5036,7 @@ export const ChunkingFunction: MessageFns<ChunkingFunction> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5910,21 +5054,13 @@ export const ChunkingFunction: MessageFns<ChunkingFunction> = {
 };
 
 function createBaseActionCacheUpdateCapabilities(): ActionCacheUpdateCapabilities {
-  return { updateEnabled: false, _unknownFields: {} };
+  return { updateEnabled: false };
 }
 
 export const ActionCacheUpdateCapabilities: MessageFns<ActionCacheUpdateCapabilities> = {
   encode(message: ActionCacheUpdateCapabilities, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.updateEnabled !== false) {
       writer.uint32(8).bool(message.updateEnabled);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -5954,15 +5090,7 @@ export const ActionCacheUpdateCapabilities: MessageFns<ActionCacheUpdateCapabili
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -5981,21 +5109,13 @@ export const ActionCacheUpdateCapabilities: MessageFns<ActionCacheUpdateCapabili
 };
 
 function createBasePriorityCapabilities(): PriorityCapabilities {
-  return { priorities: [], _unknownFields: {} };
+  return { priorities: [] };
 }
 
 export const PriorityCapabilities: MessageFns<PriorityCapabilities> = {
   encode(message: PriorityCapabilities, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.priorities) {
       PriorityCapabilities_PriorityRange.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6025,15 +5145,7 @@ export const PriorityCapabilities: MessageFns<PriorityCapabilities> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6052,7 +5164,7 @@ export const PriorityCapabilities: MessageFns<PriorityCapabilities> = {
 };
 
 function createBasePriorityCapabilities_PriorityRange(): PriorityCapabilities_PriorityRange {
-  return { minPriority: 0, maxPriority: 0, _unknownFields: {} };
+  return { minPriority: 0, maxPriority: 0 };
 }
 
 export const PriorityCapabilities_PriorityRange: MessageFns<PriorityCapabilities_PriorityRange> = {
@@ -6062,14 +5174,6 @@ export const PriorityCapabilities_PriorityRange: MessageFns<PriorityCapabilities
     }
     if (message.maxPriority !== 0) {
       writer.uint32(16).int32(message.maxPriority);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6107,15 +5211,7 @@ export const PriorityCapabilities_PriorityRange: MessageFns<PriorityCapabilities
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6135,19 +5231,11 @@ export const PriorityCapabilities_PriorityRange: MessageFns<PriorityCapabilities
 };
 
 function createBaseSymlinkAbsolutePathStrategy(): SymlinkAbsolutePathStrategy {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const SymlinkAbsolutePathStrategy: MessageFns<SymlinkAbsolutePathStrategy> = {
-  encode(message: SymlinkAbsolutePathStrategy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: SymlinkAbsolutePathStrategy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -6168,15 +5256,7 @@ export const SymlinkAbsolutePathStrategy: MessageFns<SymlinkAbsolutePathStrategy
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6194,19 +5274,11 @@ export const SymlinkAbsolutePathStrategy: MessageFns<SymlinkAbsolutePathStrategy
 };
 
 function createBaseCompressor(): Compressor {
-  return { _unknownFields: {} };
+  return {};
 }
 
 export const Compressor: MessageFns<Compressor> = {
-  encode(message: Compressor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
-    }
+  encode(_: Compressor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -6227,15 +5299,7 @@ export const Compressor: MessageFns<Compressor> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6266,7 +5330,6 @@ function createBaseCacheCapabilities(): CacheCapabilities {
     spliceBlobSupport: false,
     fastCdc2020Params: undefined,
     repMaxCdcParams: undefined,
-    _unknownFields: {},
   };
 }
 
@@ -6319,14 +5382,6 @@ export const CacheCapabilities: MessageFns<CacheCapabilities> = {
     }
     if (message.repMaxCdcParams !== undefined) {
       RepMaxCdcParams.encode(message.repMaxCdcParams, writer.uint32(98).fork()).join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6474,15 +5529,7 @@ export const CacheCapabilities: MessageFns<CacheCapabilities> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6522,7 +5569,7 @@ export const CacheCapabilities: MessageFns<CacheCapabilities> = {
 };
 
 function createBaseFastCdc2020Params(): FastCdc2020Params {
-  return { avgChunkSizeBytes: 0, seed: 0, _unknownFields: {} };
+  return { avgChunkSizeBytes: 0, seed: 0 };
 }
 
 export const FastCdc2020Params: MessageFns<FastCdc2020Params> = {
@@ -6532,14 +5579,6 @@ export const FastCdc2020Params: MessageFns<FastCdc2020Params> = {
     }
     if (message.seed !== 0) {
       writer.uint32(16).uint32(message.seed);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6577,15 +5616,7 @@ export const FastCdc2020Params: MessageFns<FastCdc2020Params> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6605,7 +5636,7 @@ export const FastCdc2020Params: MessageFns<FastCdc2020Params> = {
 };
 
 function createBaseRepMaxCdcParams(): RepMaxCdcParams {
-  return { minChunkSizeBytes: 0, horizonSizeBytes: 0, _unknownFields: {} };
+  return { minChunkSizeBytes: 0, horizonSizeBytes: 0 };
 }
 
 export const RepMaxCdcParams: MessageFns<RepMaxCdcParams> = {
@@ -6615,14 +5646,6 @@ export const RepMaxCdcParams: MessageFns<RepMaxCdcParams> = {
     }
     if (message.horizonSizeBytes !== 0) {
       writer.uint32(16).uint64(message.horizonSizeBytes);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6660,15 +5683,7 @@ export const RepMaxCdcParams: MessageFns<RepMaxCdcParams> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6694,7 +5709,6 @@ function createBaseExecutionCapabilities(): ExecutionCapabilities {
     executionPriorityCapabilities: undefined,
     supportedNodeProperties: [],
     digestFunctions: [],
-    _unknownFields: {},
   };
 }
 
@@ -6718,14 +5732,6 @@ export const ExecutionCapabilities: MessageFns<ExecutionCapabilities> = {
         writer.int32(v);
       }
       writer.join();
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6797,15 +5803,7 @@ export const ExecutionCapabilities: MessageFns<ExecutionCapabilities> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6831,7 +5829,7 @@ export const ExecutionCapabilities: MessageFns<ExecutionCapabilities> = {
 };
 
 function createBaseToolDetails(): ToolDetails {
-  return { toolName: "", toolVersion: "", _unknownFields: {} };
+  return { toolName: "", toolVersion: "" };
 }
 
 export const ToolDetails: MessageFns<ToolDetails> = {
@@ -6841,14 +5839,6 @@ export const ToolDetails: MessageFns<ToolDetails> = {
     }
     if (message.toolVersion !== "") {
       writer.uint32(18).string(message.toolVersion);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -6886,15 +5876,7 @@ export const ToolDetails: MessageFns<ToolDetails> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -6922,7 +5904,6 @@ function createBaseRequestMetadata(): RequestMetadata {
     actionMnemonic: "",
     targetId: "",
     configurationId: "",
-    _unknownFields: {},
   };
 }
 
@@ -6948,14 +5929,6 @@ export const RequestMetadata: MessageFns<RequestMetadata> = {
     }
     if (message.configurationId !== "") {
       writer.uint32(58).string(message.configurationId);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -7033,15 +6006,7 @@ export const RequestMetadata: MessageFns<RequestMetadata> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {

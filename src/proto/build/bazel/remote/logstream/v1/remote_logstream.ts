@@ -12,7 +12,6 @@ export const protobufFileName = "build/bazel/remote/logstream/v1/remote_logstrea
 export interface CreateLogStreamRequest {
   /** What the stream belongs to; the server decides which parents there are. */
   parent: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A stream's two names. */
@@ -24,25 +23,16 @@ export interface LogStream {
    * so it is shown to nobody else (LOG-02, LOG-09).
    */
   writeResourceName: string;
-  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 function createBaseCreateLogStreamRequest(): CreateLogStreamRequest {
-  return { parent: "", _unknownFields: {} };
+  return { parent: "" };
 }
 
 export const CreateLogStreamRequest: MessageFns<CreateLogStreamRequest> = {
   encode(message: CreateLogStreamRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.parent !== "") {
       writer.uint32(10).string(message.parent);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -72,15 +62,7 @@ export const CreateLogStreamRequest: MessageFns<CreateLogStreamRequest> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
@@ -99,7 +81,7 @@ export const CreateLogStreamRequest: MessageFns<CreateLogStreamRequest> = {
 };
 
 function createBaseLogStream(): LogStream {
-  return { name: "", writeResourceName: "", _unknownFields: {} };
+  return { name: "", writeResourceName: "" };
 }
 
 export const LogStream: MessageFns<LogStream> = {
@@ -109,14 +91,6 @@ export const LogStream: MessageFns<LogStream> = {
     }
     if (message.writeResourceName !== "") {
       writer.uint32(18).string(message.writeResourceName);
-    }
-    if (message._unknownFields !== undefined) {
-      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
-        const tag = parseInt(key, 10);
-        for (const value of values) {
-          writer.uint32(tag).raw(value);
-        }
-      }
     }
     return writer;
   },
@@ -154,15 +128,7 @@ export const LogStream: MessageFns<LogStream> = {
         if ((tag & 7) === 4 || tag === 0) {
           break;
         }
-        const buf = reader.skip(tag & 7);
-
-        const list = message._unknownFields![tag];
-
-        if (list === undefined) {
-          message._unknownFields![tag] = [buf];
-        } else {
-          list.push(buf);
-        }
+        reader.skip(tag & 7);
       }
       return message;
     } finally {
