@@ -29,6 +29,7 @@ describe('what a container may use', { timeout: 120_000, skip: dockerSkip }, () 
       outcome.message,
       /^it used more memory than its limit of 64 MiB \(peak 6[34] MiB\)$/,
     );
+    assert.equal(outcome.memoryBytesMax, 64 * 2 ** 20, 'another worker may give it more');
   });
 
   it('WK-26: holds an action to the memory that it asks for, if that is less', async (t) => {
