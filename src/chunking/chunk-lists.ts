@@ -65,7 +65,7 @@ export class ChunkLists {
   /** When it returns, a power cut no longer undoes it. The chunks are of the blob's digest function. */
   put(namespace: string, blob: Digest, chunks: readonly Digest[]): void {
     const text = chunks.map(({ hash, sizeBytes }) => `${hash}/${sizeBytes}`).join(' ');
-    this.remove(namespace, blob);
+    this.#bytes -= this.#remove.get(namespace, blob.key)?.size_bytes ?? 0;
     const sizeBytes = text.length;
     this.#put.run({ namespace, blob: blob.key, chunks: text, size_bytes: sizeBytes });
     this.#bytes += sizeBytes;
@@ -74,9 +74,5 @@ export class ChunkLists {
       if (!oldest) return;
       this.#bytes -= oldest.size_bytes;
     }
-  }
-
-  remove(namespace: string, blob: Digest): void {
-    this.#bytes -= this.#remove.get(namespace, blob.key)?.size_bytes ?? 0;
   }
 }

@@ -96,15 +96,13 @@ export class SplicedBlobs implements ComposingStore {
     for (const chunk of chunks) yield* this.#blobs.read(chunk, 0, signal);
   }
 
-  /** The blob's chunks if it has a list of them and all are there; a list of others is forgotten. */
+  /** The blob's chunks if it has a list of them and all are there. What is gone may come back. */
   async #findChunks(digest: Digest, signal: AbortSignal): Promise<readonly Digest[] | undefined> {
     const { namespace, lists } = this.#options;
     const chunks = lists.find(namespace, digest);
     if (!chunks) return undefined;
     const missing = await this.#blobs.findMissing(chunks, signal);
-    if (missing.length === 0) return chunks;
-    lists.remove(namespace, digest);
-    return undefined;
+    return missing.length === 0 ? chunks : undefined;
   }
 
   /** All chunks were there when the read began, and used last: one that is gone had to go for others. */

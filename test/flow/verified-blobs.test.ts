@@ -73,6 +73,11 @@ test('CC-07: a server that has lost its index of blobs has its cache hits again,
   const actionDigest = blobOf('an action').digest.toMessage();
   const outputFiles = [{ path: 'out', digest: output.digest.toMessage() }];
   await api.updateActionResult({ actionDigest, actionResult: { outputFiles } });
+  const spliced = blobOf(Buffer.concat([output.bytes, output.bytes]));
+  await api.spliceBlob({
+    blobDigest: spliced.digest.toMessage(),
+    chunkDigests: [output.digest.toMessage(), output.digest.toMessage()],
+  });
   await before.stop();
   writeFileSync(path.join(folder, 'data', 'cas', 'index.db'), 'garbage, and not even long');
 
@@ -80,7 +85,7 @@ test('CC-07: a server that has lost its index of blobs has its cache hits again,
   const later = new ApiClient(t, address);
   const isMissing = async () => {
     const { missingBlobDigests } = await later.findMissing({
-      blobDigests: [output.digest.toMessage()],
+      blobDigests: [output.digest.toMessage(), spliced.digest.toMessage()],
     });
     return missingBlobDigests.length > 0;
   };
@@ -88,6 +93,7 @@ test('CC-07: a server that has lost its index of blobs has its cache hits again,
   while (await isMissing()) deadline.throwIfAborted();
   const result = await later.getActionResult({ actionDigest });
   assert.equal(result.outputFiles[0]?.digest?.hash, output.digest.hash);
-  const read = await later.read(`blobs/${output.digest}`);
-  assert.equal(blobOf(read).digest.hash, output.digest.hash);
+  for (const { digest } of [output, spliced]) {
+    assert.equal(blobOf(await later.read(`blobs/${digest}`)).digest.hash, digest.hash);
+  }
 });
