@@ -22,6 +22,7 @@ import { startHostExecutor } from '../support/host-executor.ts';
 import { dir } from '../support/input-tree.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
 import { never } from '../support/never.ts';
+import { folderWithReflinks, reflinkSkip } from '../support/reflinks.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -30,8 +31,7 @@ const nothing = () => {};
 const user = { uid: 59_001, gid: 59_001 };
 
 /** Runs actions as a worker does, one after another, and keeps what they leave. */
-async function bench(t: TestContext, executor: Executor) {
-  const folder = tempDir(t);
+async function bench(t: TestContext, executor: Executor, folder = tempDir(t)) {
   const store = new PlainBlobStore();
   const limits = { entriesMax: 1_000, bytesMax: 1_000_000 };
   const tools = { clock: systemClock, newId, log: silentLog };
@@ -122,8 +122,8 @@ function wrongIn(cache: string): string[] {
   });
 }
 
-async function showsSafety(t: TestContext, executor: Executor): Promise<void> {
-  const { cache, folders, run } = await bench(t, executor);
+async function showsSafety(t: TestContext, executor: Executor, folder?: string): Promise<void> {
+  const { cache, folders, run } = await bench(t, executor, folder);
   const expected = await run(show, inputs);
   assert.match(
     expected.stdout ?? '',
@@ -149,6 +149,12 @@ describe(
   () => {
     it('WK-06, WK-08, WK-31, WRK-03: as the user of the worker', async (t) => {
       await showsSafety(t, await startHostExecutor(t, { graceMs: 50 }));
+    });
+
+    it('WK-06, WK-08, WK-31, WRK-03: as the user of the worker, with reflinks', async (t) => {
+      if (reflinkSkip) return t.skip(reflinkSkip);
+      await showsSafety(t, await startHostExecutor(t, { graceMs: 50 }), folderWithReflinks(t));
+      return undefined;
     });
 
     it('WK-06, WK-08, WK-31, WRK-03: as the user of a slot', async (t) => {
