@@ -7,6 +7,7 @@ import { Code, StatusError } from '../base/status.ts';
 import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
+import { fittingResults } from './fitting-results.ts';
 import { HeldLeases, type SlotOptions } from './held-leases.ts';
 import { removeFolder } from './remove-folder.ts';
 import { type Proof, SelfTests } from './self-tests.ts';
@@ -231,7 +232,7 @@ class Worker {
         hello: sequence === 1 ? this.#hello : undefined,
         sequence,
         seenSequence: this.#seen,
-        leases: this.#leases.states,
+        leases: fittingResults(this.#leases.states),
         draining: this.#drain.aborted || this.#trouble !== undefined,
         trouble: this.#trouble ?? '',
       };
