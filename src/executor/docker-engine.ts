@@ -87,14 +87,16 @@ export class DockerEngine {
       (option) => /^(?:name=)?(\w+)/.exec(option)?.[1] ?? [],
     );
     const isRemapped = security.includes('userns') && uid !== undefined;
-    const runc = version.Components.find(({ Name: name }) =>
-      /^(?:OCI Runtime \()?runc\)?$/.test(name),
-    ) as { Version: string; Details?: Record<string, string> } | undefined;
+    // Docker has them since 18.09.
+    const { Components: components = [] } = version as Partial<typeof version>;
+    const runc = components.find(({ Name: name }) => /^(?:OCI Runtime \()?runc\)?$/.test(name)) as
+      | { Version: string; Details?: Record<string, string> }
+      | undefined;
     return {
       version: version.Version,
       runc:
         runc && `${runc.Version} ${runc.Details?.['GitCommit'] ?? ''}`.replaceAll('\n', ' ').trim(),
-      isPodman: version.Components.some(({ Name: name }) => name === 'Podman Engine'),
+      isPodman: components.some(({ Name: name }) => name === 'Podman Engine'),
       architecture: version.Arch,
       runtimes: Object.keys(info.Runtimes ?? {}),
       security,

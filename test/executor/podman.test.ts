@@ -98,7 +98,7 @@ describe("a container of Podman's", { timeout: 180_000, skip: podmanSkip }, () =
       return outcome.kind === 'resource-limit' ? outcome.message : JSON.stringify(outcome);
     };
     // Long enough to be seen.
-    const busy = 'code=$?; i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done; exit $code';
+    const busy = 'code=$?; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exit $code';
     assert.match(await messageOf(`tail /dev/zero; ${busy}`), /limit of 64 MiB \(peak 6[34] MiB\)$/);
     const forks = '(i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done)';
     assert.equal(

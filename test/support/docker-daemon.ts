@@ -76,10 +76,19 @@ export function whyWithout(
   return missing ? `needs ${missing[0]}: apt install ${missing[1]}` : false;
 }
 
-/** Once for all files of a test run: a machine may lack rights or parts of the kernel that are needed. */
-function probed(runtime: 'runc' | 'runsc'): string | false {
-  const known = path.join(tmpdir(), `expbuild-${runtime}-probe-${process.ppid}`);
+/** What is found once for all files of a test run: a machine may lack rights or parts of the kernel that are needed. */
+export function whyOnce(name: string, find: () => string | false): string | false {
+  const known = path.join(tmpdir(), `expbuild-${name}-probe-${process.ppid}`);
   if (!existsSync(known)) {
+    const whole = `${known}.${process.pid}`;
+    writeFileSync(whole, find() || '');
+    renameSync(whole, known);
+  }
+  return readFileSync(known, 'utf8') || false;
+}
+
+function probed(runtime: 'runc' | 'runsc'): string | false {
+  return whyOnce(runtime, () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'dk-'));
     const file = path.join(folder, 'daemon.json');
     writeFileSync(file, JSON.stringify(runtime === 'runsc' ? { runtimes: { runsc } } : {}));
@@ -89,13 +98,10 @@ function probed(runtime: 'runc' | 'runsc'): string | false {
       timeout: startMsMax,
     });
     for (const mount of mountsIn(folder)) spawnSync('umount', ['-l', mount]);
-    const last = stderr.toString().trim().split('\n').at(-1);
-    const whole = path.join(folder, 'outcome');
-    writeFileSync(whole, status === 0 ? '' : `${runtime} runs no container here: ${last}`);
-    renameSync(whole, known);
     rmSync(folder, { recursive: true, force: true });
-  }
-  return readFileSync(known, 'utf8') || false;
+    const last = stderr.toString().trim().split('\n').at(-1);
+    return status === 0 ? false : `${runtime} runs no container here: ${last}`;
+  });
 }
 
 /** Why gVisor cannot be tested here; false when it can. */

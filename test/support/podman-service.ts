@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { DockerEngine } from '../../src/executor/docker-engine.ts';
-import { type DockerDaemon, dockerClient, mountsIn, whyWithout } from './docker-daemon.ts';
+import { type DockerDaemon, dockerClient, mountsIn, whyOnce, whyWithout } from './docker-daemon.ts';
 
 /** Podman's service for what speaks to Docker: there is no daemon behind it. */
 export type PodmanService = Pick<
@@ -34,7 +34,7 @@ export const podmanSkip: string | false =
     ['/usr/bin/podman', 'podman'],
     ['/usr/libexec/podman/catatonit', 'catatonit'],
     ['/usr/sbin/runc', 'runc'],
-  ]) || probed();
+  ]) || whyOnce('podman', probed);
 
 function probed(): string | false {
   const { folder, command, env, remove } = podmanIn();
