@@ -231,8 +231,13 @@ function commandLimits({ executor, rootPath }: WorkerConfig): Limits {
       parents.length === 0
         ? undefined
         : { places: placesBelow(parents, `${name}-${slot}`), limits },
-    limited: limited.length > 0 ? `cgroup with ${limited.join(', ')}` : 'no cgroup',
+    limited: inWords(parents, limited),
   };
+}
+
+function inWords(parents: readonly unknown[], limited: readonly string[]): string {
+  if (parents.length === 0) return 'no cgroup';
+  return limited.length > 0 ? `cgroup with ${limited.join(', ')}` : 'cgroup without limits';
 }
 
 /** The same on each worker, whatever starts it (WK-18); in the form of `prlimit`. */

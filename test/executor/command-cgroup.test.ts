@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { CommandCgroup, endLeft } from '../../src/executor/command-cgroup.ts';
-import { cgroupSkip, isLeft, ofVersionOne, testCgroup } from '../support/cgroup.ts';
+import { cgroupSkip, isLeft, ofVersionOne, ofVersionTwo, testCgroup } from '../support/cgroup.ts';
 import { executorBench, lineOf, untilDead } from '../support/executor-bench.ts';
 import { never } from '../support/never.ts';
 import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
@@ -118,6 +118,34 @@ describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () =>
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 0);
     assert.equal(stdout(), 'said\n');
     assert.ok(!isLeft(cgroup));
+    return undefined;
+  });
+
+  it('WK-01, WK-02: version 2 without controllers ends all at once, by cgroup.kill', async (t) => {
+    const cgroup = ofVersionTwo(testCgroup());
+    const [place] = cgroup.places;
+    const made = CommandCgroup.make(cgroup);
+    const canKill = place && existsSync(path.join(place.folder, 'cgroup.kill'));
+    made.remove();
+    if (canKill !== true) {
+      return t.skip('needs cgroups of version 2 on Linux 5.14 or newer');
+    }
+    if (!sandboxOwner) return t.skip('needs root for a user whose processes can be limited');
+    const { run, stdout, inputRoot } = await executorBench(t, {
+      cgroup,
+      graceMs: 50,
+      owner: sandboxOwner,
+      resourceLimits: ['--nproc=100'],
+    });
+    writeFileSync(
+      path.join(inputRoot, 'storm'),
+      'trap "" TERM HUP; while :; do (exec setsid sh storm) & done 2>/dev/null',
+    );
+    const command = `${hidden('id')} sleep 0.5 & sleep=$!; env -i sh storm & wait $sleep; echo said`;
+    assert.equal((await run(['sh', '-c', command])).kind, 'exited');
+    assert.equal(stdout(), 'said\n');
+    assert.ok(!isLeft(cgroup));
+    await untilDead(readFileSync(path.join(inputRoot, 'id'), 'utf8').trim());
     return undefined;
   });
 

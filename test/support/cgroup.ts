@@ -26,6 +26,12 @@ export function ofVersionOne({ places, limits }: CgroupRequest): CgroupRequest {
   return { places: places.filter(({ version }) => version === 1), limits };
 }
 
+/** As on a machine where version 1 has all the controllers, and nobody may use it. */
+export function ofVersionTwo({ places, limits }: CgroupRequest): CgroupRequest {
+  const all = places.filter(({ version }) => version === 2);
+  return { places: all.map((place) => ({ ...place, controllers: [] })), limits };
+}
+
 /** Whether something of a command is left. */
 export function isLeft({ places }: CgroupRequest): boolean {
   return places.some(({ folder }) => existsSync(folder));
