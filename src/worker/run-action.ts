@@ -26,6 +26,7 @@ import type { TreeLimits } from '../tree/walk-directories.ts';
 import type { WrittenFolder } from '../tree/written-folder.ts';
 import { ActionTimes } from './action-times.ts';
 import type { KeptFolders } from './kept-folders.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { LiveOutput, type OutputStreamNames } from './live-output.ts';
 import { type PreparedAction, prepareAction } from './prepare-action.ts';
 import { resourceUsageOf } from './resource-usage.ts';
@@ -95,6 +96,7 @@ export async function runAction(
 ): Promise<ExecuteResponse> {
   const times = new ActionTimes(environment.clock, environment.workerId, leased.queuedAt);
   let lastOutput: Promise<void> | undefined;
+  let diskFull: Promise<boolean> | undefined;
   try {
     times.mark('inputFetchStartTimestamp');
     events.phase(HeldLease_Phase.PHASE_FETCHING, times.metadata);
@@ -103,11 +105,14 @@ export async function runAction(
     times.mark('executionStartTimestamp');
     events.phase(HeldLease_Phase.PHASE_RUNNING, times.metadata);
     const live = liveOutputOf(leased, environment, events);
+    const disk = new DiskWatch(leased.folder, environment.clock);
     const running = runCommand(leased, prepared, environment, signal);
     // The rest of the output goes out while files are uploaded.
     const outcome = await running.finally(() => {
       lastOutput = live?.end();
+      diskFull = disk.end();
     });
+    if (await diskFull) refuseSuccess(outcome, leased.folder);
     const { inputs, inputRoot } = prepared;
     if (outcome.kind === 'resource-limit' && prepared.memoryBytesMax === undefined)
       events.memoryLimitMet(outcome.memoryBytesMax ?? 0);
@@ -124,6 +129,15 @@ export async function runAction(
   } finally {
     await lastOutput;
   }
+}
+
+/** What may lack half of its outputs is no success; a failure speaks for itself (DF-08). */
+function refuseSuccess(outcome: Outcome, folder: string): void {
+  if (outcome.kind !== 'exited' || outcome.exitCode !== 0) return;
+  throw new StatusError(
+    Code.RESOURCE_EXHAUSTED,
+    `the disk of ${folder} was full while the command ran: what it wrote may be cut off`,
+  );
 }
 
 function liveOutputOf(
