@@ -136,7 +136,8 @@ const executorSchema = section({
   ),
   cpus_max: v.optional(
     count(
-      "How many cores' time each action may use; without it, all there is. Needs a cgroup.",
+      "How many cores' time each action may use; without it, what the action asks for by its platform " +
+        'property cpu, else all there is. Needs a cgroup.',
       1,
       4_096,
     ),
