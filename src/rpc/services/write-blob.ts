@@ -8,10 +8,15 @@ import type { NamedBlob } from '../named-blob.ts';
 import type { WriteRequests } from './write-requests.ts';
 
 /**
- * Clients that want the blob's size in answer to a whole compressed upload; the others want the bytes
- * they have sent, and the API says nothing (BS-38).
+ * Clients that want the blob's size in answer to a whole compressed upload, and take no other (SIS-05, RCL-05);
+ * the rest want the bytes they have sent, and the API says nothing (BS-38). `remote-client` is what programs
+ * made with the SDK of reclient are called unless they say otherwise.
  */
-const toolsThatWantTheBlobSize: ReadonlySet<string> = new Set(['siso']);
+const toolsThatWantTheBlobSize: ReadonlySet<string> = new Set([
+  'siso',
+  're-client',
+  'remote-client',
+]);
 
 /** Takes one upload. A blob that is there already is answered at once, whatever was sent (BS-39). */
 export async function writeBlob(
@@ -26,8 +31,13 @@ export async function writeBlob(
     if (!missing) return { committedSize: digest.sizeBytes };
     return { committedSize: await writePlain(requests, blob, call.signal) };
   }
-  if (!missing) return { committedSize: -1 };
-  return { committedSize: await writeCompressed(requests, codec, blob, call) };
+  const wantsBlobSize = toolsThatWantTheBlobSize.has(
+    call.requestMetadata?.toolDetails?.toolName ?? '',
+  );
+  // It may have been sent to the end before this answer comes.
+  if (!missing) return { committedSize: wantsBlobSize ? digest.sizeBytes : -1 };
+  const sentBytes = await writeCompressed(requests, codec, blob, call.signal);
+  return { committedSize: wantsBlobSize ? digest.sizeBytes : sentBytes };
 }
 
 /** The size that is committed: the blob's, or less when the client stopped before its end (BS-34). */
@@ -55,12 +65,12 @@ async function writePlain(
   }
 }
 
-/** What the client expects as the committed size. A compressed upload cannot be resumed (BS-48). */
+/** The bytes that were sent. A compressed upload cannot be resumed (BS-48). */
 async function writeCompressed(
   requests: WriteRequests,
   codec: Codec,
   { instance, digest }: NamedBlob,
-  { signal, requestMetadata }: Call,
+  signal: AbortSignal,
 ): Promise<number> {
   if (requests.firstOffset !== 0) {
     throw new StatusError(
@@ -69,9 +79,7 @@ async function writeCompressed(
     );
   }
   await instance.blobs.write(digest, decompress(codec, finishedData(requests)), signal);
-  if (!requests.finished) return -1;
-  const tool = requestMetadata?.toolDetails?.toolName ?? '';
-  return toolsThatWantTheBlobSize.has(tool) ? digest.sizeBytes : requests.receivedBytes;
+  return requests.finished ? requests.receivedBytes : -1;
 }
 
 /** The data, if the client says that it is all: else nothing may be stored (BS-34). */

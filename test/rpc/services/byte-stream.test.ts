@@ -244,10 +244,12 @@ describe('Write', () => {
     });
   }
 
-  it('BS-38: Siso is answered the size of the blob', async (t) => {
-    const { upload } = await start(t);
-    assert.equal(await upload(zstdName, zstdCompressSync(bytes), toolOptions('siso')), size);
-  });
+  for (const tool of ['siso', 're-client', 'remote-client']) {
+    it(`BS-38: ${tool} is answered the size of the blob`, async (t) => {
+      const { upload } = await start(t);
+      assert.equal(await upload(zstdName, zstdCompressSync(bytes), toolOptions(tool)), size);
+    });
+  }
 
   it('CI-11, BS-33: finish_write may come alone, as from Siso, but nothing after it', async (t) => {
     const { write } = await start(t);
