@@ -1,7 +1,9 @@
 import type { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Log, LogFields } from '../base/log.ts';
+import { HeldMemory, holdMemory, withHeldMemory } from '../base/memory.ts';
+import { Code, StatusError } from '../base/status.ts';
 import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Decodable, decodeMessage } from '../tree/decode-message.ts';
+import { type Decodable, type Decoded, decodeWeighed } from '../tree/decode-message.ts';
 
 /** How generated code writes one message type. */
 export interface Encodable<T> {
@@ -65,7 +67,12 @@ export function serviceNamesOf(services: readonly Service[]): string[] {
 
 export interface MethodOptions {
   readonly lasting?: boolean;
+  /** Larger requests are refused; those of calls that may stay open, and which say so little, by default. */
+  readonly requestBytesMax?: number;
 }
+
+/** Far more than a name and a digest. Each call that stays open keeps its request. */
+const STREAM_REQUEST_BYTES_MAX = 64 * 1024;
 
 /** One request, one response. */
 export function unary<Request, Response>(
@@ -79,8 +86,12 @@ export function unary<Request, Response>(
     kind: 'unary',
     path,
     ...options,
-    handle: async (bytes, call) =>
-      responseType.encode(await answer(decode(path, requestType, bytes), call)).finish(),
+    handle: (bytes, call) =>
+      withHeldMemory(async () => {
+        const { message, memoryBytes } = decode(path, requestType, bytes);
+        holdMemory(memoryBytes);
+        return responseType.encode(await answer(message, call)).finish();
+      }),
   };
 }
 
@@ -97,8 +108,16 @@ export function serverStream<Request, Response>(
     path,
     ...options,
     handle: async function* (bytes, call) {
-      const responses = answer(decode(path, requestType, bytes), call);
-      for await (const response of responses) yield responseType.encode(response).finish();
+      const held = new HeldMemory();
+      try {
+        const { requestBytesMax = STREAM_REQUEST_BYTES_MAX } = options;
+        const { message, memoryBytes } = decode(path, requestType, bytes, requestBytesMax);
+        held.add(memoryBytes);
+        const responses = answer(message, call);
+        for await (const response of responses) yield responseType.encode(response).finish();
+      } finally {
+        held.close();
+      }
     },
   };
 }
@@ -113,8 +132,15 @@ export function clientStream<Request, Response>(
   return {
     kind: 'client-stream',
     path,
-    handle: async (requests, call) =>
-      responseType.encode(await answer(decodeEach(path, requestType, requests), call)).finish(),
+    handle: async (requests, call) => {
+      const held = new HeldMemory();
+      try {
+        const decoded = decodeEach(path, requestType, requests, held);
+        return responseType.encode(await answer(decoded, call)).finish();
+      } finally {
+        held.close();
+      }
+    },
   };
 }
 
@@ -131,21 +157,59 @@ export function bidi<Request, Response>(
     path,
     ...options,
     handle: async function* (requests, call) {
-      const responses = answer(decodeEach(path, requestType, requests), call);
-      for await (const response of responses) yield responseType.encode(response).finish();
+      const held = new HeldMemory();
+      try {
+        const decoded = decodeEach(path, requestType, requests, held, options.requestBytesMax);
+        const responses = answer(decoded, call);
+        for await (const response of responses) yield responseType.encode(response).finish();
+      } finally {
+        held.close();
+      }
     },
   };
 }
 
-async function* decodeEach<Request>(
+/**
+ * Each message counts as held until the next one is there: whoever takes it may keep it as long. No
+ * generator, as that would keep the bytes of a message while it waits for the next.
+ */
+function decodeEach<Request>(
   path: string,
   type: Decodable<Request>,
   requests: AsyncIterable<Uint8Array>,
+  held: HeldMemory,
+  requestBytesMax = Infinity,
 ): AsyncIterable<Request> {
-  for await (const bytes of requests) yield decode(path, type, bytes);
+  const all = requests[Symbol.asyncIterator]();
+  const end = { done: true as const, value: undefined };
+  const iterator: AsyncIterator<Request, undefined> = {
+    next: async () => {
+      const next = await all.next();
+      held.release();
+      if (next.done) return end;
+      const { message, memoryBytes } = decode(path, type, next.value, requestBytesMax);
+      held.add(memoryBytes);
+      return { value: message };
+    },
+    return: async () => {
+      await all.return?.();
+      return end;
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }
 
 /** What cannot be decoded is the client's mistake, which no retry mends: INVALID_ARGUMENT (ERR-02). */
-function decode<Request>(path: string, type: Decodable<Request>, bytes: Uint8Array): Request {
-  return decodeMessage(type, bytes, `the request for ${path}`);
+function decode<Request>(
+  path: string,
+  type: Decodable<Request>,
+  bytes: Uint8Array,
+  bytesMax = Infinity,
+): Decoded<Request> {
+  const what = `the request for ${path}`;
+  if (bytes.length <= bytesMax) return decodeWeighed(type, bytes, what);
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `${what} has ${bytes.length} bytes; at most ${bytesMax} are taken`,
+  );
 }

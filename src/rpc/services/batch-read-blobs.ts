@@ -1,5 +1,6 @@
 import { collect } from '../../base/chunks.ts';
 import { concurrently } from '../../base/concurrently.ts';
+import { holdMemory } from '../../base/memory.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import { Digest } from '../../digest/digest.ts';
 import {
@@ -68,5 +69,6 @@ function checkedSize(digests: BatchReadBlobsRequest['digests'], batchBytesMax: n
         `max_batch_total_size_bytes, which is ${batchBytesMax}, nor, with their digests, a message`,
     );
   }
+  holdMemory(bytes);
   return bytes + overhead;
 }

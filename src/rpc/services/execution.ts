@@ -12,6 +12,9 @@ import { findInstanceOfOperation, operationMessage } from '../operation-message.
 import { checkPriority, executionPriorities, resultsCachePriorities } from '../priorities.ts';
 import { requestDigest } from '../request-digests.ts';
 
+/** Paths of outputs to inline: more than Command may name (see `checkCommand`) do no good. */
+const EXECUTE_BYTES_MAX = 4 * 2 ** 20;
+
 const servicePath = '/build.bazel.remote.execution.v2.Execution';
 
 /** Runs actions, and tells how they go. */
@@ -22,7 +25,7 @@ export function execution(instances: Instances): Service {
       ExecuteRequest,
       Operation,
       (request, call) => untilDone(execute(instances, request, call), call),
-      { lasting: true },
+      { lasting: true, requestBytesMax: EXECUTE_BYTES_MAX },
     ),
     serverStream(
       `${servicePath}/WaitExecution`,

@@ -38,7 +38,7 @@ export function reflection(services: readonly Service[]): Service {
           yield { validHost: request.host, originalRequest: request, messageResponse };
         }
       },
-      { lasting: true },
+      { lasting: true, requestBytesMax: 64 * 1024 },
     ),
   );
   const names = serviceNamesOf([...services, methods]).toSorted();

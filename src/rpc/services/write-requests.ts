@@ -8,7 +8,8 @@ export class WriteRequests {
   readonly resourceName: string;
   /** Where the first request starts, in the uncompressed blob. */
   readonly firstOffset: number;
-  readonly #first: WriteRequest;
+  /** Until its data is asked for. */
+  #first: WriteRequest | undefined;
   readonly #rest: AsyncIterator<WriteRequest>;
   #receivedBytes = 0;
   #finished = false;
@@ -44,18 +45,21 @@ export class WriteRequests {
    * gap or an overlap (BS-31, BS-32), or follows the last one (BS-33).
    */
   async *data(): Chunks {
-    let request: WriteRequest | undefined = this.#first;
+    let request = this.#first;
+    this.#first = undefined;
     while (request) {
       this.#check(request);
-      const { data, finishWrite } = request;
-      this.#receivedBytes += data.length;
-      if (data.length > 0) yield data;
-      const next: IteratorResult<WriteRequest> = await this.#rest.next();
+      const { finishWrite }: WriteRequest = request;
+      this.#receivedBytes += request.data.length;
+      if (request.data.length > 0) yield request.data;
+      // A client may take long to send the next one, and this one may be large.
+      request = undefined;
+      const next = await this.#rest.next();
       if (finishWrite) {
         if (!next.done) throw invalid('a request follows the one with finish_write');
         this.#finished = true;
       }
-      request = next.done ? undefined : next.value;
+      if (!next.done) request = next.value;
     }
   }
 
