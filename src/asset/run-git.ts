@@ -61,9 +61,11 @@ export async function runGit(
     // A group of its own, so that git's helpers end with it.
     detached: true,
   });
+  let isOver = false;
   const kill = () => {
     try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      // While one of them has its output, no other process gets the group's number.
+      if (child.pid !== undefined && !isOver) process.kill(-child.pid, 'SIGKILL');
     } catch {
       // It has ended.
     }
@@ -88,7 +90,10 @@ export async function runGit(
   try {
     const exitCode = await new Promise<number | null>((resolve, reject) => {
       child.on('error', reject);
-      child.on('close', resolve);
+      child.on('close', (code) => {
+        isOver = true;
+        resolve(code);
+      });
     });
     refused.signal.throwIfAborted();
     signal.throwIfAborted();
@@ -98,7 +103,6 @@ export async function runGit(
     throw new StatusError(Code.INTERNAL, `${repository.git} cannot be started`, { cause: error });
   } finally {
     signal.removeEventListener('abort', kill);
-    kill();
   }
 }
 
