@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RequestMetadata } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Lease } from '../../src/proto/expbuild/worker/v1/worker.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 import { linux, Rig, type RigWorker, requestOf } from './rig.ts';
 
 const tickMs = 100;
@@ -71,6 +72,14 @@ class BusyFarm {
     }
   }
 
+  /** The first worker loses its connection, and comes back at once. */
+  blink(): void {
+    const [worker] = this.#workers;
+    worker?.disconnect();
+    this.rig.clock.advance(tickMs);
+    worker?.connect();
+  }
+
   #begin(leases: readonly Lease[]): void {
     for (const { leaseId } of leases) {
       if (!this.#startedAt.has(leaseId)) this.#startedAt.set(leaseId, this.rig.clock.now());
@@ -111,6 +120,31 @@ describe('fair shares', () => {
       const quick = farm.usedMs.get('quick') ?? 0;
       const difference = Math.abs(slow - quick) / Math.max(slow, quick);
       assert.ok(difference < 0.1, `${slowMs} and ${quickMs} ms: ${slow} and ${quick} slot-ms`);
+    }
+  });
+
+  it('EXE-65, I9: busy builds of any number and kind get equal shares of any farm, whose workers come and go', () => {
+    for (let seed = 1; seed <= 15; seed += 1) {
+      const random = seededRandom(seed);
+      const between = (from: number, to: number) => Math.floor(from + random() * (to - from));
+      const farm = new BusyFarm(between(1, 4), between(4, 12));
+      const builds = Array.from({ length: between(2, 5) }, (_, n) => ({
+        id: `build ${n}`,
+        actionMs: between(1, 40) * tickMs,
+      }));
+      for (const build of builds) {
+        farm.join(build);
+        farm.pass(between(0, 30) * tickMs);
+      }
+      farm.pass(5_000);
+      farm.usedMs.clear();
+      for (let part = 0; part < 6; part += 1) {
+        farm.pass(10_000);
+        if (random() < 0.5) farm.blink();
+      }
+      const used = builds.map(({ id }) => farm.usedMs.get(id) ?? 0);
+      const difference = 1 - Math.min(...used) / Math.max(...used);
+      assert.ok(difference < 0.1, `seed ${seed}: ${used.join(', ')} slot-ms`);
     }
   });
 

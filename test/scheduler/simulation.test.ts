@@ -4,7 +4,7 @@ import { Simulation } from './simulation.ts';
 
 const seeds = 500;
 
-test(`SC-01, SC-07, SC-09, SC-30: ${seeds} seeds of failing workers, scheduler and network lose nothing, end everything`, () => {
+test(`SC-01, SC-07, SC-09, SC-30: ${seeds} seeds of failing workers, scheduler and network lose nothing, end everything, and tell in time what cannot run`, () => {
   let succeeded = 0;
   let brought = 0;
   let enlarged = 0;

@@ -9,27 +9,17 @@ import { defaultSchedulerOptions } from '../../src/scheduler/scheduler-options.t
 import type { Session } from '../../src/scheduler/worker.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { seededRandom } from '../support/seeded-random.ts';
+import { type Accepted, justAccepted } from './accepted-operation.ts';
 import { MemoryOperationRows } from './memory-operation-rows.ts';
 import { LeaseHistory } from './lease-history.ts';
 import { countedIds } from './rig.ts';
 import { drawRequest } from './simulated-requests.ts';
 import { type Connection, SimulatedWorker, type WorkerWorld } from './simulated-worker.ts';
+import { WaitingTimes } from './waiting-times.ts';
 
 const faultsMs = 120_000;
 /** After the last fault: two leases lost, a grace, and what was queued must be through by then. */
 const calmMs = 1_800_000;
-
-interface Accepted {
-  readonly name: string;
-  isWatched: boolean;
-  /** Its client has lost interest; a crash may undo that. */
-  isDeleted: boolean;
-  /** How it ended, once anybody was told so. */
-  told: OperationState | undefined;
-  toldAt: number;
-}
-
-const justAccepted = { isWatched: false, isDeleted: false, told: undefined, toldAt: 0 };
 
 /** What happened in one simulation. */
 export interface Summary {
@@ -61,6 +51,7 @@ export class Simulation implements WorkerWorld {
   readonly #accepted = new Map<string, Accepted>();
   #unwritten: string[] = [];
   readonly #leases = new LeaseHistory((line) => this.trace(line));
+  #waiting = new WaitingTimes(defaultSchedulerOptions, 0);
   readonly #offered = new Set<string>();
   readonly #drainHeard = new WeakSet<Session>();
   /** Runs whose result is being stored. */
@@ -188,6 +179,7 @@ export class Simulation implements WorkerWorld {
     act(scheduler);
     this.#entries += 1;
     scheduler.verify();
+    this.#waiting.see(scheduler.workers(), this.#now);
     if (this.chance(0.3)) this.after(this.between(0, 20), () => this.#flush(scheduler));
     else this.#flush(scheduler);
   }
@@ -202,6 +194,7 @@ export class Simulation implements WorkerWorld {
     const before = new Map(this.#rows.runs);
     scheduler.flush((changes) => this.#rows.write(changes));
     this.#leases.check(before, this.#rows.runs, scheduler, this.#entries === 1);
+    this.#waiting.check(this.#rows.runs.values());
     this.#entries = 0;
     for (const name of this.#unwritten) {
       this.#accepted.set(name, { ...justAccepted, name });
@@ -406,6 +399,7 @@ export class Simulation implements WorkerWorld {
     const stored = this.#rows.load();
     const scheduler = new Scheduler({ clock: this.#clock, newId: this.#newId, limits, stored });
     this.#scheduler = scheduler;
+    this.#waiting = new WaitingTimes(limits, this.#now);
     for (const accepted of this.#accepted.values()) {
       const { name, told, toldAt } = accepted;
       accepted.isWatched = false;
