@@ -152,6 +152,12 @@ async function startOnHost(
   const isolation = described('host', users, promises, limits);
   log.info('executor', { isolation });
   if (!users[0]) log.warn('commands run as the worker does, and can do what it can');
+  if (process.pid === 1) {
+    log.warn('what commands leave behind is ended but stays in the list of processes', {
+      why: 'the worker is process 1 here, which has to wait for orphans, and does not',
+      help: 'start it below an init, as docker run --init does',
+    });
+  }
   return { executors, isolation, proofs, level: 'host' };
 }
 
