@@ -188,6 +188,7 @@ function openScheduler(
     limits: {
       ...defaultLocalSchedulerOptions.limits,
       queuedMax: execution.queueMax,
+      ignoredProperties: execution.ignoredProperties,
       unmatchedGraceMs: execution.workerGraceMs,
       abandonQueuedAfterMs: execution.abandonQueuedAfterMs,
       abandonRunningAfterMs: execution.abandonRunningAfterMs,

@@ -12,7 +12,11 @@ import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
 import type { Executor } from '../executor/executor.ts';
-import { isolationOffered } from '../executor/isolation-levels.ts';
+import {
+  type IsolationLevel,
+  isolationOffered,
+  networkOffered,
+} from '../executor/isolation-levels.ts';
 import type { LogStreams } from '../logs/log-streams.ts';
 import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { defaultOutputLimits } from '../tree/collect-outputs.ts';
@@ -96,7 +100,7 @@ export async function startWorker(
       executors,
       isolation,
       proofs,
-      properties: [...config.properties, ...isolationOffered(level)],
+      properties: propertiesOf(config, level),
       capacities: config.capacities,
       actionMemoryMax: config.executor.memoryMaxBytes,
       softwareVersion: version,
@@ -127,6 +131,16 @@ export async function startWorker(
     return settled;
   });
   return { workerId, slots, isolation, ended };
+}
+
+/** What is configured, and what the executor gives: which network is configured where that is known better. */
+function propertiesOf(
+  { properties, executor }: WorkerConfig,
+  level: IsolationLevel,
+): WorkerConfig['properties'] {
+  const isTold = properties.some(({ name }) => name === 'network');
+  const network = isTold ? [] : networkOffered(level, executor.network === 'on-request');
+  return [...properties, ...isolationOffered(level), ...network];
 }
 
 /** What is kept of inputs between actions, on the disk and in memory. */

@@ -106,13 +106,10 @@ export function dockerConfigOf(
 }
 
 /** What actions may ask for where they run in containers. */
-export function dockerPlatform(
-  { image, allowed_images: allowed }: v.InferOutput<typeof dockerSchema>,
-  network: 'none' | 'on-request',
-): Readonly<Record<string, readonly string[]>> {
+export function dockerPlatform({
+  image,
+  allowed_images: allowed,
+}: v.InferOutput<typeof dockerSchema>): Readonly<Record<string, readonly string[]>> {
   const images = [...(image === undefined ? [] : [image]), ...allowed];
-  return {
-    'container-image': images.flatMap((one) => [one, `docker://${one}`]),
-    network: network === 'none' ? ['off'] : ['off', 'on'],
-  };
+  return { 'container-image': images.flatMap((one) => [one, `docker://${one}`]) };
 }

@@ -51,6 +51,8 @@ export interface ServerConfig {
     readonly abandonQueuedAfterMs: number;
     readonly abandonRunningAfterMs: number;
     readonly queueMax: number;
+    /** Names of platform properties that choose no worker. */
+    readonly ignoredProperties: readonly string[];
     readonly absoluteSymlinks: 'allowed' | 'disallowed';
   };
   /** Names of digest functions, the preferred one first. */
@@ -154,6 +156,22 @@ const executionSchema = section({
     count('How many actions may wait at once; more are refused.', 1, 10_000_000),
     100_000,
   ),
+  ignored_properties: v.optional(
+    list(
+      'The platform properties that choose no worker, by name. With container-image among them, actions that ' +
+        'ask for an image run on any worker, in whatever that one has.',
+    ),
+    [
+      'Pool',
+      'JDK_SYMLINK',
+      'unixUID',
+      'unixGID',
+      'remoteApisSocketPath',
+      'InputRootAbsolutePath',
+      'persistentWorkerKey',
+      'persistentWorkerProtocol',
+    ],
+  ),
   absolute_symlinks: v.optional(
     choice(
       'Whether symlinks among inputs and outputs may have absolute targets, which mean something ' +
@@ -244,6 +262,7 @@ export function readServerConfig(
       abandonQueuedAfterMs: values.execution.abandon_queued_after,
       abandonRunningAfterMs: values.execution.abandon_running_after,
       queueMax: values.execution.queue_max,
+      ignoredProperties: values.execution.ignored_properties,
       absoluteSymlinks: values.execution.absolute_symlinks,
     },
     digestFunctions: values.digest.functions,

@@ -220,7 +220,7 @@ export function readWorkerConfig(
     drainTimeoutMs: values.drain_timeout,
     properties: propertiesOf(
       executor.type === 'docker'
-        ? { ...dockerPlatform(executor.docker, executor.network), ...values.platform }
+        ? { ...dockerPlatform(executor.docker), ...values.platform }
         : values.platform,
       surroundings,
     ),

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { systemClock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
-import { refuseDangerous } from './docker-properties.ts';
+import { imageAsked, refuseDangerous } from './docker-properties.ts';
 import { memoryMessage, processesMessage } from './cgroup-files.ts';
 import { leastOf } from './command-cgroup.ts';
 import { type ContainerCgroups, ContainerMeter } from './container-cgroup.ts';
@@ -71,7 +71,7 @@ export class DockerExecutor implements Executor {
           'give: executor.network must be "on-request" there',
       );
     }
-    const image = await images.find(images.choose(properties.get('container-image')), signal);
+    const image = await images.find(images.choose(imageAsked(properties)), signal);
     await this.clean();
     const name = `expbuild-${newId()}`;
     const memoryBytesMax = leastOf(limits.memoryBytesMax, command.memoryBytesMax);

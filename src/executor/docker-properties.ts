@@ -1,7 +1,5 @@
+import { saysNo } from '../base/says-no.ts';
 import { Code, StatusError } from '../base/status.ts';
-
-/** Ways to ask for nothing. */
-const nothing = new Set(['', 'false', 'off', 'none', 'no', '0']);
 
 /**
  * Fails with INVALID_ARGUMENT for what no action gets: other users, privileges, capabilities, devices,
@@ -10,7 +8,7 @@ const nothing = new Set(['', 'false', 'off', 'none', 'no', '0']);
 export function refuseDangerous(properties: ReadonlyMap<string, string>): void {
   for (const [name, value] of properties) {
     if (!/^(?:docker|container)/i.test(name) || name === 'container-image') continue;
-    if (nothing.has(value.toLowerCase())) continue;
+    if (saysNo(value)) continue;
     throw new StatusError(
       Code.INVALID_ARGUMENT,
       `property ${name}=${value.slice(0, 200)} asks for what no action gets on this worker; ` +
@@ -18,9 +16,15 @@ export function refuseDangerous(properties: ReadonlyMap<string, string>): void {
     );
   }
   const network = properties.get('network') ?? 'off';
-  if (network === 'on' || nothing.has(network)) return;
+  if (network === 'on' || saysNo(network)) return;
   throw new StatusError(
     Code.INVALID_ARGUMENT,
     `property network=${network.slice(0, 200)} must be "on" or "off"`,
   );
+}
+
+/** The image that an action asks for; undefined for none. */
+export function imageAsked(properties: ReadonlyMap<string, string>): string | undefined {
+  const image = properties.get('container-image') ?? '';
+  return saysNo(image) ? undefined : image;
 }

@@ -1,3 +1,4 @@
+import { saysNo } from '../base/says-no.ts';
 import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Capacity } from '../proto/expbuild/worker/v1/worker.ts';
 import { amountText, parseAmount } from './amounts.ts';
@@ -54,7 +55,7 @@ export function offeredBy(
   };
 }
 
-/** Without the ignored ones, in one order, each once: however an action lists them. */
+/** Without those that are ignored or ask for nothing, in one order, each once: however an action lists them. */
 export function requirementsOf(
   properties: readonly Platform_Property[],
   ignored: ReadonlySet<string>,
@@ -62,8 +63,9 @@ export function requirementsOf(
   const byKey = new Map<string, Platform_Property>();
   const amounts = new Map<string, number>();
   const preferences: Platform_Property[] = [];
-  for (const property of properties) {
-    if (ignored.has(property.name)) continue;
+  for (const asked of properties) {
+    const property = plainly(asked);
+    if (!property || ignored.has(property.name)) continue;
     if (property.name.startsWith(preferencePrefix)) {
       preferences.push({ ...property, name: property.name.slice(preferencePrefix.length) });
       continue;
@@ -81,6 +83,17 @@ export function requirementsOf(
     preferences,
     memoryAbove: 0,
   };
+}
+
+/** Of containers only what is asked for counts: `dockerPrivileged=false` any worker can do. */
+const ofContainers = /^(?:docker|container)/i;
+
+/** One spelling for no network; undefined for what asks for nothing. */
+function plainly(property: Platform_Property): Platform_Property | undefined {
+  const { name, value } = property;
+  if (!saysNo(value)) return property;
+  if (name === 'network') return { ...property, value: 'off' };
+  return ofContainers.test(name) ? undefined : property;
 }
 
 /** The same for an action that has run out of memory; unchanged for 0 bytes. */
@@ -114,10 +127,14 @@ export function takenOf(
   return new Map([...amounts].filter(([name]) => capacities.has(name)));
 }
 
+/** What workers offer by themselves, if they can: no mistake where none does. */
+const standardNames = new Set(['container-image', 'network', 'isolation', 'cpu', 'memory']);
+
 /** Whether it asks for a property that none of the workers has in any value: a mistake, most likely. */
 export function hasUnknownName({ properties }: Requirements, workers: readonly Offered[]): boolean {
   return properties.some(
     ({ name }) =>
+      !standardNames.has(name) &&
       !workers.some(({ values, capacities }) => values.has(name) || capacities.has(name)),
   );
 }
@@ -162,6 +179,9 @@ function takes(offers: ReadonlySet<string>, value: string): boolean {
   return [...offers].some((offer) => offer.endsWith('*') && value.startsWith(offer.slice(0, -1)));
 }
 
+const containersHint =
+  ' (those with executor.type = "docker" do; execution.ignored_properties of the server can let any worker do)';
+
 function explainUnmet({ name, value }: Platform_Property, workers: readonly Offered[]): string {
   const capacities = workers.flatMap((offered) => offered.capacities.get(name) ?? []);
   if (capacities.length > 0) {
@@ -170,7 +190,10 @@ function explainUnmet({ name, value }: Platform_Property, workers: readonly Offe
     return `no worker has ${name}=${value}; the largest has ${name}=${most}`;
   }
   const values = [...new Set(workers.flatMap((offered) => [...(offered.values.get(name) ?? [])]))];
-  if (values.length === 0) return `no worker has ${name}=${value}; no worker has any ${name}`;
+  if (values.length === 0) {
+    const more = name === 'container-image' ? containersHint : '';
+    return `no worker has ${name}=${value}; no worker has any ${name}${more}`;
+  }
   const named = values.slice(0, namedValuesMax).map((offer) => `${name}=${offer}`);
   const more = values.length > named.length ? `, and ${values.length - named.length} more` : '';
   return `no worker has ${name}=${value}; workers offer ${named.join(', ')}${more}`;

@@ -6,7 +6,7 @@ export interface SchedulerOptions {
   readonly pendingOperationsMax: number;
   /** When a client that was refused for want of room should come back. */
   readonly retryDelayMs: number;
-  /** Properties that do not choose a worker (ACT-08). */
+  /** Names of properties that do not choose a worker (ACT-08). */
   readonly ignoredProperties: readonly string[];
   /** How often a worker says what it is doing. */
   readonly heartbeatMs: number;
@@ -62,14 +62,12 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   queuedMax: 100_000,
   pendingOperationsMax: 200_000,
   retryDelayMs: 5_000,
-  // ACT-08 without OSFamily and ISA, which say where a command can run at all.
+  // ACT-08 without what says where, in what, and with which network a command can run at all.
   ignoredProperties: [
-    'container-image',
     'Pool',
     'JDK_SYMLINK',
     'unixUID',
     'unixGID',
-    'network',
     'remoteApisSocketPath',
     'InputRootAbsolutePath',
     'persistentWorkerKey',

@@ -188,14 +188,11 @@ const offeredWithDocker = (more: string) =>
     surroundings,
   ).properties.flatMap(({ name, value }) => (/[A-Z]/.test(name) ? [] : [`${name}=${value}`]));
 
-test('a worker with Docker offers its images and whether there is a network, unless told otherwise', () => {
+test('a worker with Docker offers its images, unless told otherwise', () => {
   assert.deepEqual(offeredWithDocker(''), [
     ...['a:1', 'docker://a:1', 'b/*', 'docker://b/*'].map((image) => `container-image=${image}`),
-    'network=off',
   ]);
-  assert.deepEqual(offeredWithDocker('[platform]\ncontainer-image = "c"\nnetwork = []'), [
-    'container-image=c',
-  ]);
+  assert.deepEqual(offeredWithDocker('[platform]\ncontainer-image = "c"'), ['container-image=c']);
 });
 
 for (const [toml, complaint] of [
