@@ -17,7 +17,7 @@ const propertiesMax = 1_000;
 const offeredCharsMax = 64 * 1024;
 const capacitiesMax = 100;
 /** Some lines, as an operator reads them. */
-const troubleCharsMax = 2_000;
+const textCharsMax = 2_000;
 
 /** Fails with INVALID_ARGUMENT or FAILED_PRECONDITION when such a worker cannot be served. */
 export function checkHello(hello: Hello | undefined): asserts hello is Hello {
@@ -47,12 +47,9 @@ export function checkHello(hello: Hello | undefined): asserts hello is Hello {
       `worker ${hello.workerId} has ${hello.properties.length} properties; the limit is ${propertiesMax}`,
     );
   }
-  for (const [field, text] of [
-    ['software_version', hello.softwareVersion],
-    ['isolation', hello.isolation],
-  ] as const) {
-    if (text.length <= idCharsMax) continue;
-    throw refusal(`${field} has ${text.length} characters; the limit is ${idCharsMax}`);
+  const { length } = hello.softwareVersion;
+  if (length > idCharsMax) {
+    throw refusal(`software_version has ${length} characters; the limit is ${idCharsMax}`);
   }
   const offered = hello.properties.flatMap(({ name, value }) => [name, value]);
   for (const { name } of hello.capacities) offered.push(name);
@@ -92,7 +89,16 @@ function checkCapacities({ workerId, capacities }: Hello): void {
 
 /** Why a worker takes nothing at present; empty when it is well. */
 export function troubleOf({ trouble }: WorkerState): string {
-  return trouble.slice(0, troubleCharsMax).toWellFormed();
+  return forPeople(trouble);
+}
+
+/** What a worker says of its isolation: cut, for nothing depends on it. */
+export function isolationOf({ isolation }: Hello): string {
+  return forPeople(isolation);
+}
+
+function forPeople(text: string): string {
+  return text.slice(0, textCharsMax).toWellFormed();
 }
 
 /** What the scheduler wants of a worker, as a message. */

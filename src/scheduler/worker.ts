@@ -7,6 +7,7 @@ import {
 import type { Deadline } from './deadlines.ts';
 import { nothingOffered, type Offered, offeredBy, type Requirements, takenOf } from './platform.ts';
 import type { GivenLease } from './run.ts';
+import { isolationOf } from './worker-messages.ts';
 
 /** One stream of a worker, and how far each side has come. */
 export interface Session {
@@ -142,7 +143,7 @@ export class Worker {
     this.offered = offeredBy(hello.properties, hello.capacities, hello.actionMemoryMax);
     this.slots = hello.slots;
     this.softwareVersion = hello.softwareVersion;
-    this.isolation = hello.isolation;
+    this.isolation = isolationOf(hello);
     this.session = {
       worker: this,
       received: 0,

@@ -55,6 +55,14 @@ describe('workers and platforms', () => {
     assert.equal(any.leases.length, 1);
   });
 
+  it('a worker may say much of its isolation, which is for people and is cut', () => {
+    const rig = new Rig();
+    rig.worker('talks', { isolation: 'sandbox, '.repeat(1_000) });
+    const [view] = rig.scheduler.workers();
+    assert.match(view?.isolation ?? '', /^sandbox, /);
+    assert.equal(view?.isolation.length, 2_000);
+  });
+
   it('who asks for a network gets a worker with one, and who asks for none one without', () => {
     const rig = new Rig();
     const without = rig.worker('without', { properties: { network: 'off' }, slots: 9 });

@@ -185,6 +185,7 @@ export interface RigWorkerOptions {
   readonly properties?: Readonly<Record<string, string | readonly string[]>>;
   readonly capacities?: Readonly<Record<string, number>>;
   readonly actionMemoryMax?: number;
+  readonly isolation?: string;
 }
 
 /** A worker that does what a test says. */
@@ -211,7 +212,7 @@ export class RigWorker {
 
   connect(): void {
     const { slots = 1, bootId = 'boot-1', properties = {}, capacities = {} } = this.#options;
-    const { actionMemoryMax = 0 } = this.#options;
+    const { actionMemoryMax = 0, isolation = '' } = this.#options;
     const listed = Object.entries(properties).flatMap(([name, values]) =>
       [values].flat().map((value) => ({ name, value })),
     );
@@ -221,7 +222,7 @@ export class RigWorker {
       slots,
       properties: listed,
       softwareVersion: '',
-      isolation: '',
+      isolation,
       actionMemoryMax,
       capacities: Object.entries(capacities).map(([name, amount]) => ({ name, amount })),
     };
