@@ -48,6 +48,11 @@ export async function startDocker(
   const engine = new DockerEngine(docker.socketPath, docker.answerMsMax);
   const facts = await engine.facts();
   refuseUnfit(config, facts);
+  if (facts.runtimesWithoutCgroups.includes(docker.runtime)) {
+    log.warn('nothing limits how many processes a command has', {
+      why: `the runtime "${docker.runtime}" has --ignore-cgroups among its runtimeArgs`,
+    });
+  }
   if (docker.runtime === 'runc') warnOfEscapes(facts, log);
   await sweep(engine, workerId, log);
   const images = new DockerImages(
@@ -128,13 +133,23 @@ async function sweep(engine: DockerEngine, workerId: string, log: Log): Promise<
 /** Nothing less than what is configured is taken (DK-12, DK-14). */
 function refuseUnfit(
   { executor }: WorkerConfig,
-  { runtimes, security, rootInside, limits }: EngineFacts,
+  { runtimes, runtimesWithoutCgroups, security, rootInside, limits }: EngineFacts,
 ): void {
   const { docker, memoryMaxBytes, cpusMax } = executor;
   if (!runtimes.includes(docker.runtime)) {
     throw unusable(
       `the daemon knows no runtime "${docker.runtime}"; it knows ${runtimes.join(', ')}. Add it to ` +
         '"runtimes" in /etc/docker/daemon.json, or choose another executor.docker.runtime',
+    );
+  }
+  for (const [key, limit] of [
+    ['memory_max', memoryMaxBytes],
+    ['cpus_max', cpusMax],
+  ] as const) {
+    if (limit === undefined || !runtimesWithoutCgroups.includes(docker.runtime)) continue;
+    throw unusable(
+      `executor.${key} would not be kept: the runtime "${docker.runtime}" has --ignore-cgroups among its ` +
+        'runtimeArgs in /etc/docker/daemon.json',
     );
   }
   if (security.includes('rootless')) {

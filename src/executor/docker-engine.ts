@@ -15,6 +15,8 @@ export interface EngineFacts {
   /** Of the processor, as Go names it: images name theirs so. */
   readonly architecture: string;
   readonly runtimes: readonly string[];
+  /** Of these, the ones that leave the limits of containers to nobody. */
+  readonly runtimesWithoutCgroups: readonly string[];
   /** Kinds of hardening, such as "seccomp", "userns" and "rootless". */
   readonly security: readonly string[];
   /** Who root of the containers is on this machine, where users are remapped and that is known. */
@@ -49,6 +51,9 @@ export interface RegistryLogin {
   readonly serveraddress: string;
 }
 
+/** A flag of gVisor's runtime. */
+const ignoresCgroups = /^--?ignore-cgroups(?:=(?:true|1|t|T|TRUE|True))?$/;
+
 /** What the daemon answers is small, and it is on this machine; one that hangs must not hold a slot. */
 const defaultCallMsMax = 60_000;
 
@@ -74,7 +79,7 @@ export class DockerEngine {
   async facts(): Promise<EngineFacts> {
     const version = await this.#during('its version', () => this.#calls.version());
     const info = (await this.#during('its facts', () => this.#calls.info())) as {
-      Runtimes?: Record<string, unknown>;
+      Runtimes?: Record<string, { runtimeArgs?: string[] | null }>;
       SecurityOptions?: string[];
       MemoryLimit?: boolean;
       PidsLimit?: boolean;
@@ -99,6 +104,9 @@ export class DockerEngine {
       isPodman: components.some(({ Name: name }) => name === 'Podman Engine'),
       architecture: version.Arch,
       runtimes: Object.keys(info.Runtimes ?? {}),
+      runtimesWithoutCgroups: Object.entries(info.Runtimes ?? {})
+        .filter(([, { runtimeArgs }]) => runtimeArgs?.some((arg) => ignoresCgroups.test(arg)))
+        .map(([name]) => name),
       security,
       rootInside: isRemapped ? { uid: Number(uid), gid: Number(gid) } : undefined,
       limits: {

@@ -34,6 +34,7 @@ interface StartChanges {
   readonly changes?: Record<string, string>;
   readonly uid?: number | undefined;
   readonly log?: Log;
+  readonly memoryMax?: string | undefined;
 }
 
 /** Starts a worker with an example and what a test changes of it; tells what it says of itself. */
@@ -41,7 +42,7 @@ async function isolationOn(
   socket: string,
   t: TestContext,
   name: string,
-  { changes = {}, uid = process.getuid?.(), log = silentLog }: StartChanges = {},
+  { changes = {}, uid = process.getuid?.(), log = silentLog, memoryMax }: StartChanges = {},
 ) {
   const folder = tempDir(t);
   const surroundings = { ...testSurroundings(folder), uid };
@@ -52,9 +53,9 @@ async function isolationOn(
     value,
     flag: '--set',
   }));
-  const memory = { key: 'executor.memory_max', value: '256MiB', flag: '--set' };
+  const memory = { key: 'executor.memory_max', value: memoryMax ?? '', flag: '--set' };
   const config = readWorkerConfig(
-    { file, environment: {}, flags: [...flags, memory] },
+    { file, environment: {}, flags: memoryMax === undefined ? flags : [...flags, memory] },
     surroundings,
     folder,
   );
@@ -75,7 +76,10 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
   after(() => ending.disposeAsync());
 
   const isolationOf = (t: TestContext, name: string, changes: Record<string, string> = {}) =>
-    isolationOn(daemon.socket, t, name, { changes });
+    isolationOn(daemon.socket, t, name, {
+      changes,
+      memoryMax: name === 'docker.toml' ? '256MiB' : undefined,
+    });
 
   it('docker.toml starts a worker as it says', async (t) => {
     const isolation = await isolationOf(t, 'docker.toml');
@@ -102,7 +106,13 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
   });
 
   it('gvisor.toml starts a worker as it says', { skip: gvisorSkip }, async (t) => {
-    assert.match(await isolationOf(t, 'gvisor.toml'), /^docker: runsc of .*gVisor's kernel/);
+    const { log, lines } = keepLines();
+    const isolation = await isolationOn(daemon.socket, t, 'gvisor.toml', { log });
+    assert.match(isolation, /^docker: runsc of .*gVisor's kernel/);
+    assert.ok(lines.some(({ why }) => /"runsc" has --ignore-cgroups/.test(String(why))));
+    await assert.rejects(isolationOn(daemon.socket, t, 'gvisor.toml', { memoryMax: '256MiB' }), {
+      message: /executor.memory_max would not be kept: .*"runsc" has --ignore-cgroups/,
+    });
   });
 
   it('DK-05: removes the containers that it left when it was killed, and no others', async (t) => {
