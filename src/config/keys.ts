@@ -22,12 +22,14 @@ function parsed<T>(
   );
 }
 
-/** A size with its unit; bytes come out. */
-export function size(sentence: string) {
+/** A size with its unit; bytes come out. `least` is written in the same way. */
+export function size(sentence: string, least = '0B') {
   const expected = 'must be a size with a unit, such as "512MiB" or "10GiB"';
+  const min = parseSize(least) ?? 0;
   return parsed(sentence, expected, (written) => {
     const value = parseSize(written);
-    return value === undefined ? { complaint: expected } : { value };
+    if (value === undefined) return { complaint: expected };
+    return value < min ? { complaint: `must be "${least}" or more` } : { value };
   });
 }
 

@@ -74,8 +74,8 @@ export interface WorkerConfig {
   readonly logging: LoggingConfig;
 }
 
-/** Ids above are reserved by Linux, where -1 as an unsigned number means "leave it". */
-const ID_MAX = 2 ** 32 - 2;
+/** Node takes ids as signed numbers of 32 bits, and each slot has one more. */
+const ID_MAX = 2 ** 31 - 1 - 10_000;
 
 const executorSchema = section({
   type: v.optional(
@@ -132,6 +132,8 @@ const executorSchema = section({
     size(
       'The memory that each action may use, what is in the /tmp of a sandbox included; without it, what ' +
         'the action asks for by its platform property memory, else all there is. Needs a cgroup.',
+      // What starts a command needs some of it.
+      '16MiB',
     ),
   ),
   cpus_max: v.optional(

@@ -126,6 +126,14 @@ test('commands run as the worker does unless it is root, or users are given', ()
   });
   assert.deepEqual(usersOf('[executor]\nuid = 1\ngid = 2'), { firstUid: 1, gid: 2, isFixed: true });
   assert.deepEqual(usersOf('[executor]\ngid = 2', 0), { firstUid: 64_000, gid: 2, isFixed: false });
+  assert.throws(
+    () => usersOf('[executor]\nuid = 2147483647'),
+    /"executor.uid" must be .*2147473647/,
+  );
+  assert.throws(
+    () => usersOf('[executor]\nmemory_max = "1KiB"'),
+    /"executor.memory_max" must be "16MiB" or more/,
+  );
   assert.throws(() => usersOf('[executor]\ngid = 2'), /"executor.gid" needs "executor.uid"/);
 });
 
