@@ -10,7 +10,7 @@ import { version } from '../base/version.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
 import type { Surroundings } from '../config/surroundings.ts';
-import type { WorkerConfig } from '../config/worker-config.ts';
+import type { ExecutorConfig, WorkerConfig } from '../config/worker-config.ts';
 import type { Executor } from '../executor/executor.ts';
 import {
   type IsolationLevel,
@@ -102,7 +102,7 @@ export async function startWorker(
       proofs,
       properties: propertiesOf(config, level),
       capacities: config.capacities,
-      actionMemoryMax: config.executor.memoryMaxBytes,
+      actionMaxes: actionMaxesOf(config.executor),
       softwareVersion: version,
       folder: path.join(rootPath, 'actions'),
       outbox,
@@ -141,6 +141,14 @@ function propertiesOf(
   const isTold = properties.some(({ name }) => name === 'network');
   const network = isTold ? [] : networkOffered(level, executor.network === 'on-request');
   return [...properties, ...isolationOffered(level), ...network];
+}
+
+/** What an action gets of what a worker shares out, whatever it asks for. */
+function actionMaxesOf({ memoryMaxBytes, cpusMax }: ExecutorConfig): ReadonlyMap<string, number> {
+  const maxes = new Map<string, number>();
+  if (memoryMaxBytes !== undefined) maxes.set('memory', memoryMaxBytes);
+  if (cpusMax !== undefined) maxes.set('cpu', cpusMax);
+  return maxes;
 }
 
 /** What is kept of inputs between actions, on the disk and in memory. */

@@ -120,7 +120,10 @@ function table(all: readonly Worker[], now: number, width: number | undefined): 
 }
 
 function describe({ terminal, clock }: Program, worker: Worker): void {
-  const capacities = worker.capacities.map(({ name, amount }) => `${name}=${amountText(amount)}`);
+  const capacities = worker.capacities.map(({ name, amount, actionMax }) => {
+    const most = actionMax > 0 && actionMax < amount ? ` (${amountText(actionMax)} an action)` : '';
+    return `${name}=${amountText(amount)}${most}`;
+  });
   const lines = [
     ['worker', worker.workerId],
     ['state', stateOf(worker)],

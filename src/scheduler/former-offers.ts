@@ -10,7 +10,12 @@ export class FormerOffers {
 
   add(offered: Offered): void {
     const values = [...offered.values].map(([name, all]) => [name, [...all].toSorted()]);
-    const key = JSON.stringify([values, [...offered.capacities], offered.actionMemoryMax]);
+    const key = JSON.stringify([
+      values,
+      [...offered.capacities],
+      [...offered.actionMaxes],
+      offered.actionMemoryMax,
+    ]);
     this.#byKey.delete(key);
     this.#byKey.set(key, offered);
     if (this.#byKey.size <= offersMax) return;

@@ -9,6 +9,8 @@ export interface Offered {
   readonly values: ReadonlyMap<string, ReadonlySet<string>>;
   /** What its actions share: for each name, how much there is in all. */
   readonly capacities: ReadonlyMap<string, number>;
+  /** The most that one action gets of them, where that is less. */
+  readonly actionMaxes: ReadonlyMap<string, number>;
   /** Bytes of memory that an action may use which asks for no amount. */
   readonly actionMemoryMax: number;
 }
@@ -34,6 +36,7 @@ const namedValuesMax = 20;
 export const nothingOffered: Offered = {
   values: new Map(),
   capacities: new Map(),
+  actionMaxes: new Map(),
   actionMemoryMax: Infinity,
 };
 
@@ -51,6 +54,9 @@ export function offeredBy(
   return {
     values,
     capacities: new Map(capacities.map(({ name, amount }) => [name, amount])),
+    actionMaxes: new Map(
+      capacities.flatMap(({ name, actionMax }) => (actionMax > 0 ? [[name, actionMax]] : [])),
+    ),
     actionMemoryMax: actionMemoryMax || Infinity,
   };
 }
@@ -167,11 +173,30 @@ export function explainUnmatched(
   return unmet.map((property) => explainUnmet(property, workers)).join('; ');
 }
 
-function isMet({ name, value }: Platform_Property, { values, capacities }: Offered): boolean {
+/** One that is to be an amount, as workers share it out, and is none: no wait can change that. */
+export function findNoAmount(
+  { properties, amounts }: Requirements,
+  workers: readonly Offered[],
+): Platform_Property | undefined {
+  return properties.find(
+    ({ name }) =>
+      !amounts.has(name) &&
+      workers.some(({ capacities }) => capacities.has(name)) &&
+      !workers.some(({ values }) => values.has(name)),
+  );
+}
+
+/** As much of it as one action may have; undefined where the worker does not share it out. */
+function mostOf(name: string, { capacities, actionMaxes }: Offered): number | undefined {
   const capacity = capacities.get(name);
-  if (capacity === undefined) return takes(values.get(name) ?? new Set(), value);
+  return capacity && Math.min(capacity, actionMaxes.get(name) ?? capacity);
+}
+
+function isMet({ name, value }: Platform_Property, offered: Offered): boolean {
+  const most = mostOf(name, offered);
+  if (most === undefined) return takes(offered.values.get(name) ?? new Set(), value);
   const amount = parseAmount(value);
-  return amount !== undefined && amount <= capacity;
+  return amount !== undefined && amount <= most;
 }
 
 function takes(offers: ReadonlySet<string>, value: string): boolean {
@@ -183,10 +208,10 @@ const containersHint =
   ' (those with executor.type = "docker" do; execution.ignored_properties of the server can let any worker do)';
 
 function explainUnmet({ name, value }: Platform_Property, workers: readonly Offered[]): string {
-  const capacities = workers.flatMap((offered) => offered.capacities.get(name) ?? []);
-  if (capacities.length > 0) {
+  const shares = workers.flatMap((offered) => mostOf(name, offered) ?? []);
+  if (shares.length > 0) {
     if (parseAmount(value) === undefined) return `${name}=${value} is no amount`;
-    const most = amountText(Math.max(...capacities));
+    const most = amountText(Math.max(...shares));
     return `no worker has ${name}=${value}; the largest has ${name}=${most}`;
   }
   const values = [...new Set(workers.flatMap((offered) => [...(offered.values.get(name) ?? [])]))];

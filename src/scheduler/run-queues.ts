@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
+import { Code, StatusError } from '../base/status.ts';
 import type { Deadlines } from './deadlines.ts';
 import { FamiliarWorkers } from './familiar-workers.ts';
 import type { Invocation, Invocations } from './invocations.ts';
 import { FormerOffers } from './former-offers.ts';
 import type { Group, Turn } from './group.ts';
-import { matches, nothingOffered, type Offered, type Requirements } from './platform.ts';
+import {
+  findNoAmount,
+  matches,
+  nothingOffered,
+  type Offered,
+  type Requirements,
+} from './platform.ts';
 import { PlatformQueue } from './platform-queue.ts';
 import { comesBefore, type Run } from './run.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -124,6 +131,15 @@ export class RunQueues {
   /** What the workers offer that are known. */
   offers(): Offered[] {
     return [...this.#open, ...this.#closed].map(({ offered }) => offered);
+  }
+
+  /** Fails with INVALID_ARGUMENT when no wait can help, for what is asked of the workers is no amount. */
+  refuseNoAmount(requirements: Requirements): void {
+    const wrong = findNoAmount(requirements, this.offers());
+    if (!wrong) return;
+    const { name, value } = wrong;
+    const why = `platform property ${name}=${value.slice(0, 200)} is no amount, such as 2, 500m or 4GiB`;
+    throw new StatusError(Code.INVALID_ARGUMENT, why);
   }
 
   /** A worker that may be given something, now or later, has what is required. */

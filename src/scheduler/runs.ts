@@ -261,11 +261,13 @@ export class Runs {
         { details: [retryAfter(limits.retryDelayMs)] },
       );
     }
+    const requirements = requirementsOf(request.properties, this.#ignored);
+    queues.refuseNoAmount(requirements);
     const invocation = invocations.join(request, time.now);
     const run = this.#add({
       id: newId(),
       request,
-      requirements: requirementsOf(request.properties, this.#ignored),
+      requirements,
       queuedAt: time.wallNow,
       enteredAt: time.now,
       order: this.#nextOrder,

@@ -78,11 +78,16 @@ function checkCapacities({ workerId, capacities }: Hello): void {
     );
   }
   const names = new Set<string>();
-  for (const { name, amount } of capacities) {
+  for (const { name, amount, actionMax } of capacities) {
     if (names.has(name)) throw refusal(`worker ${workerId} has two capacities named ${name}`);
     names.add(name);
     if (!(amount > 0 && amount < Infinity)) {
       throw refusal(`worker ${workerId} has ${amount} of ${name}; it must have more than 0`);
+    }
+    if (!(actionMax >= 0)) {
+      throw refusal(
+        `worker ${workerId} gives an action ${actionMax} of ${name}, which is less than 0`,
+      );
     }
   }
 }

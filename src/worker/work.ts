@@ -19,10 +19,10 @@ export interface WorkOptions extends SlotOptions {
   readonly server: string;
   /** What actions may ask for. */
   readonly properties: readonly Platform_Property[];
-  /** Bytes of memory of an action that asks for no amount; undefined where nothing limits it. */
-  readonly actionMemoryMax: number | undefined;
   /** What the running actions share, by name. */
   readonly capacities: ReadonlyMap<string, number>;
+  /** What one of them gets of it at most, where that is limited. */
+  readonly actionMaxes: ReadonlyMap<string, number>;
   readonly softwareVersion: string;
   /** What commands are kept from, in one line. */
   readonly isolation: string;
@@ -110,8 +110,12 @@ class Worker {
       isolation: options.isolation,
       properties: [...options.properties],
       slots: options.executors.length,
-      actionMemoryMax: options.actionMemoryMax ?? 0,
-      capacities: [...options.capacities].map(([name, amount]) => ({ name, amount })),
+      actionMemoryMax: options.actionMaxes.get('memory') ?? 0,
+      capacities: [...options.capacities].map(([name, amount]) => ({
+        name,
+        amount,
+        actionMax: options.actionMaxes.get(name) ?? 0,
+      })),
     };
   }
 

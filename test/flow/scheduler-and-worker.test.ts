@@ -43,7 +43,7 @@ function bench(t: TestContext) {
     const [drain, stop] = [new AbortController(), new AbortController()];
     const options = {
       ...defaultWorkOptions,
-      actionMemoryMax: undefined,
+      actionMaxes: new Map(),
       proofs: [],
       queue: scheduler,
       server: 'here',

@@ -81,9 +81,9 @@ describe('what actions share on a worker', () => {
 
   it('SC-25: what is more than any worker has ends with FAILED_PRECONDITION, and says so', () => {
     const rig = new Rig({ unmatchedGraceMs: 5_000 });
+    const odd = rig.enqueue(request('b', { memory: 'plenty' }));
     const worker = rig.worker('w', { capacities: { cpu: 8, memory: 2 ** 34 } });
     const name = rig.enqueue(request('a', { cpu: '64' }));
-    const odd = rig.enqueue(request('b', { memory: 'plenty' }));
     assert.equal(rig.waitingReason(name), 'no worker has cpu=64; the largest has cpu=8');
     rig.pass(6_000, worker);
     assert.equal(rig.codeOf(name), Code.FAILED_PRECONDITION);
@@ -176,6 +176,38 @@ describe('what actions share on a worker', () => {
     assert.deepEqual([fast.leases.length, slow.leases.length], [2, 1]);
     rig.enqueue(request('other', { 'prefer:gpu': '1' }));
     assert.equal(slow.leases.length, 2);
+  });
+
+  it('SC-26: an action that asks for more than a worker gives to one goes to another', () => {
+    const rig = new Rig({ unmatchedGraceMs: 5_000 });
+    const capacities = { cpu: 8, memory: 2 ** 34 };
+    const actionMaxes = { memory: 2 ** 26, cpu: 2 };
+    const tight = rig.worker('tight', { slots: 8, capacities, actionMaxes });
+    const name = rig.enqueue(request('large', { memory: '2GiB' }));
+    assert.equal(
+      rig.waitingReason(name),
+      'no worker has memory=2GiB; the largest has memory=64MiB',
+    );
+    rig.enqueue(request('wide', { cpu: '3' }));
+    for (const n of [1, 2, 3, 4]) rig.enqueue(request(`small ${n}`, { cpu: '2', memory: '64MiB' }));
+    assert.equal(tight.leases.length, 4);
+    const roomy = rig.worker('roomy', { slots: 8, capacities });
+    assert.equal(roomy.leases.length, 2);
+  });
+
+  it('what is to be an amount and is none is refused at once', () => {
+    const rig = new Rig();
+    rig.enqueue(request('nobody here yet', { cpu: 'many' }));
+    rig.worker('w', { slots: 8, capacities: { cpu: 4 } });
+    for (const cpu of ['abc', '-1', '']) {
+      assert.throws(() => rig.enqueue(request(cpu, { cpu })), {
+        code: Code.INVALID_ARGUMENT,
+        message: `platform property cpu=${cpu} is no amount, such as 2, 500m or 4GiB`,
+      });
+    }
+    assert.equal(rig.scheduler.queuedCount, 1);
+    rig.worker('named', { properties: { cpu: 'arm' } });
+    rig.enqueue(request('by its name', { cpu: 'arm' }));
   });
 
   it('a worker with nonsense for capacities is refused', () => {

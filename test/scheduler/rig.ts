@@ -184,6 +184,7 @@ export interface RigWorkerOptions {
   readonly held?: Iterable<HeldLease>;
   readonly properties?: Readonly<Record<string, string | readonly string[]>>;
   readonly capacities?: Readonly<Record<string, number>>;
+  readonly actionMaxes?: Readonly<Record<string, number>>;
   readonly actionMemoryMax?: number;
   readonly isolation?: string;
 }
@@ -212,7 +213,7 @@ export class RigWorker {
 
   connect(): void {
     const { slots = 1, bootId = 'boot-1', properties = {}, capacities = {} } = this.#options;
-    const { actionMemoryMax = 0, isolation = '' } = this.#options;
+    const { actionMemoryMax = 0, actionMaxes = {}, isolation = '' } = this.#options;
     const listed = Object.entries(properties).flatMap(([name, values]) =>
       [values].flat().map((value) => ({ name, value })),
     );
@@ -224,7 +225,11 @@ export class RigWorker {
       softwareVersion: '',
       isolation,
       actionMemoryMax,
-      capacities: Object.entries(capacities).map(([name, amount]) => ({ name, amount })),
+      capacities: Object.entries(capacities).map(([name, amount]) => ({
+        name,
+        amount,
+        actionMax: actionMaxes[name] ?? 0,
+      })),
     };
     this.desired = undefined;
     this.#sequence = 0;

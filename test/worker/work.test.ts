@@ -30,6 +30,8 @@ describe('a worker', { timeout: 60_000 }, () => {
     assert.equal(hello?.isolation, 'none');
     assert.equal(hello?.slots, 2);
     assert.equal(hello?.actionMemoryMax, 2 ** 30);
+    const [memory] = hello.capacities;
+    assert.partialDeepStrictEqual(memory, { amount: 2 ** 33, actionMax: 2 ** 30 });
     assert.deepEqual(
       hello?.properties.map(({ name }) => name),
       ['OSFamily'],

@@ -161,7 +161,7 @@ async function cancelOperations(
 }
 
 function workerMessage(view: WorkerView): Worker {
-  const { values, capacities } = view.offered;
+  const { values, capacities, actionMaxes } = view.offered;
   return {
     workerId: view.id,
     bootId: view.bootId,
@@ -175,7 +175,11 @@ function workerMessage(view: WorkerView): Worker {
     slots: view.slots,
     busySlots: view.busySlots,
     properties: [...values].flatMap(([name, all]) => [...all].map((value) => ({ name, value }))),
-    capacities: [...capacities].map(([name, amount]) => ({ name, amount })),
+    capacities: [...capacities].map(([name, amount]) => ({
+      name,
+      amount,
+      actionMax: actionMaxes.get(name) ?? 0,
+    })),
     lastSeenAt: view.lastSeenAt === 0 ? undefined : timestampOf(view.lastSeenAt),
     operationNames: [...view.operationNames],
     trouble: view.trouble,

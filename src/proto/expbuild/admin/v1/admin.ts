@@ -59,6 +59,8 @@ export interface Worker {
 export interface Amount {
   name: string;
   amount: number;
+  /** The most that one action gets of it; 0: all of it. */
+  actionMax: number;
 }
 
 export interface UpdateWorkersRequest {
@@ -528,7 +530,7 @@ export const Worker: MessageFns<Worker> = {
 };
 
 function createBaseAmount(): Amount {
-  return { name: "", amount: 0 };
+  return { name: "", amount: 0, actionMax: 0 };
 }
 
 export const Amount: MessageFns<Amount> = {
@@ -538,6 +540,9 @@ export const Amount: MessageFns<Amount> = {
     }
     if (message.amount !== 0) {
       writer.uint32(17).double(message.amount);
+    }
+    if (message.actionMax !== 0) {
+      writer.uint32(25).double(message.actionMax);
     }
     return writer;
   },
@@ -571,6 +576,14 @@ export const Amount: MessageFns<Amount> = {
             message.amount = reader.double();
             continue;
           }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.actionMax = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -590,6 +603,7 @@ export const Amount: MessageFns<Amount> = {
     const message = createBaseAmount();
     message.name = object.name ?? "";
     message.amount = object.amount ?? 0;
+    message.actionMax = object.actionMax ?? 0;
     return message;
   },
 };

@@ -54,6 +54,8 @@ export interface Hello {
 export interface Capacity {
   name: string;
   amount: number;
+  /** The most that one action gets of it; 0: all of it. */
+  actionMax: number;
 }
 
 /** Everything a worker is doing. */
@@ -352,7 +354,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseCapacity(): Capacity {
-  return { name: "", amount: 0 };
+  return { name: "", amount: 0, actionMax: 0 };
 }
 
 export const Capacity: MessageFns<Capacity> = {
@@ -362,6 +364,9 @@ export const Capacity: MessageFns<Capacity> = {
     }
     if (message.amount !== 0) {
       writer.uint32(17).double(message.amount);
+    }
+    if (message.actionMax !== 0) {
+      writer.uint32(25).double(message.actionMax);
     }
     return writer;
   },
@@ -395,6 +400,14 @@ export const Capacity: MessageFns<Capacity> = {
             message.amount = reader.double();
             continue;
           }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.actionMax = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -414,6 +427,7 @@ export const Capacity: MessageFns<Capacity> = {
     const message = createBaseCapacity();
     message.name = object.name ?? "";
     message.amount = object.amount ?? 0;
+    message.actionMax = object.actionMax ?? 0;
     return message;
   },
 };
