@@ -1,4 +1,5 @@
 import { collect } from '../base/chunks.ts';
+import { holdMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
@@ -54,6 +55,7 @@ export async function findAbsoluteSymlink(
     const depth = depthOf(directory.path);
     for (const tree of trees) {
       if (tree.sizeBytes > treeLimits.bytesMax) throw tooLarge(tree, treeLimits.bytesMax);
+      holdMemory(tree.sizeBytes);
       const { root, children } = parseTree(await collect(blobs.read(tree, 0, signal)), tree);
       const found = symlinkBelow(root, depth, (key) => children.get(key));
       if (found !== undefined) return `${found} in output tree ${tree}`;

@@ -1,4 +1,5 @@
 import { collect } from '../base/chunks.ts';
+import { holdMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
@@ -31,6 +32,7 @@ export function withCompleteness(
     const known = options.knownTrees.find(tree);
     if (known) return known;
     if (tree.sizeBytes > options.treeLimits.bytesMax) throw new Incomplete();
+    holdMemory(tree.sizeBytes);
     const parsed = parseTree(await collect(blobs.read(tree, 0, signal)), tree);
     const files = reachableFiles(parsed);
     options.knownTrees.add(tree, files);

@@ -1,6 +1,8 @@
+import { holdMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
+import { decodeWeighed } from '../tree/decode-message.ts';
 
 /**
  * What an entry takes beside its encoded result: names, indexes, times. Counted so that millions of
@@ -13,6 +15,16 @@ export const ENTRY_OVERHEAD_BYTES = 256;
  * Execute answers with an operation around it.
  */
 const RESULT_SIZE_BYTES_MAX = 3.75 * 1024 * 1024;
+
+/**
+ * A stored result, with fields that are unknown here (AC-25). Fails with INVALID_ARGUMENT when it cannot be
+ * decoded.
+ */
+export function decodeResult(bytes: Uint8Array): ActionResult {
+  const { message, memoryBytes } = decodeWeighed(ActionResult, bytes, 'the result');
+  holdMemory(memoryBytes);
+  return message;
+}
 
 /**
  * A result as it is stored, with fields that are unknown here (AC-25). Fails with INVALID_ARGUMENT when

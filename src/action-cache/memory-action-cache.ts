@@ -1,8 +1,7 @@
 import { LruCache } from '../base/lru-cache.ts';
 import type { Digest } from '../digest/digest.ts';
-import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';
-import { ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
+import { decodeResult, ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
 
 /** Action caches that last as long as the process, for a server that keeps nothing on disk. */
 export class MemoryActionCache implements ActionCacheStorage {
@@ -18,7 +17,7 @@ export class MemoryActionCache implements ActionCacheStorage {
     return {
       find: async (action) => {
         const bytes = this.#results.find(keyOf(action));
-        return bytes && ActionResult.decode(bytes);
+        return bytes && decodeResult(bytes);
       },
       update: async (action, result) => {
         const bytes = encodeResult(action, result);

@@ -2,11 +2,11 @@ import type { Database } from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
-import { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';
-import { ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
+import { decodeResult, ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
 import { actionCacheMigrations } from './schema.ts';
 
 /** A use is written down when the last one known is older: eviction needs no finer clock than this. */
@@ -143,8 +143,9 @@ function prepare(db: Database) {
 /** A row that is damaged is as good as none. */
 function decode(bytes: Uint8Array): ActionResult | undefined {
   try {
-    return ActionResult.decode(bytes);
-  } catch {
+    return decodeResult(bytes);
+  } catch (error) {
+    if (StatusError.from(error).code === Code.UNAVAILABLE) throw error;
     return undefined;
   }
 }

@@ -2,6 +2,7 @@ import type { ActionCache } from '../action-cache/action-cache.ts';
 import { findAbsoluteSymlink, type SymlinkSearch } from '../action-cache/absolute-symlinks.ts';
 import { referencesOf } from '../action-cache/result-references.ts';
 import type { Log } from '../base/log.ts';
+import { withHeldMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
@@ -50,7 +51,7 @@ export function commitResult({ blobsOf, actionsOf, log, options }: CommitDepende
         blobs,
         treeLimits: options.treeLimits,
       };
-      const refused = await refusalOf(result, search, signal);
+      const refused = await withHeldMemory(() => refusalOf(result, search, signal));
       if (refused) return { ...failedResponse(refused), result: withoutOutputs(result) };
     }
     if (result.exitCode === 0 && !request.doNotCache) {

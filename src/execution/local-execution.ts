@@ -1,6 +1,7 @@
 import type { ActionCache } from '../action-cache/action-cache.ts';
 import { inlineContents } from '../action-cache/inline-contents.ts';
 import type { Clock } from '../base/clock.ts';
+import { withHeldMemory } from '../base/memory.ts';
 import { Permits } from '../base/permits.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
@@ -56,7 +57,7 @@ export class LocalExecution implements Execution {
    */
   async *execute(options: ExecuteOptions, signal: AbortSignal): AsyncIterable<OperationState> {
     const { operations, blobsOf } = this.#dependencies;
-    const prepare = () => this.#prepare(options, signal);
+    const prepare = () => withHeldMemory(() => this.#prepare(options, signal));
     const { request, response } = await this.#preparations.hold(prepare, signal);
     const { name } = response
       ? await operations.complete(request, response)

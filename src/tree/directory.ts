@@ -1,3 +1,4 @@
+import { heapBytesMax } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import {
@@ -34,7 +35,17 @@ export interface ParsedDirectory {
   readonly directories: readonly ParsedSubdirectory[];
   readonly symlinks: readonly ParsedSymlink[];
   readonly properties: NodeProperties | undefined;
+  /** What it takes in memory, about. */
+  readonly memoryBytes: number;
 }
+
+/** What the directories of one tree may take in memory together. */
+export const TREE_MEMORY_BYTES_MAX = heapBytesMax / 4;
+
+/** What one directory takes with its place in a map, a node with its digest, and properties: measured. */
+const BYTES_PER_DIRECTORY = 500;
+const BYTES_PER_NODE = 150;
+const BYTES_PER_PROPERTY = 150;
 
 /**
  * The Directory whose encoding `bytes` are and whose digest is `digest`; that they match is not checked
@@ -68,7 +79,19 @@ export function parseDirectory(bytes: Uint8Array, digest: Digest): ParsedDirecto
       properties: node.nodeProperties,
     })),
     properties: message.nodeProperties,
+    memoryBytes: bytes.length + memoryBytesOf(message),
   };
+}
+
+/** Beside the texts, which take no more than their encoding. */
+function memoryBytesOf({ files, directories, symlinks, nodeProperties }: Directory): number {
+  const nodes = files.length + directories.length + symlinks.length;
+  let properties = 0;
+  for (const { nodeProperties: of } of [{ nodeProperties }, ...files, ...symlinks]) {
+    // Its list, its time and its mode.
+    if (of) properties += 2 + of.properties.length;
+  }
+  return BYTES_PER_DIRECTORY + nodes * BYTES_PER_NODE + properties * BYTES_PER_PROPERTY;
 }
 
 /** This is the border of the sandbox: a name that passes here is joined to a path and made. */

@@ -1,9 +1,10 @@
 import { collect } from '../base/chunks.ts';
+import { holdMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { Digest } from '../digest/digest.ts';
 import { Action, Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Decodable, decodeMessage } from './decode-message.ts';
+import { type Decodable, decodeWeighed } from './decode-message.ts';
 
 /** An Action and the digests it names, which are of its own digest function (DIG-12). */
 export interface FoundAction {
@@ -61,7 +62,11 @@ async function findMessage<T>(
     );
   }
   try {
-    return decodeMessage(type, await collect(blobs.read(digest, 0, signal)), `${kind} ${digest}`);
+    holdMemory(digest.sizeBytes);
+    const bytes = await collect(blobs.read(digest, 0, signal));
+    const { message, memoryBytes } = decodeWeighed(type, bytes, `${kind} ${digest}`);
+    holdMemory(memoryBytes);
+    return message;
   } catch (error) {
     if (error instanceof StatusError && error.code === Code.NOT_FOUND) return undefined;
     throw error;

@@ -1,9 +1,10 @@
 import { collect } from '../base/chunks.ts';
+import { HeldMemory, holdMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { DirectoryCache } from './directory-cache.ts';
-import { type ParsedDirectory, parseDirectory } from './directory.ts';
+import { type ParsedDirectory, parseDirectory, TREE_MEMORY_BYTES_MAX } from './directory.ts';
 import { checkExpandedTree, type Extent, type ExtentLimits } from './expanded-tree.ts';
 
 /**
@@ -52,6 +53,9 @@ export interface StoredDirectory {
   readonly parsed: ParsedDirectory;
 }
 
+/** A digest in the maps of a walk, and its key. */
+const BYTES_PER_DIGEST = 300;
+
 /** Reads at once: enough to hide a store's latency, few enough to leave it to others. */
 const READS_AT_ONCE = 16;
 
@@ -81,19 +85,36 @@ export async function walkDirectories(
     const cached = cache?.find(digest);
     if (cached) return { digest, parsed: cached };
     const stored = await findDirectory(digest, blobs, signal);
-    if (stored) cache?.add(digest, stored.parsed);
-    return stored && { digest, parsed: stored.parsed };
+    if (!stored) return undefined;
+    const { parsed } = stored;
+    cache?.add(digest, parsed);
+    // Its bytes are counted already.
+    holdMemory(parsed.memoryBytes - digest.sizeBytes);
+    return { digest, parsed };
   };
-  for await (const visited of visit(root, load, limits, signal)) {
-    if (!visited.found) {
-      if (!known.has(visited.digest.key)) missing.push(visited.digest);
-      continue;
+  const maps = new HeldMemory();
+  let memoryBytes = 0;
+  try {
+    for await (const visited of visit(root, load, limits, signal)) {
+      if (!visited.found) {
+        if (!known.has(visited.digest.key)) missing.push(visited.digest);
+        continue;
+      }
+      const { parsed } = visited.found;
+      const mapsBytes = (1 + parsed.files.length + parsed.directories.length) * BYTES_PER_DIGEST;
+      memoryBytes += parsed.memoryBytes + mapsBytes;
+      if (memoryBytes > TREE_MEMORY_BYTES_MAX) {
+        throw tooLarge(root, `takes more than ${TREE_MEMORY_BYTES_MAX} bytes of memory`);
+      }
+      maps.add(mapsBytes);
+      directories.set(visited.digest.key, visited.found);
+      for (const file of parsed.files) files.set(file.digest.key, file.digest);
     }
-    directories.set(visited.digest.key, visited.found);
-    for (const file of visited.found.parsed.files) files.set(file.digest.key, file.digest);
+    const extents = checkExpandedTree(root, directories, limits, known);
+    return { directories, missing, files, extents };
+  } finally {
+    maps.close();
   }
-  const extents = checkExpandedTree(root, directories, limits, known);
-  return { directories, missing, files, extents };
 }
 
 /**
@@ -108,12 +129,26 @@ export async function* readTree(
   limits: TreeLimits,
   signal: AbortSignal,
 ): AsyncGenerator<StoredDirectory, void, undefined> {
-  const load = (digest: Digest) => findDirectory(digest, blobs, signal);
-  for await (const { digest, found } of visit(root, load, limits, signal)) {
-    if (found) yield found;
-    else if (digest === root) {
-      throw new StatusError(Code.NOT_FOUND, `the root directory ${root} is not in the CAS`);
+  const [batch, seen] = [new HeldMemory(), new HeldMemory()];
+  const load = async (digest: Digest) => {
+    const found = await findDirectory(digest, blobs, signal);
+    if (found) batch.add(digest.sizeBytes + found.parsed.memoryBytes);
+    return found;
+  };
+  try {
+    for await (const { digest, found } of visit(root, load, limits, signal, () =>
+      batch.release(),
+    )) {
+      if (found) {
+        seen.add(found.parsed.directories.length * BYTES_PER_DIGEST);
+        yield found;
+      } else if (digest === root) {
+        throw new StatusError(Code.NOT_FOUND, `the root directory ${root} is not in the CAS`);
+      }
     }
+  } finally {
+    batch.close();
+    seen.close();
   }
 }
 
@@ -123,6 +158,7 @@ async function* visit<Found extends { readonly parsed: ParsedDirectory }>(
   load: (digest: Digest) => Promise<Found | undefined>,
   limits: TreeLimits,
   signal: AbortSignal,
+  onBatchTaken = () => {},
 ): AsyncGenerator<{ digest: Digest; found: Found | undefined }, void, undefined> {
   const seen = new Set([root.key]);
   let bytesTotal = root.sizeBytes;
@@ -137,6 +173,7 @@ async function* visit<Found extends { readonly parsed: ParsedDirectory }>(
       if (bytesTotal > limits.bytesMax) {
         throw tooLarge(root, `has more than ${limits.bytesMax} bytes of directories`);
       }
+      onBatchTaken();
       const batch = level.slice(at, at + READS_AT_ONCE);
       const loaded = await Promise.all(batch.map((digest) => load(digest)));
       for (const [index, found] of loaded.entries()) {
@@ -161,6 +198,7 @@ export async function findDirectory(
   signal: AbortSignal,
 ): Promise<StoredDirectory | undefined> {
   try {
+    holdMemory(digest.sizeBytes);
     const bytes = await collect(blobs.read(digest, 0, signal));
     return { digest, bytes, parsed: parseDirectory(bytes, digest) };
   } catch (error) {

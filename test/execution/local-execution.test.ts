@@ -129,7 +129,10 @@ describe('EXE-31: a result in the action cache', () => {
     const states = await rig.run(action);
     assert.equal(states.length, 1);
     assert.equal(states[0]?.response?.cachedResult, true);
-    assert.deepEqual(states[0]?.response?.result, cachedResult);
+    assert.deepEqual(
+      ActionResult.encode(states[0]?.response?.result ?? ActionResult.fromPartial({})).finish(),
+      ActionResult.encode(cachedResult).finish(),
+    );
     assert.deepEqual(rig.leased, []);
   });
 

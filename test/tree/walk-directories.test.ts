@@ -161,14 +161,20 @@ test('the cache forgets what was used longest ago', async () => {
   const blobs = new CountingBlobStore();
   const cache = new DirectoryCache(1500);
   const [a, b, c] = [await putChain(blobs, 0), await putChain(blobs, 1), await putChain(blobs, 2)];
-  const parsed = { files: [], directories: [], symlinks: [], properties: undefined };
+  const parsed = {
+    files: [],
+    directories: [],
+    symlinks: [],
+    properties: undefined,
+    memoryBytes: 700,
+  };
   cache.add(a, parsed);
   cache.add(b, parsed);
   assert.ok(cache.find(a));
   cache.add(c, parsed);
   assert.equal(cache.find(b), undefined);
   const tooLarge = blobOf('x'.repeat(1000)).digest;
-  cache.add(tooLarge, parsed);
+  cache.add(tooLarge, { ...parsed, memoryBytes: 1501 });
   assert.equal(cache.find(tooLarge), undefined);
 });
 
