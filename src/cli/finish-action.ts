@@ -104,9 +104,15 @@ function eventsFor(
   shown: ShownOutput | undefined,
 ): RunEvents {
   let last = '';
+  const tell = (text: string, detail = '') => {
+    if (text === last) return;
+    last = text;
+    terminal.note(terminal.style('dim', `${text}${detail}`));
+  };
   return {
     uploading: ({ sentBlobs, blobs, sentBytes, bytes }) =>
       progress.show({ done: sentBlobs, all: blobs, doneBytes: sentBytes, allBytes: bytes }),
+    postponed: ({ message }) => tell(`not taken yet: ${printable(withoutRequest(message))}`),
     uploadingAgain: (blobs) =>
       terminal.note(`the server has lost ${counted(blobs, 'input')}: uploading again`),
     state: (metadata, operationName) => {
@@ -115,12 +121,14 @@ function eventsFor(
       const name = stageNames.get(stage);
       const reason = waitingReasonOf(metadata);
       const text = reason === undefined ? name : `${name}: ${printable(reason)}`;
-      if (text === undefined || text === last) return;
-      last = text;
-      const detail = isVerbose ? ` (operation ${operationName})` : '';
-      terminal.note(terminal.style('dim', `${text}${detail}`));
+      if (text !== undefined) tell(text, isVerbose ? ` (operation ${operationName})` : '');
     },
   };
+}
+
+/** Each call has an id of its own, and says the same otherwise. */
+function withoutRequest(message: string): string {
+  return message.replace(/ \(request \S+\)$/, '');
 }
 
 /** Why the operation is queued, where the server says it. */

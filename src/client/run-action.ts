@@ -30,6 +30,8 @@ export interface RunEvents {
   uploading(progress: UploadProgress): void;
   /** The operation's state. */
   state(metadata: ExecuteOperationMetadata, operationName: string): void;
+  /** The server does not take the action for now; it is asked again. */
+  postponed(why: StatusError): void;
   /** The server lost inputs that were uploaded before, and gets them again. */
   uploadingAgain(blobs: number): void;
 }
@@ -91,7 +93,11 @@ async function executeOnce(
   const request = { instanceName, action, skipCacheLookup, priority };
   const hints = { inlineStdout: true, inlineStderr: true, inlineOutputFiles: [] };
   try {
-    const states = execution.execute({ ...request, ...hints, requestMetadata: undefined }, signal);
+    const onPostponed = (why: StatusError) => events.postponed(why);
+    const states = execution.execute(
+      { ...request, ...hints, requestMetadata: undefined, onPostponed },
+      signal,
+    );
     for await (const state of states) {
       name = state.name;
       events.state(state.metadata, name);

@@ -1,3 +1,4 @@
+import type { StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { RequestMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { OperationState } from '../scheduler/operations.ts';
@@ -15,6 +16,8 @@ export interface ExecuteOptions {
   readonly requestMetadata: RequestMetadata | undefined;
   /** For logs: which call asked. */
   readonly requestId?: string | undefined;
+  /** Told each time that the action was not taken for now, and is asked for again later. */
+  readonly onPostponed?: ((why: StatusError) => void) | undefined;
 }
 
 /** Runs actions, here or behind another server. Operations outlive the streams that watch them. */

@@ -134,7 +134,7 @@ export class Builder {
     const outcome = await runAction(
       remote,
       { instanceName: 'main', action: digest, sources, skipCacheLookup: false, priority: 0 },
-      { uploading: () => {}, state: () => {}, uploadingAgain: () => {} },
+      { uploading: () => {}, state: () => {}, postponed: () => {}, uploadingAgain: () => {} },
       signal,
     );
     if (outcome.kind === 'unfinished') throw outcome.error;

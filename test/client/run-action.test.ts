@@ -27,7 +27,12 @@ const options = {
   skipCacheLookup: false,
   priority: 0,
 };
-const quiet: RunEvents = { uploading: () => {}, state: () => {}, uploadingAgain: () => {} };
+const quiet: RunEvents = {
+  uploading: () => {},
+  state: () => {},
+  postponed: () => {},
+  uploadingAgain: () => {},
+};
 const finished = ExecuteResponse.fromPartial({ result: { exitCode: 3 }, cachedResult: true });
 const state = (response?: ExecuteResponse) => ({
   name: 'op-1',

@@ -117,6 +117,22 @@ test('EXE-08: an action that no worker can run says so after a grace time', asyn
   assert.match(ended.stderr, /pool/);
 });
 
+test('who is not taken for now is told why, once, while it is asked again', async (t) => {
+  const { cli, worker } = await startFleet(t, '[execution]\nqueue_max = 1');
+  const [first, second] = [new FakeTerminal(), new FakeTerminal()];
+  const run = (terminal: FakeTerminal, text: string) =>
+    cli(['run', '--', 'echo', text], { terminal });
+  const queued = run(first, 'first');
+  await first.shown(/queued/);
+  const postponed = run(second, 'second');
+  await second.shown(/^not taken yet: 1 actions are queued, which is the limit; .* ms$/m);
+  await worker('one');
+  assert.equal((await queued).exitCode, 0);
+  const { exitCode, stderr } = await postponed;
+  assert.equal(exitCode, 0, stderr);
+  assert.equal(stderr.match(/not taken yet/g)?.length, 1, stderr);
+});
+
 test('actions go to the worker that has what they ask for', async (t) => {
   const { cli, worker } = await startFleet(t);
   await Promise.all(['a', 'b'].map((pool) => worker(pool, `[platform]\npool = "${pool}"`)));

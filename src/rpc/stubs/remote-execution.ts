@@ -38,6 +38,7 @@ interface Following {
   readonly name: string | undefined;
   readonly instanceName: string;
   readonly requestMetadata: RequestMetadata | undefined;
+  readonly onPostponed?: ExecuteOptions['onPostponed'];
 }
 
 /** The execution service behind a server. Streams that break are taken up again (CLI-10). */
@@ -52,7 +53,7 @@ export class RemoteExecution implements Execution {
   }
 
   execute(options: ExecuteOptions, signal: AbortSignal): AsyncIterable<OperationState> {
-    const { action, instanceName, priority, requestMetadata } = options;
+    const { action, instanceName, priority, requestMetadata, onPostponed } = options;
     const request = ExecuteRequest.fromPartial({
       instanceName,
       actionDigest: action.toMessage(),
@@ -64,7 +65,8 @@ export class RemoteExecution implements Execution {
       ...(priority !== 0 && { executionPolicy: { priority } }),
     });
     const start = (call: CallOptions) => this.#channel.serverStream(executeRpc, request, call);
-    return this.#follow({ start, name: undefined, instanceName, requestMetadata }, signal);
+    const following = { start, name: undefined, instanceName, requestMetadata, onPostponed };
+    return this.#follow(following, signal);
   }
 
   wait(name: string, signal: AbortSignal): AsyncIterable<OperationState> {
@@ -83,7 +85,7 @@ export class RemoteExecution implements Execution {
   }
 
   async *#follow(following: Following, signal: AbortSignal): AsyncIterable<OperationState> {
-    const { start, instanceName, requestMetadata } = following;
+    const { start, instanceName, requestMetadata, onPostponed } = following;
     const { clock, delayMsMax } = this.#channel.retries;
     const backoff = new Backoff(this.#channel.retries);
     const call: CallOptions = { signal, requestMetadata };
@@ -105,6 +107,7 @@ export class RemoteExecution implements Execution {
         if (!forgotten && !(name === undefined ? isTransient(error) : isBreak(error))) throw error;
         // A stream that stood for a while was no failed attempt: proxies cut streams by the minute.
         if (clock.now() - startedAt >= delayMsMax) backoff.reset();
+        if (name === undefined) onPostponed?.(error);
         await backoff.pause(error, signal);
         if (forgotten) name = undefined;
       }
