@@ -9,7 +9,7 @@ import {
   ActionResult,
   UpdateActionResultRequest,
 } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { Api } from './api.ts';
+import { type Api, piecesOf } from './api.ts';
 import { expectRefusal, expectSame, expectThat, NotApplicable } from './expect.ts';
 import { aCache, cacheUpdates } from './needs.ts';
 import type { Area, Need } from './probe.ts';
@@ -141,7 +141,7 @@ export const actionCacheProbes: Area = {
       needs: [cacheUpdates],
       run: async (api) => {
         const [action, output] = [api.blob(), api.blob(TOO_LARGE_TO_INLINE)];
-        await api.writeWhole(api.writeName(output.digest), output.bytes);
+        await api.write(api.writeName(output.digest), piecesOf(output.bytes, 2 ** 20));
         await update(api, action, { stdoutDigest: output.digest.toMessage() });
         const request = { actionDigest: action.digest.toMessage(), inlineStdout: true };
         const bytes = api.encoded(rpcs.getActionResult, request);

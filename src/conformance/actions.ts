@@ -120,3 +120,13 @@ export function violationsOf({ details: [detail] }: Failed) {
   expectThat(detail !== undefined, 'a PreconditionFailure in the details', 'no details');
   return PreconditionFailure.decode(detail.value).violations;
 }
+
+/** The blob that a result names. */
+export async function contentOf(
+  api: Api,
+  digest: { readonly hash: string; readonly sizeBytes: number } | undefined,
+): Promise<Uint8Array> {
+  expectThat(digest !== undefined, 'a digest', 'none');
+  const { responses } = await api.one(rpcs.batchRead, { digests: [digest] });
+  return responses[0]?.data ?? new Uint8Array();
+}

@@ -4,7 +4,7 @@ import type { Digest } from '../digest/digest.ts';
 import { type Compressor, formatReadName, formatWriteName } from '../digest/resource-name.ts';
 import type { DeepPartial } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type ReadRequest, WriteRequest } from '../proto/google/bytestream/bytestream.ts';
-import { expectSame, expectStatus, Failure } from './expect.ts';
+import { expectSame, expectStatus, Failure, withRoom } from './expect.ts';
 import type { Tested } from './probe.ts';
 import { type Blob, blobOf, type RandomBlobs } from './random-blobs.ts';
 import { type Rpc, rpcs } from './rpcs.ts';
@@ -131,9 +131,8 @@ export class Api {
     options: Options = {},
   ): Promise<number> {
     const messages = Symbol.asyncIterator in pieces ? pieces : each(pieces);
-    const answers = await Array.fromAsync(
-      this.stream(rpcs.write.path, encodedPieces(resourceName, messages), options),
-    );
+    const stream = this.stream(rpcs.write.path, encodedPieces(resourceName, messages), options);
+    const answers = await withRoom(Array.fromAsync(stream));
     const decodedAnswers = answers.map((bytes) => decoded(rpcs.write, bytes));
     return only(rpcs.write, decodedAnswers).committedSize;
   }

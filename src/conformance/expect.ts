@@ -55,18 +55,37 @@ export async function expectRefusal(
   throw new Failure(expected, 'OK');
 }
 
+/**
+ * The answer to a call that takes room of the store; a server may have none (CDC-05), which tells nothing
+ * of the rest.
+ */
+export async function withRoom<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (!(thrown instanceof StatusError) || thrown.code !== Code.RESOURCE_EXHAUSTED) throw thrown;
+    throw noRoom(thrown.message);
+  }
+}
+
+function noRoom(message: string): NotApplicable {
+  return new NotApplicable(`the server has no room for it: ${message}`);
+}
+
 interface MessageStatus {
   readonly code: number;
   readonly message: string;
 }
 
-/** That the status of one blob in a batch has one of `codes`. */
+/** That the status of one blob in a batch has one of `codes`; does not apply where there is no room for it. */
 export function expectStatus(
   status: MessageStatus | undefined,
   codes: Code | readonly Code[],
   what: string,
 ): void {
   const allowed = [codes].flat();
+  const isFull = status?.code === Code.RESOURCE_EXHAUSTED && allowed.includes(Code.OK);
+  if (isFull) throw noRoom(status.message);
   expectThat(
     status !== undefined && (allowed as readonly number[]).includes(status.code),
     `${allowed.map(nameOfCode).join(' or ')} for ${what}`,

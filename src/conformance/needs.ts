@@ -1,4 +1,6 @@
+import { Code, StatusError } from '../base/status.ts';
 import type { Compressor } from '../digest/resource-name.ts';
+import { NotApplicable } from './expect.ts';
 import type { Need } from './probe.ts';
 
 /** A store and an action cache. */
@@ -42,3 +44,13 @@ export const execution: Need = ({ execution: announced }) =>
 /** Leave to run an action. */
 export const running: Need = (tested) =>
   execution(tested) ?? (tested.mayExecute ? undefined : '--execute is not given');
+
+/** The answer to a call of a method that a server may leave out; UNIMPLEMENTED says that it does. */
+export async function offered<T>(name: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (StatusError.from(thrown).code !== Code.UNIMPLEMENTED) throw thrown;
+    throw new NotApplicable(`${name} is not offered`);
+  }
+}

@@ -1,7 +1,7 @@
 import { Code } from '../base/status.ts';
 import { unknownOperation } from './execution-probes.ts';
 import { expectRefusal } from './expect.ts';
-import { execution } from './needs.ts';
+import { execution, offered } from './needs.ts';
 import type { Area } from './probe.ts';
 import { rpcs } from './rpcs.ts';
 
@@ -27,31 +27,29 @@ export const operationsProbes: Area = {
     },
     {
       ids: ['OPS-07'],
-      title: 'DeleteOperation of an unknown operation is NOT_FOUND, or not offered',
+      title: 'DeleteOperation of an unknown operation is NOT_FOUND',
       run: async (api) => {
         const call = api.one(rpcs.deleteOperation, { name: unknownOperation(api) });
-        const codes = [Code.NOT_FOUND, Code.UNIMPLEMENTED];
-        await expectRefusal(call, codes, 'DeleteOperation');
+        await expectRefusal(offered('DeleteOperation', call), Code.NOT_FOUND, 'DeleteOperation');
       },
     },
     {
       ids: ['OPS-08'],
-      title: 'WaitOperation of an unknown operation is NOT_FOUND, or not offered',
+      title: 'WaitOperation of an unknown operation is NOT_FOUND',
       run: async (api) => {
         const call = api.one(rpcs.waitOperation, { name: unknownOperation(api) });
-        const codes = [Code.NOT_FOUND, Code.UNIMPLEMENTED];
-        await expectRefusal(call, codes, 'WaitOperation');
+        await expectRefusal(offered('WaitOperation', call), Code.NOT_FOUND, 'WaitOperation');
       },
     },
     {
       ids: ['OPS-02'],
-      title: 'ListOperations refuses a page token that nobody gave, or is not offered',
+      title: 'ListOperations refuses a page token that nobody gave',
       run: async (api) => {
         const { instanceName } = api.tested;
         const name = instanceName === '' ? 'operations' : `${instanceName}/operations`;
         const call = api.one(rpcs.listOperations, { name, pageToken: 'no such token' });
-        const codes = [Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED];
-        await expectRefusal(call, codes, 'the page token "no such token"');
+        const what = 'the page token "no such token"';
+        await expectRefusal(offered('ListOperations', call), Code.INVALID_ARGUMENT, what);
       },
     },
     {

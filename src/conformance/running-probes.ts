@@ -3,10 +3,18 @@ import {
   type ActionResult,
   ExecuteOperationMetadata,
   ExecutionStage_Value,
-  Tree,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
-import { execute, expectWorker, failureOf, putScript, responseOf, resultOf } from './actions.ts';
+import {
+  contentOf,
+  execute,
+  expectWorker,
+  failureOf,
+  putScript,
+  responseOf,
+  resultOf,
+} from './actions.ts';
+import { argumentProbes } from './argument-probes.ts';
 import { type Api, each } from './api.ts';
 import {
   expectBytes,
@@ -16,7 +24,8 @@ import {
   Failure,
   NotApplicable,
 } from './expect.ts';
-import { running } from './needs.ts';
+import { offered, running } from './needs.ts';
+import { outputProbes } from './output-probes.ts';
 import type { Area } from './probe.ts';
 import { rpcs } from './rpcs.ts';
 
@@ -149,7 +158,7 @@ export const runningProbes: Area = {
       },
     },
     {
-      ids: ['EXE-33', 'EXE-35'],
+      ids: ['EXE-33'],
       title: 'do_not_cache leaves no entry',
       run: async (api) => {
         const action = await putScript(api, 'true', { action: { doNotCache: true } });
@@ -159,14 +168,36 @@ export const runningProbes: Area = {
       },
     },
     {
-      ids: ['EXE-22', 'EXE-23', 'EXE-25', 'OPS-01'],
-      title: 'a done operation is still there for all who wait for it or get it',
+      ids: ['EXE-35'],
+      title: 'do_not_cache of two at once is run twice, and leaves no entry',
+      run: async (api) => {
+        const script = 'sleep 1; od -An -N16 -tx1 /dev/urandom';
+        const action = await putScript(api, script, { action: { doNotCache: true } });
+        const [one, other] = await Promise.all([resultOf(api, action), resultOf(api, action)]);
+        if (one.result.exitCode !== 0) throw new NotApplicable('the worker has no od');
+        const [first, second] = [one, other].map(({ result }) => result.stdoutDigest?.hash ?? '');
+        expectThat(first !== '' && first !== second, 'two random outputs', [first, second]);
+        const call = api.one(rpcs.getActionResult, { actionDigest: action.digest.toMessage() });
+        await expectRefusal(call, Code.NOT_FOUND, 'the result of an action not to be cached');
+      },
+    },
+    {
+      ids: ['EXE-22', 'OPS-01'],
+      title: 'a done operation is still there for who waits for it or gets it',
       run: async (api) => {
         const [operation] = await execute(api, await putScript(api, 'true'));
         const { name = '' } = operation ?? {};
-        const waiting = Array.from({ length: 5 }, () => api.all(rpcs.waitExecution, { name }));
-        for (const operations of await Promise.all(waiting)) responseOf(operations.at(-1));
+        responseOf((await api.all(rpcs.waitExecution, { name })).at(-1));
         responseOf(await api.one(rpcs.getOperation, { name }));
+      },
+    },
+    {
+      ids: ['EXE-25'],
+      title: 'ten streams watch one operation while it runs, and each hears of its end',
+      run: async (api) => {
+        const name = await nameOf(api, await putScript(api, 'sleep 2'));
+        const waiting = Array.from({ length: 10 }, () => api.all(rpcs.waitExecution, { name }));
+        for (const operations of await Promise.all(waiting)) responseOf(operations.at(-1));
       },
     },
     {
@@ -213,6 +244,30 @@ export const runningProbes: Area = {
       },
     },
     {
+      ids: ['OPS-07'],
+      title: 'an operation that was deleted is NOT_FOUND',
+      run: async (api) => {
+        const [operation] = await execute(api, await putScript(api, 'true'));
+        const { name = '' } = operation ?? {};
+        await offered('DeleteOperation', api.one(rpcs.deleteOperation, { name }));
+        await expectRefusal(api.one(rpcs.getOperation, { name }), Code.NOT_FOUND, 'GetOperation');
+      },
+    },
+    {
+      ids: ['OPS-08'],
+      title: 'WaitOperation answers after its timeout, or at the end of the operation',
+      run: async (api) => {
+        const name = await nameOf(api, await putScript(api, 'sleep 30'));
+        const timeout = { seconds: 1, nanos: 0 };
+        const waiting = api.one(rpcs.waitOperation, { name, timeout });
+        const early = await offered('WaitOperation', waiting);
+        expectSame([early.name, early.done], [name, false], 'the operation that still runs');
+        await api.one(rpcs.cancelOperation, { name });
+        await api.all(rpcs.waitExecution, { name });
+        responseOf(await api.one(rpcs.waitOperation, { name, timeout }));
+      },
+    },
+    {
       ids: ['ACT-11'],
       title: 'an executable that is not there is INVALID_ARGUMENT',
       run: async (api) => {
@@ -221,61 +276,8 @@ export const runningProbes: Area = {
         expectSame(code, Code.INVALID_ARGUMENT, 'the code of the status');
       },
     },
-    {
-      ids: ['ACT-14', 'ACT-22', 'RES-01', 'RES-02', 'RES-03', 'RES-04'],
-      title: 'output_paths decide what comes back; folders above them are made beforehand',
-      run: async (api) => {
-        const script = 'echo x > a/b/file && echo y > other && test ! -e a/b/absent';
-        const action = await putScript(api, script, {
-          command: { outputPaths: ['a/b/absent', 'a/b/file'], outputFiles: ['other'] },
-        });
-        const { result } = await resultOf(api, action);
-        expectSame(result.exitCode, 0, 'the exit code of a script that writes into a/b');
-        const paths = result.outputFiles.map(({ path }) => path);
-        expectSame(paths, ['a/b/file'], 'the output files');
-        const bytes = await contentOf(api, result.outputFiles[0]?.digest);
-        expectBytes(bytes, Buffer.from('x\n'), 'the file');
-      },
-    },
-    {
-      ids: ['ACT-15'],
-      title: 'without output_paths, output_files and output_directories count',
-      run: async (api) => {
-        const action = await putScript(api, 'echo x > file; mkdir -p folder', {
-          command: { outputFiles: ['file'], outputDirectories: ['folder'] },
-        });
-        const { result } = await resultOf(api, action);
-        expectSame(pathsOf(result), ['file', 'folder'], 'the outputs');
-      },
-    },
-    {
-      ids: ['RES-05', 'RES-13', 'RES-14', 'RES-17', 'RES-19'],
-      title: 'an output folder comes as a Tree, with all its files stored and links as they are',
-      run: async (api) => {
-        const script = 'mkdir -p out/sub && echo x > out/sub/file && ln -s nowhere out/link';
-        const action = await putScript(api, script, { command: { outputPaths: ['out'] } });
-        const { result } = await resultOf(api, action);
-        const [directory] = result.outputDirectories;
-        expectSame(directory?.path, 'out', 'the output directory');
-        const { root, children } = Tree.decode(await contentOf(api, directory?.treeDigest));
-        expectSame(root?.symlinks[0]?.target, 'nowhere', 'the target of out/link');
-        const content = await contentOf(api, children[0]?.files[0]?.digest);
-        expectBytes(content, Buffer.from('x\n'), 'out/sub/file');
-      },
-    },
-    {
-      ids: ['RES-06', 'RES-07'],
-      title: 'an output that is a symlink stays one, in the new field and the old ones',
-      run: async (api) => {
-        const action = await putScript(api, 'ln -s nowhere link', {
-          command: { outputPaths: ['link'] },
-        });
-        const { result } = await resultOf(api, action);
-        expectSame(result.outputSymlinks[0]?.target, 'nowhere', 'the target in output_symlinks');
-        const { target } = result.outputFileSymlinks[0] ?? {};
-        expectSame(target, 'nowhere', 'the target in output_file_symlinks');
-      },
-    },
+    ...outputProbes,
+    ...argumentProbes,
     {
       ids: ['DIG-12', 'EXE-16', 'CAP-22'],
       title: 'an execution uses the digest function of its action, each that is announced',
@@ -303,10 +305,6 @@ function nanosOf(stamp: Timestamp | undefined): bigint {
   return stamp ? BigInt(stamp.seconds) * 1_000_000_000n + BigInt(stamp.nanos) : 0n;
 }
 
-function pathsOf({ outputFiles, outputDirectories }: ActionResult): string[] {
-  return [...outputFiles, ...outputDirectories].map(({ path }) => path);
-}
-
 /** Starts an execution, and leaves its stream once it has a name. */
 async function nameOf(api: Api, { digest }: { readonly digest: { toMessage(): object } }) {
   const request = api.encoded(rpcs.execute, { actionDigest: digest.toMessage() });
@@ -314,13 +312,4 @@ async function nameOf(api: Api, { digest }: { readonly digest: { toMessage(): ob
     return rpcs.execute.response.decode(message).name;
   }
   throw new Failure('a first message with the name', 'an end without any');
-}
-
-async function contentOf(
-  api: Api,
-  digest: { readonly hash: string; readonly sizeBytes: number } | undefined,
-): Promise<Uint8Array> {
-  expectThat(digest !== undefined, 'a digest', 'none');
-  const { responses } = await api.one(rpcs.batchRead, { digests: [digest] });
-  return responses[0]?.data ?? new Uint8Array();
 }

@@ -106,8 +106,23 @@ const cases: readonly { readonly does: string; readonly breaks: string; readonly
   },
   {
     does: 'forgets operations at once',
-    breaks: 'exe-23',
+    breaks: 'exe-22',
     flaw: refusing(Code.NOT_FOUND, 'WaitExecution'),
+  },
+  {
+    does: 'lets nobody watch',
+    breaks: 'exe-25',
+    flaw: refusing(Code.FAILED_PRECONDITION, 'WaitExecution'),
+  },
+  {
+    does: 'deletes nothing, and says that it did',
+    breaks: 'ops-07',
+    flaw: answeringAlways('DeleteOperation'),
+  },
+  {
+    does: 'answers to WaitOperation with nothing',
+    breaks: 'ops-08',
+    flaw: answeringAlways('WaitOperation'),
   },
   {
     does: 'cannot cancel what is done',

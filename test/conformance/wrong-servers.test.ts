@@ -288,3 +288,12 @@ for (const { does, breaks, flaw = sound, more } of cases) {
     assert.equal(rule?.outcome, 'fail', stdout);
   });
 }
+
+test('a server without room is asked nothing that needs it, and breaks no rule by that', async (t) => {
+  const address = await startWrongServer(t, refusing(Code.RESOURCE_EXHAUSTED, 'SplitBlob'));
+  const command = ['conformance', address, '--instance-name', '', '--only', 'cdc-08', '--json'];
+  const { exitCode, stdout, stderr } = await runCli(command, { folder: tempDir(t) });
+  assert.equal(exitCode, 0, stderr);
+  const { rules } = JSON.parse(stdout) as { rules: { outcome: string }[] };
+  assert.deepEqual(new Set(rules.map(({ outcome }) => outcome)), new Set(['not applicable']));
+});
