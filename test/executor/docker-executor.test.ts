@@ -8,7 +8,7 @@ import { DockerEngine } from '../../src/executor/docker-engine.ts';
 import type { DockerExecutorOptions } from '../../src/executor/docker-executor.ts';
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { findFacts } from '../../src/executor/self-test.ts';
-import { dockerBench as dockerBenchOn } from '../support/docker-bench.ts';
+import { dockerBench as dockerBenchOn, owner } from '../support/docker-bench.ts';
 import {
   type DockerDaemon,
   dockerSkip,
@@ -53,7 +53,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       'pwd; id -u; cat in; echo out > made; echo err >&2; exit 3',
     ]);
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
-    assert.equal(stdout(), '/build\n59001\ngiven\n');
+    assert.equal(stdout(), `/build\n${owner.uid}\ngiven\n`);
     assert.equal(stderr(), 'err\n');
     assert.equal(readFileSync(path.join(inputRoot, 'made'), 'utf8'), 'out\n');
     assert.deepEqual(daemon.containers(), []);
@@ -106,7 +106,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
       never,
     );
     assert.deepEqual(facts, {
-      uid: 59_001,
+      uid: owner.uid,
       capabilities: 0n,
       noNewPrivileges: true,
       seccomp: true,
@@ -154,7 +154,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     assert.deepEqual(Object.fromEntries(chosen), golden);
     assert.deepEqual(seen.HostConfig['Devices'] ?? [], []);
     assert.ok((seen.HostConfig['MaskedPaths'] as string[]).includes('/proc/kcore'));
-    assert.equal(seen.Config['User'], '59001:59001');
+    assert.equal(seen.Config['User'], `${owner.uid}:${owner.gid}`);
   });
 
   it('DK-13: holds no file of the machine open, and nothing that hides one can be moved', async (t) => {
@@ -191,7 +191,7 @@ describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
     const properties = new Map([['container-image', 'busybox:odd']]);
     const look = 'id -u; pwd; grep " /data " /proc/mounts | cut -d " " -f 1';
     await run(['sh', '-c', look], { properties });
-    assert.equal(stdout(), '59001\n/build\ntmpfs\n');
+    assert.equal(stdout(), `${owner.uid}\n/build\ntmpfs\n`);
     assert.equal(daemon.docker('volume', 'ls', '-q'), '');
   });
 

@@ -8,7 +8,7 @@ import type { DockerExecutorOptions } from '../../src/executor/docker-executor.t
 import { DockerImages } from '../../src/executor/docker-images.ts';
 import { dockerPromises, provePromises } from '../../src/executor/promises.ts';
 import { seccompProfile } from '../../src/executor/seccomp-filter.ts';
-import { dockerBench } from '../support/docker-bench.ts';
+import { dockerBench, owner } from '../support/docker-bench.ts';
 import { lookAround } from '../support/look-around.ts';
 import { never } from '../support/never.ts';
 import { podmanSkip, type PodmanService, startPodman } from '../support/podman-service.ts';
@@ -39,7 +39,7 @@ describe("a container of Podman's", { timeout: 180_000, skip: podmanSkip }, () =
     const script = 'pwd; id -u; cat in; echo out > made; echo err >&2; exit 3';
     const outcome = await run(['sh', '-c', script]);
     assert.equal(outcome.kind === 'exited' && outcome.exitCode, 3);
-    assert.equal(stdout(), '/build\n59001\ngiven\n');
+    assert.equal(stdout(), `/build\n${owner.uid}\ngiven\n`);
     assert.equal(stderr(), 'err\n');
     assert.equal(readFileSync(path.join(inputRoot, 'made'), 'utf8'), 'out\n');
     assert.deepEqual(podman.containers(), []);

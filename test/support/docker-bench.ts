@@ -11,7 +11,9 @@ import type { DockerDaemon } from './docker-daemon.ts';
 import { never } from './never.ts';
 import { tempDir } from './temp-dir.ts';
 
-const owner = { uid: 59_001, gid: 59_001 };
+/** No other test beside this one ends what the user has. */
+const uid = 100_000 + process.pid;
+export const owner = { uid, gid: uid };
 export const limits: ContainerLimits = {
   memoryBytesMax: 64 * 2 ** 20,
   cpusMax: undefined,
@@ -49,8 +51,7 @@ export function dockerBench(
     newId,
     ...changes,
   });
-  const { uid, gid } = executor.owner ?? owner;
-  chownSync(inputRoot, uid, gid);
+  chownSync(inputRoot, owner.uid, owner.gid);
   let runs = 0;
   const output = (name: string) => path.join(folder, `${name}.${runs}`);
   return {
