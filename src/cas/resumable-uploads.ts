@@ -2,11 +2,14 @@ import type { Clock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { BlobStore } from './blob-store.ts';
+import { SilenceWatch } from './silence-watch.ts';
 import { type AttachedUpload, UploadSession } from './upload-session.ts';
 
 export interface ResumableUploadsOptions {
   /** How long an upload whose stream broke waits for the client (BS-51). */
   readonly idleTimeoutMs: number;
+  /** How long a client may send nothing while it is waited for, before its stream ends. */
+  readonly silentTimeoutMs: number;
   /** How many such uploads wait; beyond it the one that broke first is dropped. */
   readonly waitingMax: number;
   /** What the blobs of all such uploads may take of the store, which keeps that room for them. */
@@ -16,6 +19,8 @@ export interface ResumableUploadsOptions {
 export const defaultResumableUploadsOptions: ResumableUploadsOptions = {
   // Clients retry within seconds; each waiting upload holds the space its blob will take.
   idleTimeoutMs: 600_000,
+  // A stream that nothing comes on holds that space too; no client rests for minutes within a blob.
+  silentTimeoutMs: 600_000,
   // Each holds an open file and a few chunks.
   waitingMax: 256,
   // Some large blobs; a build that is interrupted leaves hundreds of uploads.
@@ -80,6 +85,17 @@ export class ResumableUploads {
     this.#waiting.get(session)?.abort();
     this.#waiting.delete(session);
     return session.attach(signal, () => this.#wait(name, session));
+  }
+
+  /**
+   * For the messages of one stream, resumable or not: it ends with DEADLINE_EXCEEDED, which clients retry
+   * (ERR-01), when none comes for long. What is committed then waits as when a connection breaks.
+   */
+  watch(digest: Digest): SilenceWatch {
+    const { silentTimeoutMs } = this.#options;
+    const text = `nothing of the upload of ${digest} came for ${silentTimeoutMs / 1000} s; go on with it`;
+    const reason = () => new StatusError(Code.DEADLINE_EXCEEDED, text);
+    return new SilenceWatch(this.#clock, silentTimeoutMs, reason);
   }
 
   /** What QueryWriteStatus answers: an upload that is not known has 0 bytes, and no error (BS-62). */

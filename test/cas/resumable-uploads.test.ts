@@ -15,7 +15,12 @@ const { digest } = blobOf('hello world');
 const name = 'uploads/1/blobs/hello';
 
 function setUp(waitingBytesMax = 2 ** 20) {
-  const options = { idleTimeoutMs: 600_000, waitingMax: 2, waitingBytesMax };
+  const options = {
+    idleTimeoutMs: 600_000,
+    silentTimeoutMs: 600_000,
+    waitingMax: 2,
+    waitingBytesMax,
+  };
   const clock = new FakeClock();
   const blobs = new MemoryBlobs({ sizeBytesMax: 2 ** 20 });
   const store = blobs.namespace('');

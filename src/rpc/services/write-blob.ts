@@ -1,5 +1,6 @@
 import type { Chunks } from '../../base/chunks.ts';
 import { Code, StatusError } from '../../base/status.ts';
+import type { SilenceWatch } from '../../cas/silence-watch.ts';
 import type { WriteResponse } from '../../proto/google/bytestream/bytestream.ts';
 import { type Codec, decompress } from '../compression.ts';
 import { checkBlobSize } from '../limits.ts';
@@ -47,8 +48,9 @@ async function writePlain(
   signal: AbortSignal,
 ): Promise<number> {
   const upload = await instance.uploads.attach(resourceName, digest, requests.firstOffset, signal);
+  using watch = instance.uploads.watch(digest);
   const feed = async () => {
-    for await (const chunk of requests.data()) {
+    for await (const chunk of requests.data((next) => watch.hear(next))) {
       if (!(await upload.push(chunk))) return;
     }
     if (requests.finished) await upload.finish();
@@ -78,13 +80,15 @@ async function writeCompressed(
       `the upload of ${digest} starts at ${requests.firstOffset}, but 0 bytes are committed`,
     );
   }
-  await instance.blobs.write(digest, decompress(codec, finishedData(requests)), signal);
+  using watch = instance.uploads.watch(digest);
+  const data = finishedData(requests, watch);
+  await instance.blobs.write(digest, decompress(codec, data), signal);
   return requests.finished ? requests.receivedBytes : -1;
 }
 
 /** The data, if the client says that it is all: else nothing may be stored (BS-34). */
-async function* finishedData(requests: WriteRequests): Chunks {
-  yield* requests.data();
+async function* finishedData(requests: WriteRequests, watch: SilenceWatch): Chunks {
+  yield* requests.data((next) => watch.hear(next));
   if (!requests.finished) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,

@@ -42,9 +42,10 @@ export class WriteRequests {
   /**
    * The data of all requests; call once. Ends when the client stops sending, finished or not: see
    * `finished`. Fails with INVALID_ARGUMENT when a request names another resource (BS-30), leaves a
-   * gap or an overlap (BS-31, BS-32), or follows the last one (BS-33).
+   * gap or an overlap (BS-31, BS-32), or follows the last one (BS-33); and as `hear` does, which waits for
+   * each request.
    */
-  async *data(): Chunks {
+  async *data(hear = <T>(next: Promise<T>) => next): Chunks {
     let request = this.#first;
     this.#first = undefined;
     while (request) {
@@ -54,7 +55,7 @@ export class WriteRequests {
       if (request.data.length > 0) yield request.data;
       // A client may take long to send the next one, and this one may be large.
       request = undefined;
-      const next = await this.#rest.next();
+      const next = await hear(this.#rest.next());
       if (finishWrite) {
         if (!next.done) throw invalid('a request follows the one with finish_write');
         this.#finished = true;
