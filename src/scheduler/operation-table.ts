@@ -5,6 +5,7 @@ import type {
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
+import { memoryOf } from './memory-of.ts';
 import { type Done, type Operation, type Run, streamsOf } from './run.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
@@ -37,8 +38,9 @@ export class OperationTable {
   readonly #options: OperationTableOptions;
   /** Oldest first. */
   readonly #operations = new Map<string, Operation>();
-  /** Those that are done, in the order in which they became so. */
-  readonly #done = new Set<Operation>();
+  /** Those that are done, in the order in which they became so, and what their responses take in memory. */
+  readonly #done = new Map<Operation, number>();
+  #doneBytes = 0;
   /** Operations that look different since `takeChanged`. */
   #changed = new Set<Operation>();
 
@@ -156,9 +158,15 @@ export class OperationTable {
     operation.deadline = deadlines.add(time.now + Math.max(0, limits.retainDoneMs - ageMs), () =>
       this.#forget(operation),
     );
-    this.#done.add(operation);
-    const [oldest] = this.#done;
-    if (oldest && this.#done.size > limits.retainedDoneMax) this.#forget(oldest);
+    const memoryBytes = memoryOf(done.response);
+    this.#done.set(operation, memoryBytes);
+    this.#doneBytes += memoryBytes;
+    for (const oldest of this.#done.keys()) {
+      const { size } = this.#done;
+      const isFull = size > limits.retainedDoneMax || this.#doneBytes > limits.retainedDoneBytesMax;
+      if (!isFull || oldest === operation) return;
+      this.#forget(oldest);
+    }
   }
 
   #awaitWatcher(operation: Operation): void {
@@ -173,6 +181,7 @@ export class OperationTable {
   #forget(operation: Operation): void {
     operation.deadline?.cancel();
     this.#operations.delete(operation.name);
+    this.#doneBytes -= this.#done.get(operation) ?? 0;
     this.#done.delete(operation);
     this.#options.changes.forgotten(operation);
   }

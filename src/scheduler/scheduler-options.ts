@@ -1,3 +1,5 @@
+import { heapBytesMax } from '../base/memory.ts';
+
 /** Limits of the scheduler. All waits are in milliseconds. */
 export interface SchedulerOptions {
   /** Actions that wait for a worker; one more is refused with RESOURCE_EXHAUSTED (SC-27). */
@@ -53,6 +55,8 @@ export interface SchedulerOptions {
   readonly retainDoneMs: number;
   /** Done operations kept at most; the oldest go first. */
   readonly retainedDoneMax: number;
+  /** What the responses of those take in memory, at most; but the newest one is kept in any case. */
+  readonly retainedDoneBytesMax: number;
   /** A process that wakes so much later than it meant to stood still: nobody is late (SC-15). */
   readonly pauseMs: number;
 }
@@ -105,5 +109,7 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   retainDoneMs: 900_000,
   // Measured at 10 KB each in memory, most of it the message that the result came in: 200 MB.
   retainedDoneMax: 20_000,
+  // Where results are as large as they may be, 3.75 MiB, some fifty.
+  retainedDoneBytesMax: heapBytesMax / 8,
   pauseMs: 10_000,
 };

@@ -13,10 +13,10 @@ export class RunningTarget {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
   }
 
-  /** It keeps its data in `folder`. */
-  static async start(folder: string): Promise<RunningTarget> {
+  /** It keeps its data in `folder`, and its objects in `heapMiB`. */
+  static async start(folder: string, heapMiB = 2048): Promise<RunningTarget> {
     const child = fork(path.join(import.meta.dirname, 'target.ts'), [folder], {
-      execArgv: ['--expose-gc'],
+      execArgv: ['--expose-gc', `--max-old-space-size=${heapMiB}`],
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
       serialization: 'advanced',
     });

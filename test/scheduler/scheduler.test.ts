@@ -262,6 +262,20 @@ describe('operations and runs', () => {
     assert.deepEqual(rig.scheduler.list(''), []);
   });
 
+  it('EXE-23: done operations are kept as long as their responses do not take too much memory', () => {
+    const rig = new Rig({ retainedDoneBytesMax: 100_000 });
+    const complete = (letter: string, length: number) =>
+      rig.scheduler.complete(requestOf(letter), ranWith('x'.repeat(length)));
+    const small = ['a', 'b', 'c'].map((letter) => complete(letter, 10));
+    const kept = () => rig.scheduler.list('').map(({ name }) => name);
+    const large = complete('d', 90_000);
+    assert.deepEqual(kept(), [...small, large]);
+    const tooLarge = complete('e', 200_000);
+    assert.deepEqual(kept(), [tooLarge]);
+    const last = complete('f', 10);
+    assert.deepEqual(kept(), [last]);
+  });
+
   it('SC-14: a result that cannot be stored is tried again, then its error ends the operation', () => {
     const rig = new Rig({ commitAttemptsMax: 2 });
     const worker = rig.worker('w');
