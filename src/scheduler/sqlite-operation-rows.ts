@@ -54,9 +54,9 @@ export const operationMigrations: readonly string[] = [
   ) strict;`,
   'alter table operation add column deleted integer not null default 0;',
   'create table drained_worker (worker_id text primary key) strict, without rowid;',
-  'create table terminating_worker (worker_id text primary key, boot_id text not null) strict, without rowid;',
   'alter table operation add column request_metadata blob;',
   'alter table run add column memory_above integer not null default 0;',
+  'create table terminating_worker (worker_id text primary key, boot_id text not null) strict, without rowid;',
 ];
 
 interface DigestRow {

@@ -21,7 +21,7 @@ import type { DirectoryCache } from '../tree/directory-cache.ts';
 import { digestOfFile, fileChunks } from '../tree/file-chunks.ts';
 import type { InputFiles } from '../tree/input-files.ts';
 import type { FolderUse } from '../tree/input-folders.ts';
-import { type BlobSource, uploadMissing } from '../tree/upload-files.ts';
+import type { BlobSource } from '../tree/upload-files.ts';
 import type { TreeLimits } from '../tree/walk-directories.ts';
 import type { WrittenFolder } from '../tree/written-folder.ts';
 import { ActionTimes } from './action-times.ts';
@@ -30,6 +30,7 @@ import { DiskWatch } from './disk-watch.ts';
 import { LiveOutput, type OutputStreamNames } from './live-output.ts';
 import { type PreparedAction, prepareAction } from './prepare-action.ts';
 import { resourceUsageOf } from './resource-usage.ts';
+import { uploadPatiently } from './upload-patiently.ts';
 
 /** What one worker runs all its actions with. */
 export interface ActionEnvironment {
@@ -225,7 +226,7 @@ async function uploadResult(
   const upload = async (either: AbortSignal) => {
     const stdout = await outputOf(stdoutPath, action, outputLimits, either);
     const stderr = await outputOf(stderrPath, action, outputLimits, either);
-    await uploadMissing(blobs, [...stdout, ...stderr], either);
+    await uploadPatiently(blobs, [...stdout, ...stderr], clock, either);
     const said = {
       exitCode: exitCodeOf(outcome),
       stdoutDigest: stdout[0]?.digest.toMessage(),
@@ -243,7 +244,7 @@ async function uploadResult(
         either,
       );
       checkSize(found.outputs);
-      await uploadMissing(blobs, found.blobs, either);
+      await uploadPatiently(blobs, found.blobs, clock, either);
       return { result: { ...said, ...found.outputs }, ...verdict };
     } catch (error) {
       const blame = blamed(error);
