@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 import { defaultPath } from './find-executable.ts';
+import { startTicksOf } from './processes.ts';
 
 /** A user of the operating system that only commands of this process run as, one of them at a time. */
 export interface ClaimedUser {
@@ -11,6 +14,8 @@ export interface ClaimedUser {
   readonly hasAccount: boolean;
 }
 
+/** Gone after a restart of the machine, as all claims are. */
+const claimsFolder = '/run/expbuild/users';
 /** The last before those that no user may have: `nobody` and what 16 bits call "none". */
 const lastOfSixteenBits = 65_533;
 
@@ -46,7 +51,7 @@ export async function claimUsers(
     // oxlint-disable-next-line no-await-in-loop -- in order
     const claim = await tryClaim(uid);
     if (claim) {
-      closing.defer(() => void claim.close());
+      closing.defer(claim);
       claimed.push({ uid, hasAccount });
     } else if (isFixed) {
       throw new StatusError(
@@ -58,15 +63,51 @@ export async function claimUsers(
   return claimed;
 }
 
+/** Gives what ends the claim; undefined when another has it. */
+async function tryClaim(uid: number): Promise<(() => void) | undefined> {
+  const socket = await tryListen(`\0expbuild-user-${uid}`);
+  if (!socket) return undefined;
+  const file = path.join(claimsFolder, String(uid));
+  if (isHeld(file)) {
+    socket.close();
+    return undefined;
+  }
+  hold(file);
+  return () => {
+    rmSync(file, { force: true });
+    socket.close();
+  };
+}
+
 /** The name of a socket that no file stands for: the kernel gives it to one, and takes it when that ends. */
-async function tryClaim(uid: number): Promise<Server | undefined> {
+async function tryListen(name: string): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy());
   try {
-    await once(server.listen({ path: `\0expbuild-user-${uid}` }), 'listening');
+    await once(server.listen({ path: name }), 'listening');
     return server.unref();
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw thrown;
     return undefined;
+  }
+}
+
+/** Another process that lives has written itself down: each network namespace has such sockets of its own. */
+function isHeld(file: string): boolean {
+  if (!existsSync(file)) return false;
+  const [id, startTicks] = readFileSync(file, 'utf8').split(' ');
+  return Number(id) !== process.pid && startTicksOf(Number(id)) === startTicks;
+}
+
+/** Where nothing can be written, the sockets have to do. */
+function hold(file: string): void {
+  try {
+    mkdirSync(claimsFolder, { recursive: true, mode: 0o755 });
+    const own = `${file}.${process.pid}`;
+    writeFileSync(own, `${process.pid} ${startTicksOf(process.pid)}`);
+    renameSync(own, file);
+  } catch (thrown) {
+    const { code = '' } = thrown as NodeJS.ErrnoException;
+    if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ENOSPC'].includes(code)) throw thrown;
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -23,23 +23,33 @@ test('users that one has, no other gets, until it ends', async () => {
   assert.deepEqual(idsOf(await claimUsers(first, 2, true, closing)), [first, first + 1]);
 });
 
-test('users of a process that was killed are free', async () => {
-  await using closing = new AsyncDisposableStack();
-  const uid = first + 9;
-  const module = path.resolve('src/executor/claim-users.ts');
-  const script = `
-    import { claimUsers } from ${JSON.stringify(module)};
-    await claimUsers(${uid}, 1, true, new AsyncDisposableStack());
-    process.stdout.write('claimed');
-    setInterval(() => {}, 1_000);`;
-  const other = spawn(process.execPath, ['--input-type=module', '-e', script]);
-  await once(other.stdout, 'data');
-  await assert.rejects(claimUsers(uid, 1, true, closing), { code: Code.FAILED_PRECONDITION });
-  const exited = once(other, 'exit');
-  other.kill('SIGKILL');
-  await exited;
-  assert.deepEqual(await claimUsers(uid, 1, true, closing), [{ uid, hasAccount: false }]);
-});
+const ownNetwork = ['unshare', '--net'];
+const skip =
+  spawnSync('unshare', ['--net', 'true']).status === 0 ? false : 'cannot make network namespaces';
+
+for (const [where, before, options] of [
+  ['', [], {}],
+  [' in a network namespace of its own', ownNetwork, { skip }],
+] as const) {
+  test(`users of another process${where} are free once it was killed`, options, async () => {
+    await using closing = new AsyncDisposableStack();
+    const uid = first + (before.length > 0 ? 8 : 9);
+    const module = path.resolve('src/executor/claim-users.ts');
+    const script = `
+      import { claimUsers } from ${JSON.stringify(module)};
+      await claimUsers(${uid}, 1, true, new AsyncDisposableStack());
+      process.stdout.write('claimed');
+      setInterval(() => {}, 1_000);`;
+    const [file, ...args] = [...before, process.execPath, '--input-type=module', '-e', script];
+    const other = spawn(file, args);
+    await once(other.stdout, 'data');
+    await assert.rejects(claimUsers(uid, 1, true, closing), { code: Code.FAILED_PRECONDITION });
+    const exited = once(other, 'exit');
+    other.kill('SIGKILL');
+    await exited;
+    assert.deepEqual(await claimUsers(uid, 1, true, closing), [{ uid, hasAccount: false }]);
+  });
+}
 
 test('whoever has an account is left out, unless it was chosen', async () => {
   await using closing = new AsyncDisposableStack();
