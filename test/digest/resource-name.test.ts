@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { AnnouncedDigestFunctions } from '../../src/digest/announced-digest-functions.ts';
-import { allDigestFunctions, sha256 } from '../../src/digest/digest-functions.ts';
+import { allDigestFunctions, blake3, sha256 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import {
   type Compressor,
@@ -134,6 +134,22 @@ for (const name of badWrites) {
     });
   });
 }
+
+test('BS-04: without a function in the name it is told by the length of the hash, from what is announced', () => {
+  const told = Array.from({ length: 64 }, (_, i) => (i + 1) * 2).flatMap((length) => {
+    const name = parseReadName(`blobs/${'a'.repeat(length)}/1`);
+    try {
+      return [`${length} ${digestOfName(name, announced).function.name}`];
+    } catch {
+      return [];
+    }
+  });
+  const expected = ['32 MD5', '40 SHA1', '64 SHA256', '66 VSO', '96 SHA384', '128 SHA512'];
+  assert.deepEqual(told, expected);
+  // BLAKE3 has as many digits, and is never inferred where SHA256 is there.
+  const both = new AnnouncedDigestFunctions([blake3, sha256]);
+  assert.equal(digestOfName(parseReadName(`blobs/${h}/1`), both).function, sha256);
+});
 
 test('BS-04: a digest function that the instance does not announce is refused', () => {
   const only = new AnnouncedDigestFunctions([sha256]);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Code } from '../../src/base/status.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import type { Digest } from '../../src/digest/digest.ts';
@@ -67,7 +68,7 @@ describe('an action that can run', () => {
     assert.ok((await rig.end(await rig.putAction({ inputRootDigest }))).result);
   });
 
-  it('WK-03, EXE-18, EXE-66: runs with its own timeout, or the default', async (t) => {
+  it('WK-03, EXE-18: runs with its own timeout, or the default', async (t) => {
     const rig = new ExecutionRig(t, { defaultTimeoutMs: 7000 });
     const timeouts: (number | undefined)[] = [];
     rig.serve(t, ({ timeout }) => {
@@ -77,6 +78,26 @@ describe('an action that can run', () => {
     await rig.end(await rig.putAction());
     await rig.end(await rig.putAction({ timeout: { seconds: 3 } }));
     assert.deepEqual(timeouts, [7, 3]);
+  });
+
+  it('EXE-66: has its whole timeout, however long it was queued', async (t) => {
+    const rig = new ExecutionRig(t);
+    const ending = rig.end(await rig.putAction({ timeout: { seconds: 2 } }));
+    while (rig.scheduler.queuedCount === 0) await setImmediate();
+    for (let seconds = 0; seconds < 5; seconds += 1) {
+      rig.clock.advance(1000);
+      await setImmediate();
+    }
+    assert.equal(rig.scheduler.queuedCount, 1);
+    const timeouts: unknown[] = [];
+    rig.serve(t, ({ timeout }) => {
+      timeouts.push(timeout);
+      return ran;
+    });
+    const { result, status } = await ending;
+    assert.deepEqual(timeouts, [{ seconds: 2, nanos: 0 }]);
+    assert.equal(status?.code ?? Code.OK, Code.OK);
+    assert.equal(result?.exitCode, 0);
   });
 
   it('RAC-14, ACT-02, EXE-39: that differs in its timeout or salt alone is another action', async (t) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServiceError } from '@grpc/grpc-js';
 import { once } from 'node:events';
+import { connect } from 'node:http2';
 import { test } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLog, silentLog } from '../../src/base/log.ts';
@@ -303,6 +304,31 @@ test('services see text headers by name', async (t) => {
   await client.raw('/t.T/Look', new Uint8Array(), { metadata: { 'x-y': 'z' } });
   assert.equal(seen?.header('x-y'), 'z');
   assert.equal(seen?.header('x-z'), undefined);
+});
+
+test('GEN-14: pings are answered, on an idle connection too, and never end it', async (t) => {
+  const { listener } = await startServer(t, [[echo]]);
+  const session = connect(`http://${listener.address}`);
+  t.after(() => session.destroy());
+  const goneAway: number[] = [];
+  session.on('goaway', (code) => goneAway.push(code));
+  await once(session, 'connect');
+  for (let i = 0; i < 100; i++) {
+    await new Promise<void>((resolve, reject) => {
+      session.ping((error) => (error ? reject(error) : resolve()));
+    });
+  }
+  assert.deepEqual([goneAway, session.closed], [[], false]);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/t.T/Echo',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
+  stream.end(Buffer.alloc(5));
+  stream.resume();
+  const [trailers] = (await once(stream, 'trailers')) as [Record<string, string>];
+  assert.equal(trailers['grpc-status'], '0');
 });
 
 test('GEN-14: hundreds of calls wait on one connection at once', async (t) => {

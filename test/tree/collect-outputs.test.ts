@@ -9,6 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
   truncateSync,
+  utimesSync,
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -23,6 +24,7 @@ import {
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { collectOutputs, defaultOutputLimits } from '../../src/tree/collect-outputs.ts';
 import { makeFolder } from '../../src/tree/inside-root.ts';
+import { supportedNodeProperties } from '../../src/tree/node-properties.ts';
 import { uploadMissing } from '../../src/tree/upload-files.ts';
 import { removeFolder } from '../../src/worker/remove-folder.ts';
 import { blobOf } from '../support/blob-of.ts';
@@ -289,6 +291,23 @@ describe('collecting outputs', () => {
       code: Code.INVALID_ARGUMENT,
       message: /"bogus"; supported: mtime, unix_mode/,
     });
+  });
+
+  it('CAP-25: returns each node property that is announced, alone', async (t) => {
+    const { root, collect } = bench(t, { f: '1' });
+    chmodSync(path.join(root, 'f'), 0o640);
+    utimesSync(path.join(root, 'f'), 1000, 1000);
+    const seen = new Map<string, unknown>();
+    for (const name of supportedNodeProperties) {
+      const { outputs } = await collect({ outputPaths: ['f'], outputNodeProperties: [name] });
+      const { mtime, unixMode } = outputs.outputFiles[0]?.nodeProperties ?? {};
+      seen.set(name, { mtime: mtime?.seconds, unixMode });
+    }
+    const expected = {
+      mtime: { mtime: 1000, unixMode: undefined },
+      unix_mode: { mtime: undefined, unixMode: 0o640 },
+    };
+    assert.deepEqual(Object.fromEntries(seen), expected);
   });
 
   it('WK-12: refuses outputs beyond the limits, of all of them together, and a tree too deep', async (t) => {

@@ -30,7 +30,7 @@ class WatchedBlobStore extends PlainBlobStore {
   }
 }
 
-test('WRK-11: only what the store lacks is sent, each blob once, and no empty one', async () => {
+test('CLI-04, WRK-11: only what the store lacks is sent, each blob once, and no empty one', async () => {
   const store = new WatchedBlobStore();
   const here = sourceOf('here');
   await store.write(here.digest, here.open());

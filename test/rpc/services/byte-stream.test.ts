@@ -208,7 +208,7 @@ describe('Write', () => {
     assert.ok(await isPresent());
   });
 
-  it('BS-06, BS-07: takes metadata after the size, and any id', async (t) => {
+  it('BS-06: takes metadata after the size', async (t) => {
     const { upload } = await start(t);
     assert.equal(await upload(`${plainName}/foo/blobs/x`, bytes), size);
   });

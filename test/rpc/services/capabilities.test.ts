@@ -43,7 +43,7 @@ test('CAP-02: a cache has no execution capabilities', async (t) => {
   assert.equal(executionCapabilities, undefined);
 });
 
-test('CAP-20, CAP-21, CAP-22, CAP-23, CAP-24, CAP-25: execution announces SHA256 in the old field, and all functions', async (t) => {
+test('CAP-20, CAP-21, CAP-22, CAP-23, CAP-24: execution announces SHA256 in the old field, and all functions', async (t) => {
   const digestFunctions = new AnnouncedDigestFunctions([blake3, sha256]);
   const { executionCapabilities } = await capabilitiesOf(t, { execution, digestFunctions });
   assert.equal(executionCapabilities?.execEnabled, true);

@@ -299,7 +299,7 @@ describe('BatchReadBlobs', () => {
     });
   }
 
-  it('CAS-33, CMP-02: packs nothing for who does not ask, and nothing that stays as long', async (t) => {
+  it('CAS-33: packs nothing for who does not ask, and nothing that stays as long', async (t) => {
     const { put, read } = await start(t);
     const random = seededRandom(1);
     const noise = Buffer.from(Array.from({ length: 2000 }, () => Math.floor(random() * 256)));

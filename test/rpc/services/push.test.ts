@@ -21,10 +21,10 @@ alias = "other"
 functions = ["SHA256", "SHA1"]
 `;
 
-async function start(context: TestContext) {
+async function start(context: TestContext, more = '') {
   const t = inReverse(context);
   const folder = tempDir(t);
-  const server = await startTestServer(t, { folder, toml: settings });
+  const server = await startTestServer(t, { folder, toml: settings + more });
   const put = async (content: string | Uint8Array, digestFunction = sha256, instance = '') => {
     const bytes = Buffer.from(content as string);
     const digest = Digest.ofBytes(digestFunction, bytes);
@@ -173,7 +173,28 @@ test('AST-28: what has expired is not found, until it is pushed again', async (t
   assert.equal(await find(artifact), blobDigest.hash);
 });
 
-test('AST-29, BST-02: a blob is found only as long as all that it refers to is there', async (t) => {
+test('AST-29: what a blob refers to stays as long as somebody asks for the blob', async (t) => {
+  const room = '[cas_storage]\ntype = "memory"\nmax_size = "8MiB"\n';
+  const { pushBlob, put, putDirectory, find } = await start(t, room);
+  const blobDigest = await put('artifact');
+  const reference = 'x'.repeat(100_000);
+  await pushBlob({
+    uris: [artifact],
+    blobDigest,
+    referencesBlobs: [await put(`${reference}1`)],
+    referencesDirectories: [await putDirectory(`${reference}2`)],
+  });
+  const unused = ['urn:x:y'];
+  await pushBlob({ uris: unused, blobDigest: await put(`${reference}3`) });
+  // Five times what there is room for: what nobody asks for makes room.
+  for (let i = 0; i < 40; i++) {
+    await put(Buffer.alloc(2 ** 20, i));
+    assert.equal(await find(artifact), blobDigest.hash);
+  }
+  assert.equal(await find('urn:x:y'), Code.NOT_FOUND);
+});
+
+test('BST-02: a blob is found only as long as all that it refers to is there', async (t) => {
   const { pushBlob, put, putDirectory, lose, find } = await start(t);
   const large = 'x'.repeat(100_000);
   const uris = [artifact];

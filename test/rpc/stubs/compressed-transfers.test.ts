@@ -55,7 +55,7 @@ for (const [what, announced, packs] of [
   ['others only', { streams: [DEFLATE], batches: [BROTLI] }, { streams: false, batches: false }],
   ['all, and none wanted', { ...all, wanted: 'off' }, { streams: false, batches: false }],
 ] as const satisfies [string, Announced, object][]) {
-  test(`CLI-02: blobs travel in zstd only where it is announced: ${what}`, async (t) => {
+  test(`CLI-02, CMP-02: blobs travel in zstd only where it is announced: ${what}`, async (t) => {
     const { write, read, calls, routes } = await rig(t, announced);
     for (const blob of [small, large]) {
       await write(blob);
