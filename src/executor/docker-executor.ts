@@ -221,11 +221,12 @@ class ContainerRun {
     if (cause !== undefined) return { kind: 'output-limit', ...cause, ...measured };
     this.#refuseUnstarted(exitCode);
     // Podman does not always say so.
-    if (exitCode !== 0 && (isOutOfMemory || oomKills > 0)) {
+    if (isOutOfMemory || oomKills > 0) {
       // What was seen before is not the peak.
       const peakBytes = oomKills > 0 ? memoryPeakBytes : undefined;
       const { memoryBytesMax } = this.#made;
       const message = memoryMessage(memoryBytesMax, peakBytes);
+      if (exitCode === 0) return { kind: 'exited', exitCode, message, ...measured };
       return { kind: 'resource-limit', exitCode, message, memoryBytesMax, ...measured };
     }
     if (exitCode !== 0 && refusedForks > 0) {

@@ -35,7 +35,12 @@ export interface ResourceUsage {
 
 /** How the command ended. A failing command is an outcome; only failing to run it is an error. */
 export type Outcome = { readonly usage: ResourceUsage; readonly wallTimeMs: number } & (
-  | { readonly kind: 'exited'; readonly exitCode: number }
+  | {
+      readonly kind: 'exited';
+      readonly exitCode: number;
+      /** Why something of it was ended all the same, so that it might come to more elsewhere; ends a sentence. */
+      readonly message?: string | undefined;
+    }
   | { readonly kind: 'killed'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'output-limit'; readonly message: string }

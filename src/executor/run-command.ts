@@ -122,7 +122,9 @@ class Running {
     if (tooLarge) return tooLarge;
     if (killedBy !== null && this.marks.sandboxed) throw sandboxKilled(killedBy);
     if (killedBy !== null) return { kind: 'killed', signal: killedBy } as const;
-    return { kind: 'exited', exitCode } as const;
+    // Memory is as full as the other processes make it: a command that does without one may do more tomorrow.
+    const why = exceeded?.kind === 'memory' ? exceeded.message : undefined;
+    return { kind: 'exited', exitCode, message: why } as const;
   }
 
   #fileTooLarge(exitCode: unknown, killedBy: unknown) {

@@ -314,6 +314,10 @@ function verdictOf(outcome: Outcome): Pick<ExecuteResponse, 'status' | 'message'
   if (outcome.kind === 'resource-limit') {
     return { status: undefined, message: `the command failed: ${outcome.message}` };
   }
+  if (outcome.kind === 'exited' && outcome.message !== undefined) {
+    const message = `a process of the command was ended: ${outcome.message}; the result is not cached`;
+    return { status: undefined, message };
+  }
   const message = outcome.kind === 'killed' ? `the command was ended by ${outcome.signal}` : '';
   return { status: undefined, message };
 }

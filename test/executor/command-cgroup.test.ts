@@ -53,6 +53,20 @@ describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () =>
     );
 
     it(
+      `WK-26: a command ${level} that goes on without a process that took too much memory says so`,
+      { skip },
+      async (t) => {
+        const { run } = await bench(t, testCgroup({ memoryBytesMax }));
+        const outcome = await run(['sh', '-c', '(head -c 200000000 /dev/zero | tail) || true']);
+        // Version 2 ends them all.
+        assert.ok(outcome.kind === 'exited' || outcome.kind === 'resource-limit');
+        assert.match(outcome.message ?? '', /^it used more memory than its limit of 64 MiB/);
+        const after = await run(['true']);
+        assert.equal(after.kind === 'exited' && after.message, undefined);
+      },
+    );
+
+    it(
       `WK-27: a command ${level} that forks without end meets its limit, and nothing of it is left`,
       { skip },
       async (t) => {

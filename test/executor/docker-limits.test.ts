@@ -32,6 +32,14 @@ describe('what a container may use', { timeout: 120_000, skip: dockerSkip }, () 
     assert.equal(outcome.memoryBytesMax, 64 * 2 ** 20, 'another worker may give it more');
   });
 
+  it('WK-26: says so of a command that goes on without a process that took too much memory', async (t) => {
+    const { run } = dockerBench(t);
+    const outcome = await run(['sh', '-c', `tail /dev/zero; ${busy}; true`]);
+    assert.ok(outcome.kind === 'exited');
+    assert.equal(outcome.exitCode, 0);
+    assert.match(outcome.message ?? '', /limit of 64 MiB/);
+  });
+
   it('WK-26: holds an action to the memory that it asks for, if that is less', async (t) => {
     const { run } = dockerBench(t);
     const outcome = await run(['tail', '/dev/zero'], { memoryBytesMax: 32 * 2 ** 20 });
