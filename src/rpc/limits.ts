@@ -80,7 +80,10 @@ export function instanceLimitsFor(storeBytesMax: number): InstanceLimits {
 /** What a store takes for a blob beside its bytes, at most: the rest of its last block. */
 const STORE_OVERHEAD_BYTES = 4096;
 
-/** What clients accept in one message unless told otherwise, so no response is larger (GEN-09). */
+/**
+ * What clients accept in one message unless told otherwise, so no response is larger (GEN-09) but that of
+ * FindMissingBlobs, which is never longer than its request: see docs/decisions/0010.
+ */
 export const RESPONSE_BYTES_MAX = 4 * 2 ** 20;
 
 /** Refuses the upload of a blob that is larger than announced, before its first byte (BS-43). */

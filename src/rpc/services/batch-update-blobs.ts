@@ -1,6 +1,7 @@
-import { chunksOf } from '../../base/chunks.ts';
+import { type Chunks, chunksOf } from '../../base/chunks.ts';
 import { concurrently } from '../../base/concurrently.ts';
 import { Code, StatusError } from '../../base/status.ts';
+import { UploadCheck } from '../../cas/upload-check.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import { Digest } from '../../digest/digest.ts';
 import {
@@ -77,16 +78,28 @@ async function update(
 ): Promise<void> {
   const digest = Digest.fromMessage(digestFunction, message, 'digest');
   checkBlobSize(digest, limits);
-  if (compressor === Compressor_Value.IDENTITY) {
-    await blobs.write(digest, chunksOf(data), signal);
-    return;
-  }
   const codec = supportedCodecs.find(({ value }) => value === compressor);
-  if (!codec) {
+  if (!codec && compressor !== Compressor_Value.IDENTITY) {
     throw new StatusError(
       Code.INVALID_ARGUMENT,
       `compressor ${compressor} of ${digest} is not one of supported_batch_update_compressors`,
     );
   }
-  await blobs.write(digest, decompress(codec, chunksOf(data)), signal);
+  const bytes = () => (codec ? decompress(codec, chunksOf(data)) : chunksOf(data));
+  const taking = { isWhole: false };
+  await blobs.write(digest, watched(bytes(), taking), signal);
+  if (!taking.isWhole) await expectBytesOf(digest, bytes());
+}
+
+/** Says whether a store took all; one that has the blob takes nothing. */
+async function* watched(chunks: Chunks, taking: { isWhole: boolean }): Chunks {
+  yield* chunks;
+  taking.isWhole = true;
+}
+
+/** A batch brings all of its bytes, so that wrong ones are told even where the blob is there (CAS-14). */
+async function expectBytesOf(digest: Digest, chunks: Chunks): Promise<void> {
+  const check = new UploadCheck(digest);
+  for await (const chunk of chunks) check.update(chunk);
+  check.finish();
 }

@@ -24,6 +24,7 @@ const servicePath = '/build.bazel.remote.execution.v2.ContentAddressableStorage'
 
 /** Blobs by their digests. */
 export function contentAddressableStorage(instances: Instances): Service {
+  // An answer is never longer than its request: who asks for more than fits into 4 MiB must take that too.
   const findMissingBlobs = async (
     request: FindMissingBlobsRequest,
     call: Call,

@@ -31,7 +31,8 @@ export const treePageType: Encodable<TreePage> = {
 
 /**
  * All pages of the tree in one stream, since clients make no second call (CAS-46). A token says how
- * many directories have been sent, and of which tree; the order is always the same (CAS-45).
+ * many directories have been sent, and of which tree; the order is always the same (CAS-45). Fails with
+ * INVALID_ARGUMENT at a directory that fits into no message that all clients take (GEN-09).
  */
 export async function* getTree(
   request: GetTreeRequest,
@@ -47,9 +48,15 @@ export async function* getTree(
   let position = 0;
   let page: Uint8Array[] = [];
   let pageBytes = PAGE_OVERHEAD_BYTES;
-  for await (const { bytes } of readTree(root, instance.blobs, instance.limits.tree, signal)) {
+  for await (const { digest, bytes } of readTree(
+    root,
+    instance.blobs,
+    instance.limits.tree,
+    signal,
+  )) {
     position += 1;
     if (position <= skipped) continue;
+    if (PAGE_OVERHEAD_BYTES + bytes.length > RESPONSE_BYTES_MAX) throw tooLargeToList(digest);
     if (
       page.length >= directoriesMax ||
       (page.length > 0 && pageBytes + bytes.length > RESPONSE_BYTES_MAX)
@@ -64,6 +71,13 @@ export async function* getTree(
   // A token is given only where more follows.
   if (position <= skipped) throw unknownToken(request.pageToken);
   yield { directories: page, nextPageToken: '' };
+}
+
+function tooLargeToList(digest: Digest): StatusError {
+  return new StatusError(
+    Code.INVALID_ARGUMENT,
+    `directory ${digest} is larger than a message may be; read it with ByteStream.Read`,
+  );
 }
 
 function pageToken(root: Digest, sent: number): string {
