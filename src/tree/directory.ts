@@ -5,6 +5,7 @@ import {
   Directory,
   type NodeProperties,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
 import { decodeMessage } from './decode-message.ts';
 
 interface ParsedNode {
@@ -51,7 +52,7 @@ const BYTES_PER_PROPERTY = 150;
  * The Directory whose encoding `bytes` are and whose digest is `digest`; that they match is not checked
  * here. Fails with INVALID_ARGUMENT when they are not a Directory, or one that no disk can hold: names
  * that are not one segment (DIR-01, DIR-02), a name given twice (DIR-03), an empty symlink target
- * (DIR-10), or a child's digest that is malformed under this function (DIG-12). The order of the nodes
+ * (DIR-10), a time that is none, or a child's digest that is malformed under this function (DIG-12). The order of the nodes
  * is taken as it is: it matters to who makes digests, not to who reads them (DIR-04).
  */
 export function parseDirectory(bytes: Uint8Array, digest: Digest): ParsedDirectory {
@@ -64,6 +65,11 @@ export function parseDirectory(bytes: Uint8Array, digest: Digest): ParsedDirecto
   };
   for (const nodes of [message.files, message.directories, message.symlinks]) {
     for (const { name } of nodes) checkName(name, names, what);
+  }
+  for (const nodes of [[message], message.files, message.symlinks]) {
+    for (const { nodeProperties } of nodes) {
+      if (nodeProperties?.mtime) checkTime(nodeProperties.mtime, what);
+    }
   }
   return {
     files: message.files.map((node) => ({
@@ -92,6 +98,21 @@ function memoryBytesOf({ files, directories, symlinks, nodeProperties }: Directo
     if (of) properties += 2 + of.properties.length;
   }
   return BYTES_PER_DIRECTORY + nodes * BYTES_PER_NODE + properties * BYTES_PER_PROPERTY;
+}
+
+/** From 0001-01-01 to the end of 9999, as timestamp.proto has it. */
+const SECONDS_MIN = -62_135_596_800;
+const SECONDS_MAX = 253_402_300_799;
+
+/** A disk would take another time in place of one that is none, and say nothing. */
+function checkTime({ seconds, nanos }: Timestamp, what: string): void {
+  const isTime = seconds >= SECONDS_MIN && seconds <= SECONDS_MAX && nanos >= 0 && nanos < 1e9;
+  if (isTime) return;
+  throw new StatusError(
+    Code.INVALID_ARGUMENT,
+    `${what} has an mtime of ${seconds} s and ${nanos} ns; it must be in the years 1 to 9999, with nanos from 0 to ` +
+      '999999999',
+  );
 }
 
 /** This is the border of the sandbox: a name that passes here is joined to a path and made. */

@@ -132,6 +132,32 @@ describe('CAS-49: refuses bytes that are no Directory', () => {
   });
 });
 
+test('DIR-13: refuses a time that is none, which a disk would take for another', () => {
+  const times = [
+    [{ seconds: 1e15 }, false],
+    [{ seconds: -1e15 }, false],
+    [{ seconds: 253_402_300_800 }, false],
+    [{ seconds: -62_135_596_801 }, false],
+    [{ nanos: 2e9 }, false],
+    [{ nanos: 1e9 }, false],
+    [{ nanos: -1 }, false],
+    [{ seconds: 253_402_300_799, nanos: 999_999_999 }, true],
+    [{ seconds: -62_135_596_800 }, true],
+  ] as const;
+  for (const [mtime, isTime] of times) {
+    const nodeProperties = { mtime };
+    for (const directory of [
+      { nodeProperties },
+      { files: [{ name: 'f', digest: hello, nodeProperties }] },
+      { symlinks: [{ name: 'l', target: 'x', nodeProperties }] },
+    ]) {
+      const what = JSON.stringify(directory);
+      if (isTime) assert.doesNotThrow(() => parse(directory), what);
+      else assert.throws(() => parse(directory), refused, what);
+    }
+  }
+});
+
 test('refuses a name that is not UTF-8 instead of repairing it', () => {
   // Field 3 (symlinks), 6 bytes: name = one stray 0xff, target = "t".
   const bytes = Buffer.from([0x1a, 6, 0x0a, 1, 0xff, 0x12, 1, 0x74]);
