@@ -54,6 +54,8 @@ export interface WorkerIdentity {
 }
 
 const never = new AbortController().signal;
+/** More than a sandbox takes for itself, and zombies that nobody has waited for. */
+const spareProcesses = 64;
 
 /**
  * Starts what runs the commands of each slot, and proves by a first command that it keeps them from what
@@ -171,18 +173,19 @@ async function startSandboxed(
   const { executor, rootPath } = config;
   const { networkNamespace } = executor;
   const network = networkNamespace ? await findNetworkNamespace(networkNamespace) : undefined;
+  const limits = commandLimits(config);
   const sandbox = await Sandbox.find({
     searchPath: environment['PATH'] ?? '',
     folder: path.join(rootPath, 'sandbox'),
     readonlyPaths: executor.readonlyPaths,
     tmpBytesMax: executor.tmpMaxSizeBytes,
-    processesMax: executor.users ? undefined : executor.processesMax,
+    processesMax: executor.users ? undefined : limits.userProcessesMax,
     networkAllowed: executor.network === 'on-request',
     resolvConf: network?.resolvConf,
   });
   // Commands that ask for no network have none; the others have the one of their launcher.
   const launcher = [...(network?.join ?? []), ...launcherCommand()] as [string, ...string[]];
-  const options = { ...commandLimits(config), sandbox, launcherCommand: launcher };
+  const options = { ...limits, sandbox, launcherCommand: launcher };
   const [first] = await startEach(options, users.slice(0, 1), closing);
   const proofs = [proofOf('sandbox', sandboxPromises, sandboxHelp)];
   if (network) {
@@ -207,6 +210,8 @@ const sandboxHelp =
 type Limits = Pick<HostExecutorOptions, 'graceMs' | 'resourceLimits' | 'fileBytesMax'> & {
   readonly cgroupOf: (slot: number) => CgroupRequest | undefined;
   readonly limited: string;
+  /** Of the user of a command, or in a sandbox of its own. */
+  readonly userProcessesMax: number;
 };
 
 /** Fails with FAILED_PRECONDITION when a limit that is configured cannot be set here. */
@@ -228,10 +233,13 @@ function commandLimits({ executor, rootPath }: WorkerConfig): Limits {
   // The same for a worker in the same folder, which so finds what one before it left.
   const name = `expbuild-${createHash('sha256').update(rootPath).digest('hex').slice(0, 12)}`;
   const limits = { memoryBytesMax: memoryMaxBytes, cpusMax, processesMax };
+  // The cgroup's limit is to be met first, where there is one: it tells that it was met, a user's does not.
+  const userProcessesMax = processesMax + (offered.has('pids') ? spareProcesses : 0);
   const limited = ['memory', 'pids', 'cpu'].filter((controller) => offered.has(controller));
   return {
     graceMs: killGraceMs,
-    resourceLimits: resourceLimitsOf(executor),
+    resourceLimits: resourceLimitsOf(executor, userProcessesMax),
+    userProcessesMax,
     fileBytesMax: fileBytesMax(executor.fileMaxSizeBytes),
     cgroupOf: (slot) =>
       parents.length === 0
@@ -247,10 +255,10 @@ function inWords(parents: readonly unknown[], limited: readonly string[]): strin
 }
 
 /** The same on each worker, whatever starts it (WK-18); in the form of `prlimit`. */
-function resourceLimitsOf({ users, processesMax }: ExecutorConfig): string[] {
+function resourceLimitsOf({ users }: ExecutorConfig, userProcessesMax: number): string[] {
   const { soft, hard } = openFilesMax();
   // It counts all of a user's, which are the command's alone only if the user is.
-  const processes = users ? [`--nproc=${processesMax}`] : [];
+  const processes = users ? [`--nproc=${userProcessesMax}`] : [];
   return [`--nofile=${soft}:${hard}`, '--core=0', ...processes];
 }
 
