@@ -5,10 +5,16 @@ import { Code, StatusError } from './status.ts';
 /** What all objects of this process may take together; V8 ends it when they take more. */
 export const heapBytesMax = getHeapStatistics().heap_size_limit;
 
-/** What may be held for all that is under way at once; the rest is for caches, queues and garbage. */
-const HELD_BYTES_MAX = heapBytesMax / 2;
-/** What may be held for one thing: half of all, so that others go on meanwhile. */
-const HELD_FOR_ONE_BYTES_MAX = HELD_BYTES_MAX / 2;
+/**
+ * What may be held for all that is under way at once. What is made of it on the way takes as much again at
+ * worst (action results, measured); the rest is for caches, queues and garbage.
+ */
+const HELD_BYTES_MAX = Math.floor(heapBytesMax / 3);
+/** What may be held for one thing: not all, so that small ones go on meanwhile. */
+const HELD_FOR_ONE_BYTES_MAX = Math.floor(heapBytesMax / 4);
+/** Most calls take less: they go on when a few large ones hold all there is for these. */
+const SMALL_BYTES = 64 * 1024;
+const HELD_BYTES_MAX_OF_SMALL = Math.floor(heapBytesMax / 2);
 
 let heldBytes = 0;
 
@@ -29,11 +35,12 @@ export class HeldMemory {
         `this takes more than ${HELD_FOR_ONE_BYTES_MAX} bytes of memory, the limit here`,
       );
     }
-    if (heldBytes + bytes > HELD_BYTES_MAX) {
+    const bytesMax = bytes > SMALL_BYTES ? HELD_BYTES_MAX : HELD_BYTES_MAX_OF_SMALL;
+    if (heldBytes + bytes > bytesMax) {
       throw new StatusError(
         Code.UNAVAILABLE,
         `too much is under way here: it takes ${heldBytes} bytes of memory, and ${bytes} more are needed ` +
-          `than the ${HELD_BYTES_MAX} there are; try again`,
+          `than the ${bytesMax} there are; try again`,
       );
     }
     this.#bytes += bytes;

@@ -21,13 +21,16 @@ export interface WrittenFolder {
   stamp: Stamp;
   /** When each of its files, then its symlinks, was last changed; NaN for a hard link to a shared file. */
   readonly changesAtMs: Float64Array;
-  /** Files, directories and symlinks, itself and all below. */
+  /** Files, directories and symlinks, itself and all below; more where they have many properties. */
   readonly entries: number;
   readonly bytes: number;
 }
 
 /** Some milliseconds, between which others have their turn. */
 const looksAtOnce = 256;
+
+/** Most take less, with their names and properties. */
+const BYTES_PER_ENTRY = 1000;
 
 /** What was just written at `place`; `linked` are its hard links to shared files. */
 export function writtenFolder(
@@ -44,7 +47,8 @@ export function writtenFolder(
     changesAtMs[index] = isShared ? Number.NaN : lstatSync(`${place}/${node.name}`).ctimeMs;
   }
   const stamp = stampOf(place);
-  let entries = 1 + changesAtMs.length;
+  const memoryEntries = Math.ceil(parsed.memoryBytes / BYTES_PER_ENTRY);
+  let entries = Math.max(1 + changesAtMs.length, memoryEntries);
   let bytes = files.reduce((sum, file) => sum + file.digest.sizeBytes, 0);
   for (const below of folders) {
     entries += below.entries;

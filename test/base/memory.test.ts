@@ -4,9 +4,10 @@ import { HeldMemory, heapBytesMax, holdMemory, withHeldMemory } from '../../src/
 import { Code } from '../../src/base/status.ts';
 
 const quarter = Math.floor(heapBytesMax / 4);
+const third = Math.floor(heapBytesMax / 3);
 
 const within = async () => {
-  holdMemory(quarter - 1);
+  holdMemory(third - quarter);
   await withHeldMemory(async () => holdMemory(quarter - 1));
   await withHeldMemory(async () => holdMemory(quarter - 1));
   await assert.rejects(
@@ -16,16 +17,17 @@ const within = async () => {
   return 'done';
 };
 
-test('one holds a quarter of the heap at most, all together half of it', () => {
-  const [first, second, third] = [new HeldMemory(), new HeldMemory(), new HeldMemory()];
+test('one holds a quarter of the heap at most, all together a third of it, or half with small ones', () => {
+  const [first, second, last] = [new HeldMemory(), new HeldMemory(), new HeldMemory()];
   first.add(quarter - 1);
   assert.throws(() => first.add(2), { code: Code.INVALID_ARGUMENT });
-  second.add(quarter - 1);
-  assert.throws(() => third.add(10), { code: Code.UNAVAILABLE });
+  second.add(third - quarter);
+  assert.throws(() => last.add(100_000), { code: Code.UNAVAILABLE });
+  last.add(1000);
   first.release();
-  third.add(10);
+  last.add(100_000);
   first.add(1);
-  for (const held of [first, second, third]) held.close();
+  for (const held of [first, second, last]) held.close();
   const other = new HeldMemory();
   other.add(quarter);
   other.close();
