@@ -5,9 +5,8 @@ const widthMin = 8;
 
 /**
  * A table for people: a line of heads, if there are any, a line for each row, cells as wide as their column
- * needs. Where the
- * lines would be longer than `width`, the widest columns give way; the first never does, as it holds the
- * names that other commands are given.
+ * needs. Where the lines would be longer than `width`, the widest columns give way; the first never does, as
+ * it holds the names that other commands are given.
  */
 export function columns(
   heads: readonly string[],

@@ -28,8 +28,10 @@ export interface CommitDependencies {
  * Takes in what a worker reports. The response it gives is fit to be sent: one with status OK has a
  * result whose outputs are in the CAS and whose metadata is there (EXE-38, EXE-46). Such a result is
  * stored in the action cache, over an earlier one (EXE-34), if its command exited with 0, its action
- * may be cached (EXE-33), and the worker has nothing to add: with other load it might be another one. Of one with symlinks that are not allowed only what the command said is kept, with
- * FAILED_PRECONDITION (RES-21), and nothing of one that clients could not take (GEN-09). A cache that cannot take it is logged, and costs no more than the next hit.
+ * may be cached (EXE-33), and the worker has nothing to add: with other load it might be another one. Of one
+ * with symlinks that are not allowed only what the command said is kept, with FAILED_PRECONDITION (RES-21), and
+ * nothing of one that clients could not take (GEN-09). A cache that cannot take it is logged, and costs no more
+ * than the next hit.
  * Fails when the CAS cannot be asked: nothing is stored then, and it can be tried again.
  */
 export function commitResult({ blobsOf, actionsOf, log, options }: CommitDependencies): Commit {

@@ -16,6 +16,8 @@ export interface ClaimedUser {
 
 /** Gone after a restart of the machine, as all claims are. */
 const claimsFolder = '/run/expbuild/users';
+/** How `getent` ends when one it was asked for is not known; it tells the others all the same. */
+const someUnknown = 2;
 /** The last before those that no user may have: `nobody` and what 16 bits call "none". */
 const lastOfSixteenBits = 65_533;
 
@@ -114,9 +116,14 @@ function hold(file: string): void {
 /** Those of as many users from `first` on that this machine has an account for. */
 function withAccounts(first: number, count: number): Promise<Set<number>> {
   const ids = Array.from({ length: count }, (_, index) => String(first + index));
-  const { promise, resolve } = Promise.withResolvers<Set<number>>();
-  // It fails when one is unknown, and tells the others all the same.
-  execFile('getent', ['passwd', ...ids], { env: { PATH: defaultPath } }, (_, stdout) => {
+  const { promise, resolve, reject } = Promise.withResolvers<Set<number>>();
+  execFile('getent', ['passwd', ...ids], { env: { PATH: defaultPath } }, (error, stdout) => {
+    // A user that is taken for nobody's loses all it has.
+    if (error && error.code !== someUnknown) {
+      const message = `cannot tell which users have accounts: getent: ${error.message}`;
+      reject(new StatusError(Code.FAILED_PRECONDITION, message, { cause: error }));
+      return;
+    }
     const lines = stdout.split('\n').filter(Boolean);
     resolve(new Set(lines.map((line) => Number(line.split(':')[2]))));
   });

@@ -98,9 +98,9 @@ const end = (verdict: number): Step => [0x06, 0, 0, verdict];
 
 /**
  * The system calls that no action has a use for, as a compiled filter for x86-64: they fail with EPERM,
- * so that configure scripts can ask for them, and sockets of rare families with EAFNOSUPPORT. clone3 hides its flags from filters and fails with ENOSYS:
- * the C library then takes clone, of which new namespaces are refused. Programs for other processors (32
- * bits among them) get ENOSYS for every call.
+ * so that configure scripts can ask for them, and sockets of rare families with EAFNOSUPPORT. clone3 hides
+ * its flags from filters and fails with ENOSYS: the C library then takes clone, of which new namespaces are
+ * refused. Programs for other processors (32 bits among them) get ENOSYS for every call.
  */
 export function seccompFilter(): Buffer {
   const steps: readonly Step[] = [

@@ -5,8 +5,8 @@ const RESULTS_BYTES_MAX = 24 * 2 ** 20;
 
 /**
  * The leases as they can be told in one message. Results that do not fit are told as still uploading: once
- * the scheduler has taken the others they are told as well. A message that is too large would end each stream of
- * the worker, for ever (HI-24).
+ * the scheduler has taken the others they are told as well. A message that is too large would end each
+ * stream of the worker, for ever (HI-24).
  */
 export function fittingResults(leases: readonly HeldLease[]): HeldLease[] {
   let left = RESULTS_BYTES_MAX;

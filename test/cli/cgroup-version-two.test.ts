@@ -58,11 +58,11 @@ const script = `
 const start = async (folder: string, executor: string) => {
   const toml = `slots = 1\n[executor]\ntype = "host"\nprocesses_max = 100\n${executor}`;
   const node = [process.execPath, '--input-type=module', '-e', script, folder, toml, mark];
-  const { stdout } = await promisify(execFile)(program, [...args, ...node], { timeout: 50_000 });
+  const { stdout } = await promisify(execFile)(program, [...args, ...node], { timeout: 100_000 });
   return JSON.parse(stdout) as Record<string, unknown>;
 };
 
-describe('a worker that sees cgroups of version 2 alone', { timeout: 60_000, skip }, () => {
+describe('a worker that sees cgroups of version 2 alone', { timeout: 300_000, skip }, () => {
   for (const [key, value, controller] of [
     ['memory_max', '"1GiB"', 'memory'],
     ['cpus_max', '1', 'cpu'],

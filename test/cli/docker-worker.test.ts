@@ -66,7 +66,7 @@ async function isolationOn(
   return worker.isolation;
 }
 
-describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, () => {
+describe('a worker that uses Docker', { timeout: 300_000, skip: dockerSkip }, () => {
   let daemon: DockerDaemon;
   const ending = new AsyncDisposableStack();
   before(async () => {
@@ -199,7 +199,7 @@ describe('a worker that uses Docker', { timeout: 120_000, skip: dockerSkip }, ()
   });
 });
 
-describe('a worker whose Docker daemon remaps users', { timeout: 120_000, skip: remapSkip }, () => {
+describe('a worker whose Docker daemon remaps users', { timeout: 300_000, skip: remapSkip }, () => {
   it('DK-12: starts, with what containers promise, as root alone', async (t) => {
     const daemon = await startDockerDaemon(inReverse(t), { isRemapping: true });
     daemon.busybox();
@@ -212,7 +212,7 @@ describe('a worker whose Docker daemon remaps users', { timeout: 120_000, skip: 
   });
 });
 
-describe('a worker that uses Podman', { timeout: 120_000, skip: podmanSkip }, () => {
+describe('a worker that uses Podman', { timeout: 300_000, skip: podmanSkip }, () => {
   it('DK-12: is started by docker.toml, and says so', async (t) => {
     const podman = await startPodman(inReverse(t));
     podman.busybox();

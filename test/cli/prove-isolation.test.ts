@@ -19,7 +19,7 @@ exec /usr/bin/bwrap "$@"
 
 test(
   'DK-15: what a worker proved when it started can be proved again, and is found broken later',
-  { skip: sandboxSkip, timeout: 60_000 },
+  { skip: sandboxSkip, timeout: 120_000 },
   async (t) => {
     const folder = tempDir(t);
     const programs = path.join(folder, 'bin');

@@ -20,7 +20,7 @@ import { testSurroundings } from '../support/test-surroundings.ts';
 const examples = new URL('../../configs/worker/', import.meta.url);
 const searchPath = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
-describe('the example configurations of workers', { timeout: 60_000 }, () => {
+describe('the example configurations of workers', { timeout: 180_000 }, () => {
   for (const [name, skip, isolation] of [
     ['sandbox.toml', sandboxSkip, /^sandbox: bubblewrap .*no network, read-only root/],
     ['host.toml', false, /^host, as .*no new privileges, no inherited files/],
@@ -63,7 +63,7 @@ const startIn = (folder: string, namespace: string, closing: AsyncDisposableStac
   return start(folder, `slots = 2\n[executor]\n${keys}`, closing, searchPath);
 };
 
-describe('a worker with a prepared network', { timeout: 60_000, skip: sandboxSkip }, () => {
+describe('a worker with a prepared network', { timeout: 180_000, skip: sandboxSkip }, () => {
   it('DK-15, WK-24: tells of it, and all its slots have it', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to join a network namespace');
     await using closing = new AsyncDisposableStack();
@@ -90,7 +90,7 @@ describe('a worker with a prepared network', { timeout: 60_000, skip: sandboxSki
   });
 });
 
-describe('two workers that are root on one machine', { timeout: 60_000 }, () => {
+describe('two workers that are root on one machine', { timeout: 180_000 }, () => {
   it('WK-25: run commands as different users, unless they are told to have the same', async (t) => {
     if (process.getuid?.() !== 0) return t.skip('needs root to have users for commands');
     await using closing = new AsyncDisposableStack();

@@ -23,7 +23,7 @@ const hog = ['sh', '-c', 'head -c 300000000 /dev/zero | tail; exit $?'] as const
 const hidden = (file: string) =>
   `setsid env -i sh -c 'echo $$ > ${file}; trap "" TERM HUP; sleep 1000; sleep 1000' </dev/null >/dev/null 2>&1 &`;
 
-describe('the cgroup of a command', { timeout: 60_000, skip: cgroupSkip }, () => {
+describe('the cgroup of a command', { timeout: 180_000, skip: cgroupSkip }, () => {
   for (const [level, skip] of [
     ['on the host', false],
     ['in the sandbox', sandboxSkip],

@@ -36,7 +36,7 @@ async function oneContainer(): Promise<string> {
   }
 }
 
-describe('a container', { timeout: 120_000, skip: dockerSkip }, () => {
+describe('a container', { timeout: 300_000, skip: dockerSkip }, () => {
   const closing = new AsyncDisposableStack();
   before(async () => {
     daemon = await startDockerDaemon({ after: (end) => closing.defer(end) });

@@ -24,7 +24,7 @@ const bench = (t: TestContext, ending: Ending) => {
   return { ...one, mark, argv: adversaryWithPerl(one.inputRoot, mark, ending) };
 };
 
-describe('of a command that leaves all it can', { timeout: 120_000, skip }, () => {
+describe('of a command that leaves all it can', { timeout: 300_000, skip }, () => {
   const closing = new AsyncDisposableStack();
   before(async () => {
     daemon = await startDockerDaemon({ after: (end) => closing.defer(end) });

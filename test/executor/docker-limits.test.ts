@@ -7,7 +7,7 @@ import { type DockerDaemon, dockerSkip, startDockerDaemon } from '../support/doc
 /** Long enough to be seen, on kernels too that do not tell when a container's processes have ended. */
 const busy = 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done';
 
-describe('what a container may use', { timeout: 120_000, skip: dockerSkip }, () => {
+describe('what a container may use', { timeout: 300_000, skip: dockerSkip }, () => {
   const ending = new AsyncDisposableStack();
   let daemon: DockerDaemon;
   before(async () => {

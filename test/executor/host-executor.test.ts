@@ -9,7 +9,7 @@ import { executorBench, isAlive, lineOf, untilDead } from '../support/executor-b
 import { launcherCommand } from '../support/host-executor.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-describe('a host executor', { timeout: 60_000 }, () => {
+describe('a host executor', { timeout: 240_000 }, () => {
   it('runs a command, with its outputs apart and its exit code', async (t) => {
     const { run, stdout, stderr } = await executorBench(t);
     const outcome = await run(['sh', '-c', 'printf out; printf err >&2; exit 3']);

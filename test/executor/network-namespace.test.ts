@@ -16,7 +16,7 @@ import { tempDir } from '../support/temp-dir.ts';
 const rootSkip =
   process.getuid?.() === 0 ? sandboxSkip : 'needs root to join the network namespace of others';
 
-describe('a prepared network namespace', { timeout: 60_000 }, () => {
+describe('a prepared network namespace', { timeout: 180_000 }, () => {
   it(
     'WK-24: is what commands get which ask for the network; the others get none',
     { skip: rootSkip },

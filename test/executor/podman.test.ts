@@ -15,7 +15,7 @@ import { podmanSkip, type PodmanService, startPodman } from '../support/podman-s
 import { processesNaming } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-describe("a container of Podman's", { timeout: 180_000, skip: podmanSkip }, () => {
+describe("a container of Podman's", { timeout: 300_000, skip: podmanSkip }, () => {
   const ending = new AsyncDisposableStack();
   let podman: PodmanService;
   let image: string;
@@ -112,7 +112,7 @@ describe("a container of Podman's", { timeout: 180_000, skip: podmanSkip }, () =
     const mark = String(process.pid * 1_000 + 9);
     const stubborn = `trap "" TERM HUP; (setsid sh -c 'trap "" TERM; sleep ${mark}; sleep ${mark}' &)`;
     const script = `${stubborn}; echo begun; while :; do sleep 1; done`;
-    const outcome = await run(['sh', '-c', script], { timeoutMs: 1_000 });
+    const outcome = await run(['sh', '-c', script], { timeoutMs: 3_000 });
     assert.equal(outcome.kind, 'timed-out');
     assert.equal(stdout(), 'begun\n');
     assert.deepEqual(processesNaming(mark), []);

@@ -46,7 +46,7 @@ const interfaces = (text: string) => text.trim().split('\n').length - 2;
 let marks = process.pid * 1_000;
 const nextMark = () => String(++marks);
 
-describe('a sandbox', { timeout: 60_000, skip: sandboxSkip }, () => {
+describe('a sandbox', { timeout: 180_000, skip: sandboxSkip }, () => {
   it('DK-15, WK-17: keeps all it promises, as a command inside finds', async (t) => {
     const sandbox = await findSandbox(t);
     const executor = await startHostExecutor(t, { sandbox, owner: sandboxOwner });

@@ -15,7 +15,7 @@ const script = `
   import { parseTree } from './src/tree/tree-message.ts';
   import { defaultTreeLimits, walkDirectories } from './src/tree/walk-directories.ts';
   const never = new AbortController().signal;
-  const blobs = new MemoryBlobs({ maxSizeBytes: 2 ** 30 }).namespace('');
+  const blobs = new MemoryBlobs({ sizeBytesMax: 2 ** 30 }).namespace('');
   const digestOf = (bytes) => Digest.ofBytes(sha256, bytes);
   const properties = Array.from({ length: 15_000 }, () => ({ name: 'a', value: '' }));
   const children = Array.from({ length: 60 }, (_, n) =>

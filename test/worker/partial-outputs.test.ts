@@ -88,7 +88,7 @@ function assertKept({
 // Most of them wait.
 describe(
   'what a command said and made until its end is kept',
-  { timeout: 120_000, concurrency: 4 },
+  { timeout: 240_000, concurrency: 4 },
   () => {
     const closing = new AsyncDisposableStack();
     before(async () => {
@@ -158,7 +158,7 @@ describe(
   },
 );
 
-describe('an output of a command that was ended', { timeout: 60_000 }, () => {
+describe('an output of a command that was ended', { timeout: 120_000 }, () => {
   it('EXE-48: hides not how it ended when it is of no kind that can be kept', async (t) => {
     if (!existsSync('/usr/bin/mkfifo')) return t.skip('needs mkfifo');
     const run = await bench(t, await startHostExecutor(t, { graceMs: 50 }));

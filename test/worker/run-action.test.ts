@@ -103,7 +103,7 @@ async function* stuck(_digest: Digest, _offset: number, signal?: AbortSignal) {
   yield Buffer.of();
 }
 
-describe('running an action', { timeout: 60_000 }, () => {
+describe('running an action', { timeout: 180_000 }, () => {
   before(async () => {
     shared = await HostExecutor.start({
       ...defaultHostExecutorOptions,

@@ -25,15 +25,17 @@ test('a worker takes nothing new while its self-test fails, says why, and goes o
   const [one, two] = [await lease('one'), await lease('two')];
   connection.send([one]);
   const end = await executor.started('one');
-  const passHour = async () => {
-    await clock.asleep(2);
-    clock.advance(defaultWorkOptions.proveEveryMs);
+  /** Lets time pass until so many proofs have begun: others sleep too, so that it cannot be told who does. */
+  const begun = async (count: number) => {
+    while (folders.length < count) {
+      clock.advance(defaultWorkOptions.proveEveryMs);
+      await turn();
+    }
   };
-  await passHour();
-  while (folders.length < 2) await turn();
+  await begun(2);
   await connection.until(({ draining }) => !draining);
   failure = 'no sandbox';
-  await passHour();
+  await begun(3);
   const unfit = await connection.until(({ draining }) => draining);
   assert.equal(unfit.trouble, 'no sandbox');
   assert.ok(lines.some((line) => /self-test fails.*no sandbox/.test(line)));
@@ -46,8 +48,7 @@ test('a worker takes nothing new while its self-test fails, says why, and goes o
   end({});
   await connection.until(isDone);
   failure = undefined;
-  await clock.asleep(2);
-  clock.advance(defaultWorkOptions.proveAgainMs);
+  await begun(folders.length + 1);
   const well = await connection.until(({ draining }) => !draining);
   assert.equal(well.trouble, '');
   connection.send([two]);
