@@ -101,7 +101,6 @@ export async function startServer(
     })),
   );
   const services: Service[] = [
-    capabilities(instances),
     contentAddressableStorage(instances),
     byteStream(instances, logs),
     actionCache(instances, clock),
@@ -112,6 +111,7 @@ export async function startServer(
   if (scheduler) services.push(admin(scheduler.administration, scheduler));
   if (logs) services.push(logStream(instances, logs));
   if (scheduler && config.execution.backend === 'scheduler') services.push(worker(scheduler));
+  services.unshift(capabilities(instances, services.flat()));
   const draining = new AbortController();
   // A cache answers the calls of Execution, but only to say that it runs nothing.
   const refusing = scheduler ? [] : executing;

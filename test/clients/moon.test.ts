@@ -38,10 +38,11 @@ test('MOO-01: SHA256 is announced, and zstd for streams and for batches', async 
 
 async function startInstance(t: TestContext, changes: Partial<Instance>): Promise<ApiClient> {
   const instances = new Instances([testInstance({ name: instanceName, ...changes })]);
+  const stored = contentAddressableStorage(instances);
   const { listener } = await startServer(t, [
-    capabilities(instances),
+    capabilities(instances, stored),
     actionCache(instances, new FakeClock()),
-    contentAddressableStorage(instances),
+    stored,
   ]);
   return new ApiClient(t, listener.address, instanceName);
 }

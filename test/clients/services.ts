@@ -50,13 +50,13 @@ export async function startServices(t: TestContext, toolName: string) {
   const instances = new Instances([
     testInstance({ name: instanceName, blobs, actions, execution: port, operations: scheduler }),
   ]);
-  const { client } = await startServer(t, [
-    capabilities(instances),
+  const services = [
     contentAddressableStorage(instances),
     byteStream(instances),
     actionCache(instances, rig.clock),
     execution(instances),
-  ]);
+  ].flat();
+  const { client } = await startServer(t, [capabilities(instances, services), services]);
   const metadata = RequestMetadata.fromPartial({ toolDetails: { toolName } });
   const header = Buffer.from(RequestMetadata.encode(metadata).finish());
   const options: CallOptions = { metadata: { [`${api.slice(1)}.requestmetadata-bin`]: header } };

@@ -5,7 +5,7 @@ import { type AssetAnswer, RemoteAssets } from '../../src/asset/remote-assets.ts
 import { Code, StatusError } from '../../src/base/status.ts';
 import type { MessageFns } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Instance, Instances } from '../../src/rpc/instances.ts';
-import type { Call, Method, Service } from '../../src/rpc/method.ts';
+import type { Call, Method } from '../../src/rpc/method.ts';
 import { actionCache } from '../../src/rpc/services/action-cache.ts';
 import { byteStream } from '../../src/rpc/services/byte-stream.ts';
 import { capabilities } from '../../src/rpc/services/capabilities.ts';
@@ -40,8 +40,7 @@ export async function startWrongServer(
   const { blobs, actions, execution: port, scheduler } = rig;
   const instance = testInstance({ blobs, actions, execution: port, operations: scheduler });
   const instances = new Instances([instance]);
-  const services: Service = [
-    capabilities(instances),
+  const services: Method[] = [
     contentAddressableStorage(instances),
     byteStream(instances, logs),
     logStream(instances, logs),
@@ -52,6 +51,7 @@ export async function startWrongServer(
     operations(instances, new FakeClock()),
     health([], never),
   ].flat();
+  services.unshift(...capabilities(instances, services));
   const { listener } = await startServer(t, [[...services.map(flaw), ...more]]);
   return listener.address;
 }

@@ -35,7 +35,6 @@ async function start(t: TestContext) {
   const rooms = { blobs, actions, execution: port, operations: scheduler };
   const instances = new Instances([testInstance(rooms), testInstance({ name: 'main', ...rooms })]);
   const services = [
-    capabilities(instances),
     contentAddressableStorage(instances),
     byteStream(instances),
     actionCache(instances, new FakeClock()),
@@ -45,6 +44,7 @@ async function start(t: TestContext) {
     health([], never),
     reflection([]),
   ];
+  services.unshift(capabilities(instances, services.flat()));
   const { client, listener } = await startServer(t, services);
   const seed = Number(process.hrtime.bigint() % 1_000_000n);
   t.diagnostic(`seed ${seed}`);

@@ -13,6 +13,8 @@ import type { Instance, Instances } from '../instances.ts';
 import { type Service, unary } from '../method.ts';
 import { executionPriorities, resultsCachePriorities } from '../priorities.ts';
 
+const api = '/build.bazel.remote.execution.v2';
+
 /** Old Bazels refuse a server that does not go down to 2.0 (CAP-05). */
 const lowApiVersion = SemVer.fromPartial({ major: 2, minor: 0 });
 /** From 2.1 on clients send output_paths only, from 2.2 on Action.platform (CAP-06). */
@@ -23,11 +25,18 @@ const symlinkStrategies = {
   disallowed: SymlinkAbsolutePathStrategy_Value.DISALLOWED,
 };
 
-/** What an instance can do: the first call of every client, so it asks nobody (CAP-03). */
-export function capabilities(instances: Instances): Service {
+/**
+ * What an instance can do: the first call of every client, so it asks nobody (CAP-03). Chunks (CAP-16) and
+ * execution (CAP-02) are announced only where `offered`, the other methods of the server, have theirs.
+ */
+export function capabilities(instances: Instances, offered: Service): Service {
+  const isOffered = (method: string) => offered.some(({ path }) => path === `${api}.${method}`);
+  const splitBlobSupport = isOffered('ContentAddressableStorage/SplitBlob');
+  const spliceBlobSupport = isOffered('ContentAddressableStorage/SpliceBlob');
+  const executes = isOffered('Execution/Execute');
   return [
     unary(
-      '/build.bazel.remote.execution.v2.Capabilities/GetCapabilities',
+      `${api}.Capabilities/GetCapabilities`,
       GetCapabilitiesRequest,
       ServerCapabilities,
       async ({ instanceName }) => {
@@ -35,8 +44,13 @@ export function capabilities(instances: Instances): Service {
         return ServerCapabilities.fromPartial({
           lowApiVersion,
           highApiVersion,
-          cacheCapabilities: cacheCapabilities(instance),
-          executionCapabilities: instance.execution ? executionCapabilities(instance) : undefined,
+          cacheCapabilities: {
+            ...cacheCapabilities(instance),
+            splitBlobSupport,
+            spliceBlobSupport,
+          },
+          executionCapabilities:
+            executes && instance.execution ? executionCapabilities(instance) : undefined,
         });
       },
     ),
@@ -54,8 +68,6 @@ function cacheCapabilities({ limits, chunkedBlobs, ...instance }: Instance): Cac
     symlinkAbsolutePathStrategy: symlinkStrategies[instance.absoluteSymlinks],
     supportedCompressors: compressors,
     supportedBatchUpdateCompressors: compressors,
-    splitBlobSupport: true,
-    spliceBlobSupport: true,
   });
   for (const { announcement } of chunkedBlobs.functions) Object.assign(message, announcement);
   return message;

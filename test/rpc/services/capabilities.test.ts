@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { chunksOf } from '../../../src/base/chunks.ts';
 import { Code } from '../../../src/base/status.ts';
 import { ChunkedBlobs } from '../../../src/chunking/chunked-blobs.ts';
 import { allChunkingFunctions } from '../../../src/chunking/chunking-functions.ts';
@@ -10,23 +11,38 @@ import {
   Compressor_Value,
   GetCapabilitiesRequest,
   ServerCapabilities,
+  SpliceBlobRequest,
+  SpliceBlobResponse,
+  SplitBlobRequest,
+  SplitBlobResponse,
   SymlinkAbsolutePathStrategy_Value,
 } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { SemVer } from '../../../src/proto/build/bazel/semver/semver.ts';
 import { type Instance, Instances } from '../../../src/rpc/instances.ts';
 import { capabilities } from '../../../src/rpc/services/capabilities.ts';
+import { contentAddressableStorage } from '../../../src/rpc/services/content-addressable-storage.ts';
+import { execution as executionService } from '../../../src/rpc/services/execution.ts';
+import { blobOf } from '../../support/blob-of.ts';
 import { composing } from '../../support/composing.ts';
+import { never } from '../../support/never.ts';
 import { startServer } from '../../support/start-server.ts';
 import { testInstance } from '../../support/test-instance.ts';
 
 const path = '/build.bazel.remote.execution.v2.Capabilities/GetCapabilities';
 
+const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
+
 const asked = () => assert.fail('nobody is to be asked');
 const execution: Execution = { execute: asked, wait: asked, cancel: asked };
 
+const servicesOf = (instances: Instances) => [
+  ...contentAddressableStorage(instances),
+  ...executionService(instances),
+];
+
 async function capabilitiesOf(t: TestContext, changes: Partial<Instance>, instanceName = '') {
   const instances = new Instances([testInstance(changes)]);
-  const { client } = await startServer(t, [capabilities(instances)]);
+  const { client } = await startServer(t, [capabilities(instances, servicesOf(instances))]);
   const request = GetCapabilitiesRequest.fromPartial({ instanceName });
   return client.unary(path, GetCapabilitiesRequest, ServerCapabilities, request);
 }
@@ -52,6 +68,15 @@ test('CAP-20, CAP-21, CAP-22, CAP-23, CAP-24: execution announces SHA256 in the 
   assert.deepEqual(executionCapabilities.supportedNodeProperties, ['mtime', 'unix_mode']);
   const [range] = executionCapabilities.executionPriorityCapabilities?.priorities ?? [];
   assert.ok(range && range.minPriority <= 0 && range.maxPriority >= 0);
+});
+
+test('CAP-02: a server without Execute announces no execution', async (t) => {
+  const instances = new Instances([testInstance({ execution })]);
+  const { client } = await startServer(t, [capabilities(instances, [])]);
+  const answer = await client.unary(path, GetCapabilitiesRequest, ServerCapabilities, {
+    instanceName: '',
+  });
+  assert.equal(answer.executionCapabilities, undefined);
 });
 
 test('CAP-20: without SHA256 the old field is one of those announced', async (t) => {
@@ -83,7 +108,7 @@ test('CAP-13: where absolute symlinks are not allowed, it says so', async (t) =>
   assert.equal(cacheCapabilities?.symlinkAbsolutePathStrategy, DISALLOWED);
 });
 
-test('CAP-16, CAP-17, CAP-18, CAP-19: chunks are announced with the parameters of each function', async (t) => {
+test('CAP-17, CAP-18, CAP-19: chunks are announced with the parameters of each function', async (t) => {
   const { cacheCapabilities } = await capabilitiesOf(t, {});
   assert.equal(cacheCapabilities?.splitBlobSupport, true);
   assert.equal(cacheCapabilities.spliceBlobSupport, true);
@@ -92,6 +117,52 @@ test('CAP-16, CAP-17, CAP-18, CAP-19: chunks are announced with the parameters o
   assert.equal(fastCdc2020Params.seed, 0);
   assert.equal(repMaxCdcParams?.minChunkSizeBytes, 262144);
   assert.equal(repMaxCdcParams.horizonSizeBytes, 8 * 262144);
+});
+
+test('CAP-16: each method for chunks is announced where it is offered, and gives real answers there', async (t) => {
+  const instance = testInstance();
+  const instances = new Instances([instance]);
+  const all = contentAddressableStorage(instances);
+  const { digest, bytes } = blobOf(Buffer.alloc(10 * 2 ** 20, 'expbuild'));
+  await instance.blobs.write(digest, chunksOf(bytes), never);
+  for (const left of [[], ['/SplitBlob'], ['/SpliceBlob'], ['/SplitBlob', '/SpliceBlob']]) {
+    const offered = all.filter(({ path: one }) => !left.some((name) => one.endsWith(name)));
+    const { client } = await startServer(t, [capabilities(instances, offered), offered]);
+    const { cacheCapabilities } = await client.unary(
+      path,
+      GetCapabilitiesRequest,
+      ServerCapabilities,
+      { instanceName: '' },
+    );
+    const blobDigest = digest.toMessage();
+    const split = async () => {
+      const request = SplitBlobRequest.fromPartial({ blobDigest });
+      const { chunkDigests } = await client.unary(
+        `${cas}/SplitBlob`,
+        SplitBlobRequest,
+        SplitBlobResponse,
+        request,
+      );
+      return chunkDigests;
+    };
+    const splice = async () => {
+      const request = SpliceBlobRequest.fromPartial({ blobDigest, chunkDigests: [blobDigest] });
+      const answer = await client.unary(
+        `${cas}/SpliceBlob`,
+        SpliceBlobRequest,
+        SpliceBlobResponse,
+        request,
+      );
+      return answer.blobDigest?.hash;
+    };
+    const [splits, splices] = ['/SplitBlob', '/SpliceBlob'].map((name) => !left.includes(name));
+    assert.equal(cacheCapabilities?.splitBlobSupport, splits);
+    assert.equal(cacheCapabilities?.spliceBlobSupport, splices);
+    if (splits) assert.ok((await split()).length >= 5);
+    else await assert.rejects(split(), { code: Code.UNIMPLEMENTED });
+    if (splices) assert.equal(await splice(), digest.hash);
+    else await assert.rejects(splice(), { code: Code.UNIMPLEMENTED });
+  }
 });
 
 test('CAP-17: a chunking function that is not there is not announced', async (t) => {
@@ -106,7 +177,7 @@ test('CAP-17: a chunking function that is not there is not announced', async (t)
 test('CAP-01: each instance is answered for what it does itself', async (t) => {
   const cache = testInstance({ name: 'cache', actionCacheUpdates: false });
   const instances = new Instances([cache, testInstance({ name: 'main', execution })]);
-  const { client } = await startServer(t, [capabilities(instances)]);
+  const { client } = await startServer(t, [capabilities(instances, servicesOf(instances))]);
   const ask = (instanceName: string) =>
     client.unary(path, GetCapabilitiesRequest, ServerCapabilities, { instanceName });
   const [ofCache, ofMain] = [await ask('cache'), await ask('main')];
@@ -120,7 +191,7 @@ test('CAP-03, CAP-26: the first call of a connection asks nobody, and every answ
   const blobs = { findMissing: asked, read: asked, write: asked };
   const actions = { find: asked, update: asked };
   const instances = new Instances([testInstance({ blobs, actions, execution })]);
-  const { client } = await startServer(t, [capabilities(instances)]);
+  const { client } = await startServer(t, [capabilities(instances, servicesOf(instances))]);
   const ask = () => client.raw(path, new Uint8Array(), { deadlineMs: 5000 });
   assert.deepEqual(await ask(), await ask());
 });

@@ -32,11 +32,8 @@ async function connect(
 ) {
   const instance = testInstance({ name: 'main' });
   const instances = new Instances([instance]);
-  const services = [capabilities, contentAddressableStorage, byteStream];
-  const { listener } = await startServer(
-    t,
-    services.map((service) => service(instances)),
-  );
+  const services = [contentAddressableStorage, byteStream].flatMap((of) => of(instances));
+  const { listener } = await startServer(t, [capabilities(instances, services), services]);
   const channel = connectTo(t, listener.address);
   const announced = await fetchCapabilities(channel, 'main', never);
   const limits = blobLimitsOf(announced);
