@@ -5,8 +5,9 @@ import { startFleet } from '../support/fleet.ts';
 import { sandboxSkip } from '../support/sandbox.ts';
 
 test('an action that asks for isolation gets it or more, and never less', async (t) => {
-  const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "1s"');
+  const { cli, worker, joined } = await startFleet(t, '[execution]\nworker_grace = "1s"');
   await worker('plain', '[executor]\ntype = "host"');
+  await joined('plain');
   const ran = (level: string) =>
     cli(['run', '--no-cache', '--platform', `isolation=${level}`, '--', 'pwd']);
   assert.equal((await ran('host')).exitCode, 0);
@@ -18,6 +19,7 @@ test('an action that asks for isolation gets it or more, and never less', async 
   await Promise.all(refused);
   if (sandboxSkip !== false) return t.skip(sandboxSkip);
   await worker('shut', '[executor]\ntype = "sandbox"', { PATH: '/usr/local/bin:/usr/bin' });
+  await joined('shut');
   assert.equal((await ran('sandbox')).stdout, '/build\n');
   assert.match(
     (await cli(['workers', 'show', 'shut'])).stdout,
@@ -31,9 +33,10 @@ test('an action that asks for isolation gets it or more, and never less', async 
 
 test('an action that asks for a network gets a worker that has one, and one that asks for none a sandbox', async (t) => {
   if (sandboxSkip !== false) return t.skip(sandboxSkip);
-  const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "1s"');
+  const { cli, worker, joined } = await startFleet(t, '[execution]\nworker_grace = "1s"');
   const environment = { PATH: '/usr/local/bin:/usr/bin' };
   await worker('shut', '[executor]\ntype = "sandbox"', environment);
+  await joined('shut');
   const interfaces = async (network: string) => {
     const flags = ['--no-cache', '--platform', `network=${network}`];
     const command = 'tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d " "';
@@ -44,9 +47,11 @@ test('an action that asks for a network gets a worker that has one, and one that
     /no worker has network=on; workers offer network=off/,
   );
   await worker('host', '[executor]\ntype = "host"');
+  await joined('host');
   assert.match((await interfaces('on')).stderr, /executed on host/);
   await cli(['workers', 'drain', 'host']);
   await worker('open', '[executor]\ntype = "sandbox"\nnetwork = "on-request"', environment);
+  await joined('open');
   assert.match((await interfaces('on')).stderr, /executed on open/);
   await cli(['workers', 'undrain', 'host']);
   await cli(['workers', 'drain', 'shut', 'open']);
@@ -58,14 +63,16 @@ test('an action that asks for a network gets a worker that has one, and one that
 });
 
 test('an action that asks for an image runs where it may have it, or where that is said not to matter', async (t) => {
-  const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "1s"');
+  const { cli, worker, joined } = await startFleet(t, '[execution]\nworker_grace = "1s"');
   await worker('host', '[executor]\ntype = "host"');
+  await joined('host');
   const run = async () =>
     cli(['run', '--no-cache', '--platform', 'container-image=docker://a:1', '--', 'true']);
   const { exitCode, stderr } = await run();
   assert.notEqual(exitCode, 0);
   assert.match(stderr, /no worker has any container-image .*executor.type = "docker"/);
   await worker('any', '[platform]\ncontainer-image = "*"\n[executor]\ntype = "host"');
+  await joined('any');
   assert.match((await run()).stderr, /executed on any/);
 });
 

@@ -133,8 +133,9 @@ test('whoever asked for the same action as another build is cancelled apart from
 });
 
 test('what does not exist is said so, and what names nothing is refused', async (t) => {
-  const { cli, worker } = await startFleet(t);
+  const { cli, worker, joined } = await startFleet(t);
   await worker('one');
+  await joined('one');
   for (const [argv, exitCode, message] of [
     [['workers', 'drain', 'two'], 66, /knows no worker two/],
     [['workers', 'undrain', 'one', 'two'], 66, /knows no worker two/],

@@ -10,7 +10,7 @@ test(
   'what runs out of memory on a small worker runs on a larger one, unless it chose its limit',
   { skip: cgroupSkip },
   async (t) => {
-    const { cli, worker } = await startFleet(t);
+    const { cli, worker, joined } = await startFleet(t);
     const executor = '[executor]\ntype = "host"\nmemory_max';
     await worker('small', `${executor} = "32MiB"\n[platform]\nsize = "small"`);
     const run = (...flags: string[]) =>
@@ -29,6 +29,7 @@ test(
     assert.equal(alone.exitCode, 137);
     assert.match(alone.stderr, /it used more memory than its limit of 32(\.0)? MiB \(peak/);
     await worker('large', `${executor} = "1GiB"\n[platform]\nsize = "large"`);
+    await joined('large');
     const helped = await run();
     assert.equal(helped.exitCode, 0, helped.stderr);
     const chosen = await run('--platform', 'memory=24MiB');

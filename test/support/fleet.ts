@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { becomes } from './appears.ts';
 import { inReverse } from './in-reverse.ts';
 import { type CliOptions, type CliResult, runCli } from './run-cli.ts';
 import { startTestServer, type TestServer } from './start-expbuild-server.ts';
@@ -16,6 +17,8 @@ export interface Fleet {
     toml?: string,
     environment?: Readonly<Record<string, string>>,
   ) => ReturnType<typeof startTestWorker>;
+  /** Resolves when the scheduler has heard of a worker that was started. */
+  readonly joined: (name: string) => Promise<void>;
   readonly cli: (argv: readonly string[], options?: Partial<CliOptions>) => Promise<CliResult>;
   /** The same server again, after it was stopped. */
   readonly restart: () => Promise<TestServer>;
@@ -27,6 +30,8 @@ export async function startFleet(context: TestContext, toml = ''): Promise<Fleet
   const folder = path.join(root, 'server');
   const server = await startTestServer(t, { folder, toml });
   const environment = { EXPBUILD_REMOTE_ENDPOINT: server.address };
+  const cli: Fleet['cli'] = (argv, options = {}) =>
+    runCli(argv, { folder: root, environment, ...options });
   return {
     server,
     at: (name) => path.join(root, name),
@@ -37,7 +42,13 @@ export async function startFleet(context: TestContext, toml = ''): Promise<Fleet
         environment: workerEnvironment,
         toml: `worker_id = "${name}"\n${workerToml}`,
       }),
-    cli: (argv, options = {}) => runCli(argv, { folder: root, environment, ...options }),
+    joined: async (name) => {
+      await becomes(
+        () => cli(['workers', 'show', name]),
+        ({ exitCode }) => exitCode === 0,
+      );
+    },
+    cli,
     restart: () => startTestServer(t, { folder, toml, address: server.address }),
   };
 }
