@@ -82,7 +82,7 @@ const STORE_OVERHEAD_BYTES = 4096;
 
 /**
  * What clients accept in one message unless told otherwise, so no response is larger (GEN-09) but that of
- * FindMissingBlobs, which is never longer than its request: see docs/decisions/0011.
+ * FindMissingBlobs, which is never longer than its request: see docs/decisions/0010.
  */
 export const RESPONSE_BYTES_MAX = 4 * 2 ** 20;
 
