@@ -14,7 +14,7 @@ import { withUnknownField } from './wire-fields.ts';
 
 const METADATA = 'build.bazel.remote.execution.v2.requestmetadata-bin';
 
-/** As many calls at once as clients put on one connection (GEN-14). */
+/** As many calls at once as clients put on one connection; GEN-14 asks for pings beside them. */
 const CALLS_AT_ONCE = 100;
 
 const CANCELLED_CALLS = 20;
@@ -109,7 +109,7 @@ export const generalProbes: Area = {
       },
     },
     {
-      ids: ['GEN-14'],
+      ids: ['CAS-01'],
       title: `${CALLS_AT_ONCE} calls go over one connection at once`,
       run: async (api) => {
         const blobDigests = [api.blob().digest.toMessage()];

@@ -76,7 +76,7 @@ describe('workers and platforms', () => {
     assert.match(rig.messageOf(name) ?? '', /no worker has any no-such/);
   });
 
-  it('EXE-08: without any worker it is UNAVAILABLE, for one may come', () => {
+  it('EXE-08, EXE-10: without any worker it is UNAVAILABLE, for one may come', () => {
     const rig = new Rig();
     const name = rig.enqueue(requestOf('a', { properties: linux }));
     rig.scheduler.watch(name);

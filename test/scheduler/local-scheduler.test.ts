@@ -177,7 +177,7 @@ describe('a scheduler with streams and rows', () => {
     await assert.rejects(watching, { message: 'gone' });
   });
 
-  it('EXE-10, EXE-27: closing ends watchers with UNAVAILABLE, workers without error, and refuses the rest', async (t) => {
+  it('EXE-27: closing ends watchers with UNAVAILABLE, workers without error, and refuses the rest', async (t) => {
     const { scheduler } = start(t);
     const { name } = await scheduler.enqueue(requestOf('a'));
     const watching = collected(scheduler.watch(name, never));

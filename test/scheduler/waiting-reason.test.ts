@@ -67,7 +67,7 @@ describe('why an operation waits, and how long', () => {
     assert.equal(rig.codeOf(later), Code.UNAVAILABLE);
   });
 
-  it('an action whose only workers are drained ends after the grace, with UNAVAILABLE and the reason', () => {
+  it('EXE-10: an action whose only workers are drained ends after the grace, with UNAVAILABLE and the reason', () => {
     const rig = new Rig(unwatched);
     const worker = rig.worker('w', linuxWorker);
     rig.scheduler.updateWorkers({ ids: new Set(['w']) }, 'drain');

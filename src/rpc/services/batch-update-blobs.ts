@@ -1,6 +1,7 @@
 import { type Chunks, chunksOf } from '../../base/chunks.ts';
 import { concurrently } from '../../base/concurrently.ts';
 import { Code, StatusError } from '../../base/status.ts';
+import { untilAborted } from '../../base/until-aborted.ts';
 import { UploadCheck } from '../../cas/upload-check.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import { Digest } from '../../digest/digest.ts';
@@ -88,7 +89,7 @@ async function update(
   const bytes = () => (codec ? decompress(codec, chunksOf(data)) : chunksOf(data));
   const taking = { isWhole: false };
   await blobs.write(digest, watched(bytes(), taking), signal);
-  if (!taking.isWhole) await expectBytesOf(digest, bytes());
+  if (!taking.isWhole) await expectBytesOf(digest, untilAborted(bytes(), signal));
 }
 
 /** Says whether a store took all; one that has the blob takes nothing. */
