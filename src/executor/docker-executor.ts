@@ -50,6 +50,8 @@ export class DockerExecutor implements Executor {
   readonly #options: DockerExecutorOptions;
   /** Containers that could not be removed. */
   readonly #left = new Set<string>();
+  /** The daemon did not answer, and has not answered since. */
+  #isDaemonAway = false;
 
   constructor(options: DockerExecutorOptions) {
     this.#options = options;
@@ -59,6 +61,15 @@ export class DockerExecutor implements Executor {
   }
 
   async run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
+    try {
+      return await this.#run(command, inputRoot, signal);
+    } catch (error) {
+      if (StatusError.from(error).code === Code.UNAVAILABLE) this.#isDaemonAway = true;
+      throw error;
+    }
+  }
+
+  async #run(command: Command, inputRoot: string, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
     const { engine, images, newId, network, limits } = this.#options;
     refuseNul([...command.argv, ...Object.entries(command.environment).flat()]);
@@ -99,8 +110,10 @@ export class DockerExecutor implements Executor {
     }
   }
 
-  /** Removes what `run` could not, when the daemon did not answer. */
+  /** Removes what `run` could not, when the daemon did not answer; fails while it does not. */
   async clean(): Promise<void> {
+    if (this.#isDaemonAway) await this.#options.engine.ping();
+    this.#isDaemonAway = false;
     for (const name of this.#left) {
       // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
       await this.#options.engine.remove(name);
