@@ -284,7 +284,10 @@ function networkNamespaceOf({
   ]);
 }
 
-/** Above the users of people and services, below those that systemd and subuid give away. */
+/**
+ * Above the users of people and packages, below those of subuid. systemd gives 61184 to 65519 to services with
+ * DynamicUser=yes: these have accounts while they run, where nss-systemd tells of them.
+ */
 const DEFAULT_UID = 64_000;
 
 function usersOf(
