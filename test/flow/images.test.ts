@@ -4,7 +4,7 @@ import { type DockerDaemon, dockerSkip, startDockerDaemon } from '../support/doc
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { startFleet } from '../support/fleet.ts';
 
-describe('workers with containers', { timeout: 120_000, skip: dockerSkip }, () => {
+describe('workers with containers', { timeout: 300_000, skip: dockerSkip }, () => {
   const ending = new AsyncDisposableStack();
   let daemon: DockerDaemon;
   before(async () => {
@@ -14,20 +14,21 @@ describe('workers with containers', { timeout: 120_000, skip: dockerSkip }, () =
   });
   after(() => ending.disposeAsync());
 
-  const withImage = (image: string, uid: number) => `[executor]
+  const withImage = (image: string, uid: number, answerTimeout = '1m') => `[executor]
 type = "docker"
 uid = ${uid}
 [executor.docker]
 socket = "${daemon.socket}"
 image = "${image}"
 pull = "never"
-answer_timeout = "2s"`;
+answer_timeout = "${answerTimeout}"`;
 
   it('get the actions that ask for an image of theirs', async (t) => {
-    const { cli, worker } = await startFleet(t, '[execution]\nworker_grace = "2s"');
+    const { cli, worker, joined } = await startFleet(t, '[execution]\nworker_grace = "2s"');
     await worker('host', '[executor]\ntype = "host"');
     await worker('test', withImage('busybox:test', 63_218));
     await worker('env', withImage('busybox:env', 63_228));
+    for (const name of ['host', 'test', 'env']) await joined(name);
     const run = (image: string) =>
       cli(['run', '--no-cache', '--platform', `container-image=${image}`, '--', 'true']);
     for (const image of ['test', 'env', 'test', 'env']) {
@@ -41,7 +42,7 @@ answer_timeout = "2s"`;
 
   it('take no more actions while the daemon hangs, and are not said to shut down', async (t) => {
     const { cli, worker } = await startFleet(t);
-    await worker('one', withImage('busybox:test', 63_238));
+    await worker('one', withImage('busybox:test', 63_238, '6s'));
     const terminal = new FakeTerminal();
     daemon.pause();
     const hung = cli(['run', '--no-cache', '--', 'true'], { terminal });
