@@ -42,7 +42,7 @@ describe('of a command that leaves all it can', { timeout: 300_000, skip }, () =
     it(`WK-01, WK-02: nothing is left in a container after ${how}, and what it said is kept`, async (t) => {
       const { run, mark, argv, folder, stdout, stderr } = bench(t, ending);
       const cancel = new AbortController();
-      const timeoutMs = kind === 'timed-out' ? 3_000 : 60_000;
+      const timeoutMs = kind === 'timed-out' ? 6_000 : 60_000;
       const running = run(argv, { timeoutMs }, cancel.signal);
       if (kind === undefined) {
         await comesTrue(
