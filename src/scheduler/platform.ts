@@ -110,7 +110,8 @@ export function withMoreMemory(requirements: Requirements, memoryAbove: number):
 
 /** How many of the action's preferences the worker meets. */
 export function countPreferred({ preferences }: Requirements, { values }: Offered): number {
-  return preferences.filter(({ name, value }) => values.get(name)?.has(value)).length;
+  return preferences.filter(({ name, value }) => takes(values.get(name) ?? new Set(), value))
+    .length;
 }
 
 /**

@@ -40,6 +40,16 @@ describe('actions that ask for an image or a network', () => {
     assert.equal(view?.isolation.length, 2_000);
   });
 
+  it('an image can be preferred, where any worker will do', () => {
+    const rig = new Rig();
+    const roomy = rig.worker('roomy', { slots: 9 });
+    const fitting = rig.worker('build', { properties: { 'container-image': 'build:*' } });
+    for (const action of ['a', 'b']) {
+      rig.enqueue(requestOf(action, { properties: { 'prefer:container-image': 'build:2' } }));
+    }
+    assert.deepEqual([fitting.leases.length, roomy.leases.length], [1, 1]);
+  });
+
   it('who asks for a network gets a worker with one, and who asks for none one without', () => {
     const rig = new Rig();
     const without = rig.worker('without', { properties: { network: 'off' }, slots: 9 });
