@@ -66,11 +66,11 @@ export class BlobVerifier {
 
   /** Whether the blob was found damaged; it is put away then. */
   async #isDamaged(blob: StoredBlob, signal: AbortSignal): Promise<boolean> {
-    if (!this.#disk.files.isIntact(blob)) {
-      condemn(this.#disk, blob, 'its file is gone or has another size');
-      return true;
-    }
     try {
+      if (!this.#disk.files.isIntact(blob)) {
+        condemn(this.#disk, blob, 'its file is gone or has another size');
+        return true;
+      }
       const flaw = await findFlaw(this.#disk.files, blob, async (bytes) => {
         await this.#pause(Math.max(pauseMsMin, bytes / bytesPerMsMax), signal);
         // It was not kept from eviction: its place is free once the file is closed.
