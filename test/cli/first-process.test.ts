@@ -17,6 +17,8 @@ test('a worker without an init above it says that ended processes stay', async (
   const program = ['unshare', ...alone, executable];
   const worker = await startRole(t, args, /docker run --init/, {}, program);
   assert.match(worker.output(), /process 1/);
+  // `unshare` holds back other signals until its child has ended.
+  await worker.kill();
   // `unshare` takes no SIGTERM while it waits for its child.
   await worker.kill();
 });

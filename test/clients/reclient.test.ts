@@ -55,7 +55,7 @@ test('RCL-04, RCL-09: the platform of the action counts, and links of the older 
     outputFileSymlinks: [{ path: 'l', target: 'x' }],
     outputDirectorySymlinks: [{ path: 'd', target: 'y' }],
   };
-  rig.serve(t, () => ({ result: { ...links, executionMetadata: worker } }));
+  rig.serve(t, () => ({ result: { ...links, executionMetadata: worker } }), properties);
   const operations = execute(action.toMessage());
   const { result } = endOf(await Array.fromAsync(operations));
   assert.partialDeepStrictEqual(result, links);

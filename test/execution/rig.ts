@@ -15,6 +15,7 @@ import {
   Command,
   type DeepPartial,
   ExecuteResponse,
+  type Platform_Property,
 } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
   type HeldLease,
@@ -77,18 +78,23 @@ export class ExecutionRig {
   }
 
   /** Connects a worker on which every action ends at once with what `respond` gives. */
-  serve(t: TestContext, respond: (lease: Lease) => DeepPartial<ExecuteResponse>): void {
+  serve(
+    t: TestContext,
+    respond: (lease: Lease) => DeepPartial<ExecuteResponse>,
+    properties: readonly Platform_Property[] = [],
+  ): void {
     const states = new LatestSlot<WorkerState>();
     t.after(() => states.end());
-    void this.#serve(states, respond);
+    void this.#serve(states, spoken(states, properties), respond);
   }
 
   async #serve(
     states: LatestSlot<WorkerState>,
+    said: AsyncIterable<WorkerState>,
     respond: (lease: Lease) => DeepPartial<ExecuteResponse>,
   ): Promise<void> {
     let sent = 1;
-    for await (const { sequence, leases } of this.scheduler.connect(spoken(states), never)) {
+    for await (const { sequence, leases } of this.scheduler.connect(said, never)) {
       const held: DeepPartial<HeldLease>[] = leases.map((lease) => {
         this.leased.push(lease.actionDigest?.hash ?? '');
         const response = ExecuteResponse.fromPartial(respond(lease));
@@ -152,8 +158,17 @@ const plainOptions: Omit<ExecuteOptions, 'action'> = {
   requestMetadata: undefined,
 };
 
-async function* spoken(states: LatestSlot<WorkerState>): AsyncIterable<WorkerState> {
-  const hello = { workerId: 'w', bootId: 'b', slots: 4, protocolVersion: workerProtocolVersion };
+async function* spoken(
+  states: LatestSlot<WorkerState>,
+  properties: readonly Platform_Property[],
+): AsyncIterable<WorkerState> {
+  const hello = {
+    workerId: 'w',
+    bootId: 'b',
+    slots: 4,
+    protocolVersion: workerProtocolVersion,
+    properties: [...properties],
+  };
   yield WorkerState.fromPartial({ sequence: 1, hello });
   for (let state = await states.take(); state; state = await states.take()) yield state;
 }
