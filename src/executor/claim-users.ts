@@ -125,7 +125,10 @@ function withAccounts(first: number, count: number): Promise<Set<number>> {
       return;
     }
     const lines = stdout.split('\n').filter(Boolean);
-    resolve(new Set(lines.map((line) => Number(line.split(':')[2]))));
+    const named = lines.map((line) => line.split(':')[2] ?? '');
+    // Those that systemd gave to services for as long as they run.
+    const dynamic = ids.filter((id) => existsSync(`/run/systemd/dynamic-uid/${id}`));
+    resolve(new Set([...named, ...dynamic].map(Number)));
   });
   return promise;
 }

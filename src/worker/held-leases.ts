@@ -1,7 +1,6 @@
 import path from 'node:path';
 import { fieldOf, type Log, type LogFields } from '../base/log.ts';
 import type { NewId } from '../base/id.ts';
-import { withHeldMemory } from '../base/memory.ts';
 import { Permits } from '../base/permits.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -242,9 +241,7 @@ export class HeldLeases {
           left = inputs;
         },
       };
-      const response = await withHeldMemory(() =>
-        runAction(leased, this.#environment, events, stop.signal),
-      );
+      const response = await runAction(leased, this.#environment, events, stop.signal);
       stop.signal.throwIfAborted();
       const metadata = response.result?.executionMetadata ?? held.state.metadata;
       const done = { phase: HeldLease_Phase.PHASE_DONE, metadata, response };

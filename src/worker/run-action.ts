@@ -2,6 +2,7 @@ import { lstat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { withHeldMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
@@ -165,7 +166,9 @@ function fetchInputs(
 ): Promise<PreparedAction> {
   const use = folderUseOf(executor);
   const options = { files, directories, folders, limits: treeLimits, ...use };
-  const fetch = (either: AbortSignal) => prepareAction(action, folder, blobs, options, either);
+  // While it reads directories: waiting for a long command must not keep others from reading theirs.
+  const fetch = (either: AbortSignal) =>
+    withHeldMemory(() => prepareAction(action, folder, blobs, options, either));
   return within(fetchTimeoutMs, 'fetching the inputs', clock, fetch, signal);
 }
 
