@@ -23,7 +23,8 @@ const skipped: string[] = [];
 const closing: string[] = [];
 const events = run({
   files: files.map((file) => path.resolve(file)),
-  concurrency: availableParallelism(),
+  // Some wait rather than compute: for deadlines of dead connections, and for containers.
+  concurrency: availableParallelism() + 1,
   timeout: FILE_TIMEOUT_MS,
 });
 

@@ -32,6 +32,8 @@ function machineBeside(t: Pick<TestContext, 'after'>): Beside | undefined {
     ip('netns', 'add', name);
     t.after(() => ip('netns', 'del', name));
     ip('link', 'add', `x${process.pid}`, 'type', 'veth', 'peer', 'name', 'cable', 'netns', name);
+    // Connections that wait for an answer keep a network for minutes after its last process.
+    t.after(() => ip('link', 'del', `x${process.pid}`));
     ip('addr', 'add', `${hereAddress}/30`, 'dev', `x${process.pid}`);
     ip('link', 'set', `x${process.pid}`, 'up');
     inThere('/usr/sbin/ip', 'addr', 'add', `${thereAddress}/30`, 'dev', 'cable');
