@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { appears, becomes } from '../support/appears.ts';
+import { becomes, holdsLine } from '../support/appears.ts';
 import { executable, executableSkip, startRole } from '../support/executable.ts';
 import { Farm, linesOf } from '../support/farm.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -87,14 +87,14 @@ test(
       program: [...beside.there, executable],
     });
     // Runs on the far worker first, and is watched from here.
-    const started = appears(seen, 'moves');
+    const started = holdsLine(seen, 'moves');
     const moves = farm.run(
       `echo x >> ${seen}/moves; [ $(wc -l < ${seen}/moves) = 2 ] || sleep 600; echo moved`,
     );
     await started;
     // Runs here, and is watched from there.
     const near = await farm.startWorker('near', { pool: ['any', 'near'] });
-    const alone = appears(seen, 'alone');
+    const alone = holdsLine(seen, 'alone');
     const script = `echo x >> ${seen}/alone; sleep 600`;
     const flags = ['--remote', url, '--platform', 'pool=near', '--', 'sh', '-c', script];
     const client = await startRole(t, ['run', ...flags], /executing/, {}, [

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import type { Operation } from '../../src/proto/google/longrunning/operations.ts';
 import { ApiClient } from '../support/api-client.ts';
-import { appears, becomes } from '../support/appears.ts';
+import { becomes, holdsLine } from '../support/appears.ts';
 import { executableSkip } from '../support/executable.ts';
 import { Farm, linesOf } from '../support/farm.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -33,7 +33,7 @@ test(
         platform: { properties: [{ name: 'pool', value: 'any' }] },
       },
     });
-    const begun = appears(seen, 'runs');
+    const begun = holdsLine(seen, 'runs');
     const execute = async (by: ApiClient) => {
       const leaving = new AbortController();
       const states = by.execute({ actionDigest }, { signal: leaving.signal });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { appears, comesTrue } from '../support/appears.ts';
+import { appears, comesTrue, holdsLine } from '../support/appears.ts';
 import { executableSkip } from '../support/executable.ts';
 import { FakeTerminal } from '../support/fake-terminal.ts';
 import { Farm, linesOf } from '../support/farm.ts';
@@ -38,7 +38,7 @@ describe('a worker that is killed', { skip, timeout: 180_000 }, () => {
       const worker = await farm.startWorker('one', { toml });
       const seen = farm.folder('seen');
       if (phase === 'fetching') store.hold('up', 'down');
-      const started = appears(seen, 'runs');
+      const started = holdsLine(seen, 'runs');
       const running = farm.run(
         `echo x >> ${seen}/runs; until [ -e ${seen}/go ]; do sleep 0.05; done; echo out`,
       );
@@ -62,7 +62,7 @@ describe('a worker that is killed', { skip, timeout: 180_000 }, () => {
     const server = await farm.startServer();
     const worker = await farm.startWorker('one');
     const seen = farm.folder('seen');
-    const started = appears(seen, 'runs');
+    const started = holdsLine(seen, 'runs');
     // The blobs are taken until the server ends, so the command says nothing and makes nothing.
     const script = `echo x >> ${seen}/runs; until [ -e ${seen}/go ]; do sleep 0.05; done; exit 7`;
     const running = farm.run(script);
@@ -88,7 +88,7 @@ describe('a worker that is killed', { skip, timeout: 180_000 }, () => {
     const farm = await Farm.create(inReverse(c));
     const roles = [await farm.startServer(), await farm.startWorker('one')];
     const seen = farm.folder('seen');
-    const started = appears(seen, 'runs');
+    const started = holdsLine(seen, 'runs');
     const script = `echo x >> ${seen}/runs; [ -e ${seen}/go ] || sleep 600; echo out`;
     const running = farm.run(script);
     await started;
@@ -106,7 +106,7 @@ describe('a worker that is killed', { skip, timeout: 180_000 }, () => {
     await farm.startServer();
     const worker = await farm.startWorker('one', { toml: 'drain_timeout = "1s"' });
     const seen = farm.folder('seen');
-    const started = appears(seen, 'runs');
+    const started = holdsLine(seen, 'runs');
     const script = `echo x >> ${seen}/runs; [ $(wc -l < ${seen}/runs) = 2 ] || sleep 600; echo out`;
     const running = farm.run(script);
     await started;

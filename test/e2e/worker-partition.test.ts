@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { appears, comesTrue } from '../support/appears.ts';
+import { comesTrue, holdsLine } from '../support/appears.ts';
 import { executableSkip } from '../support/executable.ts';
 import { Farm, linesOf } from '../support/farm.ts';
 import { holdingProxy, type HoldingProxy } from '../support/holding-proxy.ts';
@@ -45,7 +45,7 @@ test(
       ['lasts', 'cut'],
       ['stopped', 'stopped'],
     ] as const) {
-      const begun = appears(seen, name);
+      const begun = holdsLine(seen, name);
       run(name, pool);
       await begun;
     }
@@ -54,7 +54,7 @@ test(
     lines.get('unheard')?.hold('down');
     lines.get('mute')?.hold('up');
     run('unheard', 'unheard');
-    const muteBegun = appears(seen, 'mute');
+    const muteBegun = holdsLine(seen, 'mute');
     run('mute', 'mute');
     await muteBegun;
     const pool = ['cut', 'stopped', 'unheard', 'mute'];

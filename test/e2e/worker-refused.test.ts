@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { appears } from '../support/appears.ts';
+import { holdsLine } from '../support/appears.ts';
 import { executableSkip } from '../support/executable.ts';
 import { Farm, linesOf } from '../support/farm.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -46,7 +46,7 @@ describe('a worker that is refused', { skip: executableSkip(), timeout: 120_000 
     const server = await farm.startServer();
     const worker = await farm.startWorker('old');
     const seen = farm.folder('seen');
-    const started = appears(seen, 'runs');
+    const started = holdsLine(seen, 'runs');
     const script = `echo x >> ${seen}/runs; until [ -e ${seen}/go ]; do sleep 0.05; done; exit 7`;
     const running = farm.run(script);
     await started;
@@ -71,7 +71,7 @@ describe('a worker that is refused', { skip: executableSkip(), timeout: 120_000 
     const server = await farm.startServer();
     await farm.startWorker('one');
     const seen = farm.folder('seen');
-    const started = appears(seen, 'runs');
+    const started = holdsLine(seen, 'runs');
     const script = `echo x >> ${seen}/runs; until [ -e ${seen}/go ]; do sleep 0.05; done; echo out`;
     const running = farm.run(script);
     await started;

@@ -1,5 +1,6 @@
-import { watch as watchNow } from 'node:fs';
+import { existsSync, readFileSync, watch as watchNow } from 'node:fs';
 import { watch } from 'node:fs/promises';
+import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
 /** What a test waits for takes seconds at most; if it never comes, this must not hold up all tests. */
@@ -24,6 +25,12 @@ export async function appears(folder: string, name: string): Promise<void> {
   for await (const { filename } of watch(folder, { signal })) {
     if (filename === name) return;
   }
+}
+
+/** Resolves when the file of that name holds a line: a shell makes a file before it writes to it. Fails after a minute. */
+export async function holdsLine(folder: string, name: string): Promise<void> {
+  const file = path.join(folder, name);
+  await comesTrue(folder, () => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'));
 }
 
 /** What `look` gives once that `isSo`; for what tells nobody when it changes. Fails after a minute. */
