@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -154,7 +154,9 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
     const t = inReverse(context);
     const queues = path.join(tempDir(t), 'queues');
     mkdirSync(queues);
-    execFileSync('mount', ['-t', 'mqueue', 'none', queues]);
+    if (spawnSync('mount', ['-t', 'mqueue', 'none', queues]).status !== 0) {
+      return context.skip('cannot mount message queues here');
+    }
     t.after(() => execFileSync('umount', [queues]));
     const { run, inputRoot, stdout } = await executorBench(t, { owner });
     const mark = nextMark();

@@ -15,7 +15,9 @@ function whyNot(): string | false {
   if (process.getuid?.() !== 0) return 'needs root to mount a file system with reflinks';
   if (!existsSync('/usr/sbin/mkfs.xfs')) return 'needs mkfs.xfs: apt install xfsprogs';
   const { status } = spawnSync('losetup', ['--find'], { stdio: 'ignore' });
-  return status === 0 ? false : 'needs a loop device';
+  if (status !== 0) return 'needs a loop device';
+  const mounts = spawnSync('unshare', ['--mount', 'true'], { stdio: 'ignore' });
+  return mounts.status === 0 ? false : 'needs the right to mount';
 }
 
 /** A folder on an XFS of the test's own, whose files can share what is stored; gone after the test. */
