@@ -72,7 +72,7 @@ chmod +x "$root/init"
 kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-\S*\).*/\1/p' | head -n 1)
 (cd "$work" && apt-get download -qq "$kernel" && dpkg -x "$kernel"_*.deb kernel)
 (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
-timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 4000 -smp 2 -nographic -no-reboot -net none \
+timeout 5400 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 4000 -smp 2 -nographic -no-reboot -net none \
   -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initrd" \
   -append 'console=ttyS0 quiet panic=1 rdinit=/init' </dev/null | tee "$work/log"
 ! grep -aq '^exit code of .*: [^0]' "$work/log" && grep -aq '^exit code of' "$work/log"
