@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { Permits } from '../base/permits.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { orAborted } from '../base/until-aborted.ts';
+import { withDeadline } from '../base/with-deadline.ts';
 import { OriginFailure } from './origin-failure.ts';
 
 export interface OriginFetchesOptions {
@@ -79,19 +80,13 @@ export class OriginFetches<T> {
     await Promise.allSettled(this.#all);
   }
 
-  async #start(timeoutMs: number, fetch: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const late = new AbortController();
-    const done = new AbortController();
-    const message = `the fetch was not done within ${timeoutMs / 1000} s`;
-    this.#clock.sleep(timeoutMs, done.signal).then(
-      () => late.abort(new OriginFailure(Code.DEADLINE_EXCEEDED, message)),
-      () => {},
-    );
-    const either = AbortSignal.any([late.signal, this.#closing.signal]);
-    try {
-      return await this.#permits.hold(() => fetch(either), either);
-    } finally {
-      done.abort();
-    }
+  #start(timeoutMs: number, fetch: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = () =>
+      new OriginFailure(
+        Code.DEADLINE_EXCEEDED,
+        `the fetch was not done within ${timeoutMs / 1000} s`,
+      );
+    const inTurn = (either: AbortSignal) => this.#permits.hold(() => fetch(either), either);
+    return withDeadline(timeoutMs, late, inTurn, this.#clock, this.#closing.signal);
   }
 }

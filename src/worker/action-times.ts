@@ -50,9 +50,4 @@ export class ActionTimes {
     for (const moment of moments) if (!this.#at.has(moment)) this.mark(moment);
     return this.metadata;
   }
-
-  /** Milliseconds between two moments; 0 unless both have come. */
-  between(from: Moment, to: Moment): number {
-    return Math.round((this.#at.get(to) ?? 0) - (this.#at.get(from) ?? this.#at.get(to) ?? 0));
-  }
 }
