@@ -10,6 +10,7 @@ import type { OperationTable } from './operation-table.ts';
 import type { StoredRun } from './operation-rows.ts';
 import type { ActionRequest } from './operations.ts';
 import type { Invocations } from './invocations.ts';
+import type { KnownWorkers } from './known-workers.ts';
 import { requirementsOf, withMoreMemory } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -25,6 +26,7 @@ export interface RunsOptions {
   readonly changes: Changes;
   readonly operations: OperationTable;
   readonly queues: RunQueues;
+  readonly knownWorkers: KnownWorkers;
   readonly invocations: Invocations;
   readonly quarantine: Quarantine;
   readonly limits: SchedulerOptions;
@@ -252,7 +254,7 @@ export class Runs {
   }
 
   #start(request: ActionRequest): Run {
-    const { limits, queues, invocations, time, newId, changes } = this.#options;
+    const { limits, queues, knownWorkers, invocations, time, newId, changes } = this.#options;
     if (queues.size >= limits.queuedMax) {
       throw new StatusError(
         Code.RESOURCE_EXHAUSTED,
@@ -262,7 +264,7 @@ export class Runs {
       );
     }
     const requirements = requirementsOf(request.properties, this.#ignored);
-    queues.refuseNoAmount(requirements);
+    knownWorkers.refuseNoAmount(requirements);
     const invocation = invocations.join(request, time.now);
     const run = this.#add({
       id: newId(),

@@ -14,6 +14,7 @@ import type {
 import { Changes } from './changes.ts';
 import { Deadlines } from './deadlines.ts';
 import { endedBy, retryAfter } from './endings.ts';
+import { KnownWorkers } from './known-workers.ts';
 import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
 import { OperationViews } from './operation-views.ts';
@@ -26,7 +27,7 @@ import { RunQueues } from './run-queues.ts';
 import { type PendingCommit, Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import { SteadyTime } from './steady-time.ts';
-import { unmatchedEnding } from './unmatched.ts';
+import { unmatchedEnding } from './unmatched-ending.ts';
 import type { Session } from './worker.ts';
 import { WorkerTable } from './worker-table.ts';
 
@@ -59,6 +60,7 @@ export class Scheduler {
   readonly #deadlines = new Deadlines();
   readonly #changes = new Changes();
   readonly #operations: OperationTable;
+  readonly #knownWorkers = new KnownWorkers();
   readonly #queues: RunQueues;
   readonly #runs: Runs;
   readonly #workers: WorkerTable;
@@ -73,6 +75,7 @@ export class Scheduler {
       time: this.#time,
       deadlines: this.#deadlines,
       changes: this.#changes,
+      knownWorkers: this.#knownWorkers,
       invocations: new Invocations(),
       limits,
     };
@@ -307,7 +310,7 @@ export class Scheduler {
     const [first] = runs;
     if (!first) return;
     const why = this.#queues.explain(first);
-    const response = unmatchedEnding(queue, this.#queues, this.#limits, why);
+    const response = unmatchedEnding(queue, this.#knownWorkers, this.#limits, why);
     for (const run of runs) this.#end(run, response);
   }
 

@@ -10,6 +10,7 @@ import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { StoredLease, StoredScheduler } from './operation-rows.ts';
+import type { KnownWorkers } from './known-workers.ts';
 import { withMoreMemory } from './platform.ts';
 import type { GivenLease, Place, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
@@ -33,6 +34,7 @@ export interface WorkerTableOptions {
   readonly deadlines: Deadlines;
   readonly runs: Runs;
   readonly queues: RunQueues;
+  readonly knownWorkers: KnownWorkers;
   readonly operations: OperationTable;
   readonly changes: Changes;
   readonly limits: SchedulerOptions;
@@ -356,7 +358,7 @@ export class WorkerTable {
   /** It failed at a limit of memory, for the first time, and some worker gives actions more. */
   #mayHaveMore({ requirements }: Run, memoryLimitMet: number): boolean {
     if (memoryLimitMet === 0 || requirements.memoryAbove > 0) return false;
-    return this.#options.queues.hasOpen(withMoreMemory(requirements, memoryLimitMet));
+    return this.#options.knownWorkers.hasOpen(withMoreMemory(requirements, memoryLimitMet));
   }
 
   #rest(worker: Worker): void {

@@ -1,9 +1,9 @@
 import { Code } from '../base/status.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { endedBy, retryAfter } from './endings.ts';
+import type { KnownWorkers } from './known-workers.ts';
 import { hasUnknownName } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
-import type { RunQueues } from './run-queues.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 
 /**
@@ -13,13 +13,13 @@ import type { SchedulerOptions } from './scheduler-options.ts';
  */
 export function unmatchedEnding(
   queue: PlatformQueue,
-  queues: RunQueues,
+  workers: KnownWorkers,
   { unmatchedGraceMs, retryDelayMs }: SchedulerOptions,
   why: string,
 ): ExecuteResponse {
-  const offers = queues.offers();
+  const offers = workers.offers();
   const message = `${why}, for ${unmatchedGraceMs / 1_000} s`;
-  if (offers.length === 0 || queues.mayBeMatched(queue))
+  if (offers.length === 0 || queue.wasMatched || workers.mayMatch(queue.requirements))
     return endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]);
   const isUnknown = hasUnknownName(queue.requirements, offers);
   return endedBy(isUnknown ? Code.INVALID_ARGUMENT : Code.FAILED_PRECONDITION, message);
