@@ -9,7 +9,7 @@ import { LocalAdministration } from './local-administration.ts';
 import type { OperationRows } from './operation-rows.ts';
 import { OperationWatchers } from './operation-watchers.ts';
 import type { ActionRequest, Commit, Operations, OperationState } from './operations.ts';
-import type { PendingCommit } from './runs.ts';
+import type { PendingCommit } from './pending-commits.ts';
 import { Recorder } from './recorder.ts';
 import { Scheduler } from './scheduler.ts';
 import { defaultSchedulerOptions, type SchedulerOptions } from './scheduler-options.ts';

@@ -112,6 +112,27 @@ export interface GivenLease {
   offer: Deadline | undefined;
 }
 
+/** A lease for the worker, which has not heard of it. */
+export function newLease(
+  run: Run,
+  id: string,
+  worker: { readonly id: string; readonly bootId: string },
+): GivenLease {
+  return {
+    id,
+    epoch: run.epoch,
+    run,
+    workerId: worker.id,
+    bootId: worker.bootId,
+    phase: undefined,
+    metadata: undefined,
+    streams: undefined,
+    isSent: false,
+    offeredIn: undefined,
+    offer: undefined,
+  };
+}
+
 /** The type of what stands in the metadata of a queued operation. */
 export const waitingReasonUrl = 'type.googleapis.com/expbuild.operation.v1.WaitingReason';
 

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { HeldLease } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Changes } from './changes.ts';
-import type { Deadlines } from './deadlines.ts';
 import { endedBy, retryAfter } from './endings.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { StoredRun } from './operation-rows.ts';
@@ -12,7 +10,9 @@ import type { ActionRequest } from './operations.ts';
 import type { Invocations } from './invocations.ts';
 import type { KnownWorkers } from './known-workers.ts';
 import { requirementsOf, withMoreMemory } from './platform.ts';
-import type { GivenLease, Place, Run } from './run.ts';
+import type { PendingCommits } from './pending-commits.ts';
+import { type GivenLease, newLease, type Place, type Run } from './run.ts';
+import type { RunIndex } from './run-index.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -21,36 +21,22 @@ import type { Worker } from './worker.ts';
 
 export interface RunsOptions {
   readonly time: SteadyTime;
-  readonly deadlines: Deadlines;
   readonly newId: NewId;
   readonly changes: Changes;
   readonly operations: OperationTable;
   readonly queues: RunQueues;
+  readonly runIndex: RunIndex;
+  readonly commits: PendingCommits;
   readonly knownWorkers: KnownWorkers;
   readonly invocations: Invocations;
   readonly quarantine: Quarantine;
   readonly limits: SchedulerOptions;
 }
 
-/** A result that is to be stored. */
-export interface PendingCommit {
-  readonly runId: string;
-  /** Goes back with the outcome, so that a late one is known. */
-  readonly epoch: number;
-  readonly request: ActionRequest;
-  readonly response: ExecuteResponse;
-}
-
-/** The runs and where each of them is: queued, leased, committing, and then no more. */
+/** What becomes of runs: they are queued, leased, queued again or committing, and then no more. */
 export class Runs {
   readonly #options: RunsOptions;
   readonly #ignored: ReadonlySet<string>;
-  readonly #byId = new Map<string, Run>();
-  /** Those that a request for the same action may join. */
-  readonly #joinable = new Map<string, Run>();
-  /** By its id, the latest lease of each run that had one. */
-  readonly #leases = new Map<string, GivenLease>();
-  #commits: PendingCommit[] = [];
   #nextOrder = 1;
 
   constructor(options: RunsOptions) {
@@ -58,23 +44,19 @@ export class Runs {
     this.#ignored = new Set(options.limits.ignoredProperties);
   }
 
-  values(): Iterable<Run> {
-    return this.#byId.values();
-  }
-
-  /** A run for the request: one that is on its way already if they may share it (EXE-35, EXE-36). */
+  /** A run for the request: one that is on its way already if there is one that it may share. */
   obtain(request: ActionRequest): Run {
-    const joined = request.doNotCache ? undefined : this.#joinable.get(joinKeyOf(request));
+    const joined = this.#options.runIndex.findJoinable(request);
     if (!joined) return this.#start(request);
     this.#join(joined, request);
     return joined;
   }
 
-  /** A run of before a restart. Its lease, if it has one, is `restoreLease`d by the caller. */
+  /** A run of before a restart; `place` says where it is, with the lease that it has. */
   restore(stored: StoredRun, place: (run: Run) => Place): Run {
-    const { time, invocations } = this.#options;
+    const { time, invocations, runIndex } = this.#options;
     const invocation = invocations.join(stored.request, time.now);
-    const run = this.#add({
+    const run: Run = {
       ...stored,
       requirements: withMoreMemory(
         requirementsOf(stored.request.properties, this.#ignored),
@@ -87,7 +69,8 @@ export class Runs {
       avoided: new Set(stored.avoided),
       latestLease: undefined,
       place: { kind: 'queued' },
-    });
+    };
+    runIndex.add(run);
     run.place = place(run);
     if ('lease' in run.place) this.#begin(run, run.place.lease);
     else this.#options.queues.add(run, true);
@@ -99,32 +82,11 @@ export class Runs {
   lease(run: Run, worker: Worker): GivenLease {
     assert.equal(run.place.kind, 'queued');
     run.epoch += 1;
-    const lease: GivenLease = {
-      id: this.#options.newId(),
-      epoch: run.epoch,
-      run,
-      workerId: worker.id,
-      bootId: worker.bootId,
-      phase: undefined,
-      metadata: undefined,
-      streams: undefined,
-      isSent: false,
-      offeredIn: undefined,
-      offer: undefined,
-    };
+    const lease = newLease(run, this.#options.newId(), worker);
     run.place = { kind: 'leased', lease };
     this.#begin(run, lease);
     this.#changed(run);
     return lease;
-  }
-
-  /**
-   * The lease whose result a worker brings, if that may still be stored: no later lease was given, and
-   * the run has not ended. Undefined for any other, and for leases of other workers (SC-09).
-   */
-  findLease(workerId: string, { leaseId, epoch }: HeldLease): GivenLease | undefined {
-    const lease = this.#leases.get(leaseId);
-    return lease?.workerId === workerId && lease.epoch === epoch ? lease : undefined;
   }
 
   /** The lease counts again, as its worker is back with its result. */
@@ -182,38 +144,17 @@ export class Runs {
    * and what the lease came to is not wanted, should its worker bring it again.
    */
   enlarge(run: Run, lease: GivenLease, memoryAbove: number): void {
-    this.#leases.delete(lease.id);
+    this.#options.runIndex.forgetLease(lease);
     run.requirements = withMoreMemory(run.requirements, memoryAbove);
     this.#requeue(run);
   }
 
+  /** It has run, and its result goes to be stored. */
   commit(run: Run, lease: GivenLease, response: ExecuteResponse): void {
     this.#stopped(run);
     run.place = { kind: 'committing', lease, response, failures: 0 };
     this.#options.operations.changed(run);
-    this.#pushCommit(run, response);
-  }
-
-  /** The run whose result was to be stored; undefined when that is of no interest any more. */
-  findCommitting(runId: string, epoch: number): Run | undefined {
-    const run = this.#byId.get(runId);
-    return run?.place.kind === 'committing' && run.epoch === epoch ? run : undefined;
-  }
-
-  /** Tries again later, or ends it with why its result could not be stored (SC-14). */
-  commitFailed(run: Run, error: StatusError): void {
-    const { limits, deadlines, time } = this.#options;
-    assert.equal(run.place.kind, 'committing');
-    const { lease, response } = run.place;
-    const failures = run.place.failures + 1;
-    if (failures >= limits.commitAttemptsMax) {
-      this.end(run, endedBy(error.code, `storing the result: ${error.message}`, error.details));
-      return;
-    }
-    run.place = { kind: 'committing', lease, response, failures };
-    deadlines.add(time.now + limits.commitRetryMs, () => {
-      if (this.findCommitting(run.id, lease.epoch)) this.#pushCommit(run, response);
-    });
+    this.#options.commits.add(run, response);
   }
 
   /** All its operations are done, with this response; then it is no more. */
@@ -225,36 +166,13 @@ export class Runs {
     this.#stopped(run);
     for (const invocation of run.invocations) this.#options.invocations.leave(invocation);
     run.place = { kind: 'ended' };
-    this.#byId.delete(run.id);
-    if (run.latestLease) this.#leases.delete(run.latestLease.id);
-    const key = joinKeyOf(run.request);
-    // It stands there unless it was not to be shared (SC-12).
-    if (this.#joinable.get(key) === run) this.#joinable.delete(key);
+    this.#options.runIndex.remove(run);
     this.#options.changes.endedRun(run);
   }
 
-  takeCommits(): readonly PendingCommit[] {
-    const commits = this.#commits;
-    this.#commits = [];
-    return commits;
-  }
-
-  verify(): void {
-    for (const run of this.#byId.values()) {
-      assert.ok(run.operations.size > 0, `run ${run.id} has no operation`);
-      assert.notEqual(run.place.kind, 'ended');
-      if ('lease' in run.place) assert.equal(run.place.lease, run.latestLease);
-    }
-    for (const { id, run } of this.#leases.values()) {
-      assert.equal(this.#byId.get(run.id)?.latestLease?.id, id, `lease ${id} is superseded`);
-    }
-    for (const [key, run] of this.#joinable) {
-      assert.equal(this.#byId.get(run.id), run, `${key} may be joined, but is not live`);
-    }
-  }
-
   #start(request: ActionRequest): Run {
-    const { limits, queues, knownWorkers, invocations, time, newId, changes } = this.#options;
+    const { limits, queues, knownWorkers, invocations, time, newId, runIndex, changes } =
+      this.#options;
     if (queues.size >= limits.queuedMax) {
       throw new StatusError(
         Code.RESOURCE_EXHAUSTED,
@@ -266,7 +184,7 @@ export class Runs {
     const requirements = requirementsOf(request.properties, this.#ignored);
     knownWorkers.refuseNoAmount(requirements);
     const invocation = invocations.join(request, time.now);
-    const run = this.#add({
+    const run: Run = {
       id: newId(),
       request,
       requirements,
@@ -284,16 +202,11 @@ export class Runs {
       avoided: new Set(),
       latestLease: undefined,
       place: { kind: 'queued' },
-    });
+    };
     this.#nextOrder += 1;
+    runIndex.add(run);
     queues.add(run);
     changes.run(run);
-    return run;
-  }
-
-  #add(run: Run): Run {
-    this.#byId.set(run.id, run);
-    if (!run.request.doNotCache) this.#joinable.set(joinKeyOf(run.request), run);
     return run;
   }
 
@@ -321,9 +234,7 @@ export class Runs {
 
   /** The lease is the one that counts, and takes a slot. */
   #begin(run: Run, lease: GivenLease): void {
-    if (run.latestLease) this.#leases.delete(run.latestLease.id);
-    run.latestLease = lease;
-    this.#leases.set(lease.id, lease);
+    this.#options.runIndex.setLease(run, lease);
     run.invocation.started(run, run.priority, this.#options.time.now);
   }
 
@@ -333,16 +244,8 @@ export class Runs {
     this.#options.queues.cheaper(run.invocation);
   }
 
-  #pushCommit(run: Run, response: ExecuteResponse): void {
-    this.#commits.push({ runId: run.id, epoch: run.epoch, request: run.request, response });
-  }
-
   #changed(run: Run): void {
     this.#options.changes.run(run);
     this.#options.operations.changed(run);
   }
-}
-
-function joinKeyOf({ instanceName, action }: ActionRequest): string {
-  return `${instanceName} ${action.key}`;
 }

@@ -20,11 +20,13 @@ import { OperationTable } from './operation-table.ts';
 import { OperationViews } from './operation-views.ts';
 import type { ActionRequest, OperationState } from './operations.ts';
 import { Invocations } from './invocations.ts';
+import { type PendingCommit, PendingCommits } from './pending-commits.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import type { Operation, Run } from './run.ts';
 import { Quarantine, type QuarantinedAction } from './quarantine.ts';
+import { RunIndex } from './run-index.ts';
 import { RunQueues } from './run-queues.ts';
-import { type PendingCommit, Runs } from './runs.ts';
+import { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import { SteadyTime } from './steady-time.ts';
 import { unmatchedEnding } from './unmatched-ending.ts';
@@ -62,6 +64,8 @@ export class Scheduler {
   readonly #operations: OperationTable;
   readonly #knownWorkers = new KnownWorkers();
   readonly #queues: RunQueues;
+  readonly #runIndex = new RunIndex();
+  readonly #commits: PendingCommits;
   readonly #runs: Runs;
   readonly #workers: WorkerTable;
   readonly #quarantine: Quarantine;
@@ -76,6 +80,7 @@ export class Scheduler {
       deadlines: this.#deadlines,
       changes: this.#changes,
       knownWorkers: this.#knownWorkers,
+      runIndex: this.#runIndex,
       invocations: new Invocations(),
       limits,
     };
@@ -90,8 +95,10 @@ export class Scheduler {
       onChanged: (run) => this.#operations.changed(run),
     });
     this.#quarantine = new Quarantine({ ...limits, time: this.#time });
+    this.#commits = new PendingCommits(shared);
     this.#runs = new Runs({
       ...shared,
+      commits: this.#commits,
       newId,
       operations: this.#operations,
       queues: this.#queues,
@@ -189,20 +196,18 @@ export class Scheduler {
   }
 
   /** The result of a `PendingCommit` is stored; it may have got a different response by that. */
-  committed({ runId, epoch }: PendingCommit, response: ExecuteResponse): void {
+  committed(pending: PendingCommit, response: ExecuteResponse): void {
     this.#entered(() => {
-      const run = this.#runs.findCommitting(runId, epoch);
+      const run = this.#commits.findRun(pending);
       if (run) this.#end(run, response);
     });
   }
 
-  commitFailed({ runId, epoch }: PendingCommit, error: StatusError): void {
+  commitFailed(pending: PendingCommit, error: StatusError): void {
     this.#entered(() => {
-      const run = this.#runs.findCommitting(runId, epoch);
-      if (!run || run.place.kind !== 'committing') return;
-      const { lease } = run.place;
-      this.#runs.commitFailed(run, error);
-      if (!this.#runs.findCommitting(runId, epoch)) this.#workers.withdraw(lease);
+      const run = this.#commits.findRun(pending);
+      const ending = run && this.#commits.failed(run, error);
+      if (ending) this.#end(run, ending);
     });
   }
 
@@ -244,7 +249,7 @@ export class Scheduler {
         .filter(({ watchers }) => watchers > 0)
         .map((operation) => this.#views.stateOf(operation)),
       sessions: this.#workers.takeChanged(),
-      commits: this.#runs.takeCommits(),
+      commits: this.#commits.take(),
     };
   }
 
@@ -276,11 +281,11 @@ export class Scheduler {
 
   /** States what only a bug can break; for simulations, as it looks at everything. */
   verify(): void {
-    this.#runs.verify();
+    this.#runIndex.verify();
     this.#workers.verify();
     this.#queues.verify();
     assert.equal(
-      [...this.#runs.values()].filter(({ place }) => place.kind === 'queued').length,
+      [...this.#runIndex.values()].filter(({ place }) => place.kind === 'queued').length,
       this.#queues.size,
       'every queued run, and no other, is in a queue',
     );

@@ -12,7 +12,8 @@ import type { OperationTable } from './operation-table.ts';
 import type { StoredLease, StoredScheduler } from './operation-rows.ts';
 import type { KnownWorkers } from './known-workers.ts';
 import { withMoreMemory } from './platform.ts';
-import type { GivenLease, Place, Run } from './run.ts';
+import { type GivenLease, newLease, type Place, type Run } from './run.ts';
+import type { RunIndex } from './run-index.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -33,6 +34,7 @@ export interface WorkerTableOptions {
   readonly time: SteadyTime;
   readonly deadlines: Deadlines;
   readonly runs: Runs;
+  readonly runIndex: RunIndex;
   readonly queues: RunQueues;
   readonly knownWorkers: KnownWorkers;
   readonly operations: OperationTable;
@@ -128,20 +130,8 @@ export class WorkerTable {
   restore(run: Run, stored: StoredLease | undefined): Place {
     if (!stored) return { kind: 'queued' };
     const { id, workerId, bootId } = stored;
-    const lease: GivenLease = {
-      id,
-      epoch: run.epoch,
-      run,
-      workerId,
-      bootId,
-      phase: undefined,
-      metadata: undefined,
-      streams: undefined,
-      isSent: true,
-      offeredIn: undefined,
-      offer: undefined,
-    };
     const worker = this.#workers.get(workerId) ?? this.#await(this.#newWorker(workerId, bootId));
+    const lease = { ...newLease(run, id, worker), bootId, isSent: true };
     worker.leases.set(id, lease);
     return { kind: 'leased', lease };
   }
@@ -227,7 +217,7 @@ export class WorkerTable {
     }
     if (known) {
       for (const result of held.filter(isResult)) {
-        const lease = this.#options.runs.findLease(workerId, result);
+        const lease = this.#options.runIndex.findLease(workerId, result);
         if (lease) known.leases.delete(lease.id);
       }
       this.#lose(known, `worker ${workerId} was started anew`);
@@ -246,9 +236,9 @@ export class WorkerTable {
 
   /** Takes the results of before, of which no later lease was given; the worker is told to forget the others. */
   #adopt({ worker, results }: Session, held: readonly HeldLease[]): void {
-    const { runs } = this.#options;
+    const { runs, runIndex } = this.#options;
     for (const result of held.filter(isResult)) {
-      const lease = runs.findLease(worker.id, result);
+      const lease = runIndex.findLease(worker.id, result);
       if (!lease) results.late += 1;
       if (!lease || worker.leases.has(lease.id)) continue;
       results.taken += 1;

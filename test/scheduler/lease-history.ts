@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { WorkerState } from '../../src/proto/expbuild/worker/v1/worker.ts';
 import type { ActionRequest } from '../../src/scheduler/operations.ts';
 import type { StoredRun } from '../../src/scheduler/operation-rows.ts';
-import type { PendingCommit } from '../../src/scheduler/runs.ts';
+import type { PendingCommit } from '../../src/scheduler/pending-commits.ts';
 import type { Scheduler } from '../../src/scheduler/scheduler.ts';
 import { findOvertaken } from './overtaken-run.ts';
 

@@ -11,7 +11,7 @@ import {
   WorkerState,
 } from '../../src/proto/expbuild/worker/v1/worker.ts';
 import type { ActionRequest, OperationState } from '../../src/scheduler/operations.ts';
-import type { PendingCommit } from '../../src/scheduler/runs.ts';
+import type { PendingCommit } from '../../src/scheduler/pending-commits.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
 import {
   defaultSchedulerOptions,

@@ -3,7 +3,7 @@ import { Code, StatusError } from '../../src/base/status.ts';
 import type { DesiredState, WorkerState } from '../../src/proto/expbuild/worker/v1/worker.ts';
 import { Deadlines } from '../../src/scheduler/deadlines.ts';
 import type { OperationState } from '../../src/scheduler/operations.ts';
-import type { PendingCommit } from '../../src/scheduler/runs.ts';
+import type { PendingCommit } from '../../src/scheduler/pending-commits.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
 import { defaultSchedulerOptions } from '../../src/scheduler/scheduler-options.ts';
 import type { Session } from '../../src/scheduler/worker.ts';
