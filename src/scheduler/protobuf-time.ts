@@ -11,3 +11,8 @@ export function timestampOf(ms: number): Timestamp {
 export function durationOf(ms: number): Duration {
   return timestampOf(ms);
 }
+
+/** Milliseconds of a moment or of a length of time on the wire, with a fraction. */
+export function msOf({ seconds, nanos }: Timestamp | Duration): number {
+  return seconds * 1_000 + nanos / 1e6;
+}

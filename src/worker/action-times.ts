@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { ExecutedActionMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
-import { timestampOf } from '../scheduler/protobuf-time.ts';
+import { msOf, timestampOf } from '../scheduler/protobuf-time.ts';
 
 /** The moments of an action, in the order in which they come. */
 const moments = [
@@ -28,7 +28,7 @@ export class ActionTimes {
     this.#clock = clock;
     this.#lastAt = clock.now();
     // The scheduler's clock may be ahead of ours; a length of time below 0 would be worse.
-    const queuedMs = queuedAt && queuedAt.seconds * 1_000 + queuedAt.nanos / 1e6;
+    const queuedMs = queuedAt && msOf(queuedAt);
     const isSound = queuedMs !== undefined && queuedMs <= this.#lastAt;
     this.#base = { worker, queuedTimestamp: isSound ? queuedAt : timestampOf(this.#lastAt) };
     this.mark('workerStartTimestamp');

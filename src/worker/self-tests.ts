@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import type { Executor } from '../executor/executor.ts';
 import type { HeldLeases } from './held-leases.ts';
 
@@ -58,8 +58,10 @@ export class SelfTests {
       this.failedWhy = undefined;
       if (before !== undefined) log.info('the self-test holds again: actions are taken');
     } catch (thrown) {
-      if (signal.aborted) return;
-      this.failedWhy = StatusError.from(thrown).message;
+      const { code, message } = StatusError.from(thrown);
+      // The worker stops: there is no slot for it any more.
+      if (signal.aborted || code === Code.CANCELLED) return;
+      this.failedWhy = message;
       log.error('the self-test fails: no more actions until it holds', { error: this.failedWhy });
       this.#leases.returnWaiting();
     }

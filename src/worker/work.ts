@@ -8,12 +8,12 @@ import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2
 import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
 import { fittingResults } from './fitting-results.ts';
-import { HeldLeases, type SlotOptions } from './held-leases.ts';
+import { HeldLeases, type HeldLeasesOptions } from './held-leases.ts';
 import { removeFolder } from './remove-folder.ts';
 import { type Proof, SelfTests } from './self-tests.ts';
 import type { ActionEnvironment } from './run-action.ts';
 
-export interface WorkOptions extends SlotOptions {
+export interface WorkOptions extends HeldLeasesOptions {
   readonly queue: WorkQueue;
   /** Where it is, for people. */
   readonly server: string;

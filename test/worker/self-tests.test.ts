@@ -58,3 +58,34 @@ test('a worker takes nothing new while its self-test fails, says why, and goes o
     [],
   );
 });
+
+test('a self-test that waits for a slot when the worker stops has not failed', async (t) => {
+  let proofs = 0;
+  const proof: Proof = async () => {
+    proofs++;
+    await turn();
+  };
+  const { start, queue, executor, clock, drain, lease, lines } = await workBench(t, {
+    proofs: [proof],
+    drainTimeoutMs: 2 * defaultWorkOptions.proveEveryMs,
+  });
+  const done = start();
+  const connection = await queue.connection(0);
+  connection.send([await lease('one'), await lease('two')]);
+  await executor.started('one');
+  await executor.started('two');
+  drain.abort();
+  await connection.until(({ draining }) => draining);
+  const isStopping = () => lines.some((line) => line.includes('took too long to end'));
+  while (!isStopping()) {
+    clock.advance(defaultWorkOptions.proveEveryMs);
+    await turn();
+  }
+  await executor.ended('one');
+  await executor.ended('two');
+  await connection.until(({ leases }) => leases.length === 0);
+  connection.end();
+  await done;
+  assert.equal(proofs, 0);
+  assert.doesNotMatch(lines.join(), /self-test/);
+});
