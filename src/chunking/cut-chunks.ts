@@ -40,4 +40,5 @@ export async function* cutChunks(
       }
     }
   }
+  assert(leftBytes === 0, 'a blob that is read to its end has the size of its digest');
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Chunks } from '../base/chunks.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { blobNotFound, checkReadOffset } from '../cas/blob-errors.ts';
@@ -8,6 +9,9 @@ import type { ChunkLists } from './chunk-lists.ts';
 
 /** A blob of more chunks is stored whole: each look at it is a look at all of them. */
 const chunksMax = 4_096;
+
+/** Lists looked for before others get a turn: 500 hold the event loop for some ms. */
+const sliceDigests = 500;
 
 export interface SplicedBlobsOptions {
   /** Tells the lists of one store from those of another. */
@@ -32,7 +36,10 @@ export class SplicedBlobs implements ComposingStore {
 
   async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<Digest[]> {
     const missing: Digest[] = [];
-    for (const digest of await this.#blobs.findMissing(digests, signal)) {
+    const notWhole = await this.#blobs.findMissing(digests, signal);
+    for (const [index, digest] of notWhole.entries()) {
+      if (index % sliceDigests === sliceDigests - 1) await setImmediate();
+      signal.throwIfAborted();
       if (!(await this.#findChunks(digest, signal))) missing.push(digest);
     }
     return missing;
@@ -61,10 +68,9 @@ export class SplicedBlobs implements ComposingStore {
   }
 
   async compose(digest: Digest, chunks: readonly Digest[], signal: AbortSignal): Promise<void> {
-    const parts = await this.#wholeParts(chunks, signal);
-    const isList = parts.length > 0 && parts.length <= chunksMax;
-    if (!isList || digest.sizeBytes > this.#options.blobBytesMax) {
-      await this.#blobs.write(digest, this.#concatenated(parts, signal), signal);
+    const parts = await this.#findParts(chunks, signal);
+    if (!parts || digest.sizeBytes > this.#options.blobBytesMax) {
+      await this.#blobs.write(digest, this.#concatenated(chunks, signal), signal);
       return;
     }
     const hasher = digest.function.createHasher(digest.sizeBytes);
@@ -79,8 +85,11 @@ export class SplicedBlobs implements ComposingStore {
     this.#options.lists.put(this.#options.namespace, digest, parts);
   }
 
-  /** The same, where a chunk is a list itself with the chunks of that in its place; without empty ones. */
-  async #wholeParts(chunks: readonly Digest[], signal: AbortSignal): Promise<Digest[]> {
+  /**
+   * The chunks without empty ones, and those of a list in the place of a chunk that is one itself. Undefined
+   * when there are none, or too many for a list: a short request can stand for millions.
+   */
+  async #findParts(chunks: readonly Digest[], signal: AbortSignal): Promise<Digest[] | undefined> {
     const parts: Digest[] = [];
     for (const chunk of chunks) {
       if (chunk.sizeBytes === 0) continue;
@@ -88,12 +97,13 @@ export class SplicedBlobs implements ComposingStore {
       const isWhole = !list || (await this.#blobs.findMissing([chunk], signal)).length === 0;
       if (isWhole) parts.push(chunk);
       else parts.push(...list);
+      if (parts.length > chunksMax) return undefined;
     }
-    return parts;
+    return parts.length > 0 ? parts : undefined;
   }
 
   async *#concatenated(chunks: readonly Digest[], signal: AbortSignal): Chunks {
-    for (const chunk of chunks) yield* this.#blobs.read(chunk, 0, signal);
+    for (const chunk of chunks) yield* this.read(chunk, 0, signal);
   }
 
   /** The blob's chunks if it has a list of them and all are there. What is gone may come back. */

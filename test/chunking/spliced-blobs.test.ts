@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { chunksOf, collect } from '../../src/base/chunks.ts';
 import { Code } from '../../src/base/status.ts';
 import { MemoryBlobs } from '../../src/cas/memory-blobs.ts';
@@ -128,6 +129,59 @@ describe('blobs that are lists of chunks', () => {
     await store.spliced.compose(outer, [inner.digest, tail], never);
     assert.deepEqual(store.lists.find('', outer)?.length, 9);
     assert.ok(bytes.equals(Buffer.from(await readAll(store.spliced, outer))));
+  });
+
+  it('lists of lists that stand for far more chunks than they name are not gathered in memory', async (t) => {
+    const store = makeStore(t);
+    const byte = await store.put(Buffer.of(7));
+    const many = Digest.ofBytes(sha256, Buffer.alloc(4096, 7));
+    await store.spliced.compose(
+      many,
+      Array.from({ length: 4096 }, () => byte),
+      never,
+    );
+    let looks = 0;
+    const lists = {
+      find: (...key: Parameters<ChunkLists['find']>) => {
+        looks += 1;
+        return store.lists.find(...key);
+      },
+    } as ChunkLists;
+    const options = { namespace: '', lists, blobBytesMax: 2 ** 24 };
+    const spliced = new SplicedBlobs(store.base, options);
+    const whole = Buffer.alloc(3 * 4096, 7);
+    await spliced.compose(Digest.ofBytes(sha256, whole), [many, many, many], never);
+    assert.ok(whole.equals(Buffer.from(await readAll(spliced, Digest.ofBytes(sha256, whole)))));
+    assert.deepEqual(await store.base.findMissing([Digest.ofBytes(sha256, whole)], never), []);
+
+    looks = 0;
+    const wrong = Digest.ofBytes(sha256, Buffer.alloc(4096, 8));
+    const composing = spliced.compose(
+      wrong,
+      Array.from({ length: 1000 }, () => many),
+      never,
+    );
+    await assert.rejects(composing, { code: Code.INVALID_ARGUMENT });
+    assert.ok(looks < 10, `looked for ${looks} lists`);
+  });
+
+  it('lets others in between while it looks for many blobs', async (t) => {
+    const store = makeStore(t);
+    const { chunks, digest } = await blobOfChunks(store, 1);
+    await store.spliced.compose(digest, chunks, never);
+    const absent = Array.from({ length: 5_000 }, (_, n) =>
+      Digest.of(sha256, n.toString(16).padStart(64, '0'), n + 1),
+    );
+    const state = { turns: 0, isDone: false };
+    const finding = store.spliced.findMissing([...absent, digest], never).finally(() => {
+      state.isDone = true;
+    });
+    while (!state.isDone) {
+      await setImmediate();
+      state.turns += 1;
+    }
+    assert.equal((await finding).length, absent.length);
+    assert.ok(state.turns >= 9, `${state.turns} turns`);
   });
 
   it('CC-01: outlives a restart, and one of another instance does not see it', async (t) => {
