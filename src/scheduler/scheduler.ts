@@ -31,6 +31,7 @@ import type { SchedulerOptions } from './scheduler-options.ts';
 import { SteadyTime } from './steady-time.ts';
 import { unmatchedEnding } from './unmatched-ending.ts';
 import type { Session } from './worker.ts';
+import { WorkerLeases } from './worker-leases.ts';
 import { WorkerTable } from './worker-table.ts';
 
 export interface SchedulerParts {
@@ -67,6 +68,7 @@ export class Scheduler {
   readonly #runIndex = new RunIndex();
   readonly #commits: PendingCommits;
   readonly #runs: Runs;
+  readonly #leases: WorkerLeases;
   readonly #workers: WorkerTable;
   readonly #quarantine: Quarantine;
   readonly #views: OperationViews;
@@ -104,13 +106,14 @@ export class Scheduler {
       queues: this.#queues,
       quarantine: this.#quarantine,
     });
+    this.#leases = new WorkerLeases({
+      ...shared,
+      runs: this.#runs,
+      queues: this.#queues,
+      operations: this.#operations,
+    });
     this.#workers = new WorkerTable(
-      {
-        ...shared,
-        runs: this.#runs,
-        queues: this.#queues,
-        operations: this.#operations,
-      },
+      { ...shared, queues: this.#queues, leases: this.#leases },
       stored,
     );
     this.#views = new OperationViews(this.#operations, this.#queues, this.#workers);
@@ -248,7 +251,7 @@ export class Scheduler {
       operations: [...this.#operations.takeChanged()]
         .filter(({ watchers }) => watchers > 0)
         .map((operation) => this.#views.stateOf(operation)),
-      sessions: this.#workers.takeChanged(),
+      sessions: this.#leases.takeUntold(),
       commits: this.#commits.take(),
     };
   }
@@ -356,7 +359,7 @@ export class Scheduler {
       return act();
     } finally {
       // Also when the act is refused: what became due may have made room.
-      this.#queues.assign((run, worker) => this.#workers.give(run, worker));
+      this.#queues.assign((run, worker) => this.#leases.give(run, worker));
     }
   }
 }

@@ -1,25 +1,6 @@
 import assert from 'node:assert/strict';
 import { Code, StatusError } from '../base/status.ts';
-import type {
-  DesiredState,
-  HeldLease,
-  Hello,
-  WorkerState,
-} from '../proto/expbuild/worker/v1/worker.ts';
-import type { Changes } from './changes.ts';
-import type { Deadlines } from './deadlines.ts';
-import type { OperationTable } from './operation-table.ts';
-import type { StoredLease, StoredScheduler } from './operation-rows.ts';
-import type { KnownWorkers } from './known-workers.ts';
-import { withMoreMemory } from './platform.ts';
-import { type GivenLease, newLease, type Place, type Run } from './run.ts';
-import type { RunIndex } from './run-index.ts';
-import type { RunQueues } from './run-queues.ts';
-import type { Runs } from './runs.ts';
-import type { SchedulerOptions } from './scheduler-options.ts';
-import type { SteadyTime } from './steady-time.ts';
-import { isResult, type Session, Worker } from './worker.ts';
-import { WorkerWishes } from './worker-wishes.ts';
+import type { HeldLease, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import {
   isMeant,
   viewOfWorker,
@@ -27,27 +8,31 @@ import {
   type WorkerView,
   type WorkerWish,
 } from './administration.ts';
-import { matches } from './platform.ts';
-import { checkHello, desiredStateOf, troubleOf } from './worker-messages.ts';
+import type { Changes } from './changes.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { StoredLease, StoredScheduler } from './operation-rows.ts';
+import { type GivenLease, newLease, type Place, type Run } from './run.ts';
+import type { RunQueues } from './run-queues.ts';
+import type { SchedulerOptions } from './scheduler-options.ts';
+import type { SteadyTime } from './steady-time.ts';
+import { type Session, Worker } from './worker.ts';
+import type { WorkerLeases } from './worker-leases.ts';
+import { WorkerWishes } from './worker-wishes.ts';
+import { checkHello, troubleOf } from './worker-messages.ts';
 
 export interface WorkerTableOptions {
   readonly time: SteadyTime;
   readonly deadlines: Deadlines;
-  readonly runs: Runs;
-  readonly runIndex: RunIndex;
   readonly queues: RunQueues;
-  readonly knownWorkers: KnownWorkers;
-  readonly operations: OperationTable;
+  readonly leases: WorkerLeases;
   readonly changes: Changes;
   readonly limits: SchedulerOptions;
 }
 
-/** The workers that are here, or that still have leases from when they were. */
+/** The workers that are here, or that still have leases from when they were; who comes, and who counts as lost. */
 export class WorkerTable {
   readonly #options: WorkerTableOptions;
   readonly #workers = new Map<string, Worker>();
-  /** Sessions that end, or whose worker is to be told something. */
-  readonly #changed = new Set<Session>();
   readonly #wishes: WorkerWishes;
 
   constructor(
@@ -64,21 +49,22 @@ export class WorkerTable {
   connect(state: WorkerState): Session {
     const { hello } = state;
     checkHello(hello);
+    const { queues, leases } = this.#options;
     const worker = this.#admit(hello, state.leases);
-    if (worker.session) this.#changed.add(worker.session);
+    leases.tell(worker);
     const session = worker.attach(hello);
     worker.isDraining = state.draining;
     worker.trouble = troubleOf(state);
-    this.#options.queues.update(worker);
-    this.#changed.add(session);
-    this.#adopt(session, state.leases);
+    queues.update(worker);
+    leases.tell(worker);
+    leases.adopt(session, state.leases);
     this.report(session, state);
-    this.#makeRoom(worker);
+    leases.makeRoom(worker);
     return session;
   }
 
   report(session: Session, state: WorkerState): void {
-    const { time, queues, operations, limits } = this.#options;
+    const { queues, leases } = this.#options;
     if (session.hasEnded || state.sequence <= session.received) return;
     const { worker } = session;
     session.received = state.sequence;
@@ -90,13 +76,7 @@ export class WorkerTable {
       worker.trouble = trouble;
       queues.update(worker);
     }
-    const { changed, done, missing } = worker.reconcile(session, state);
-    for (const { run } of changed) operations.changed(run);
-    for (const lease of missing) this.#handBack(worker, lease, 'does not have');
-    for (const { lease, held } of done) this.#take(worker, lease, held);
-    // What it was told last may have got lost on the way.
-    const isBehind = session.seen < session.sent && time.now - session.sentAt >= limits.heartbeatMs;
-    if (isBehind) this.#changed.add(session);
+    leases.report(session, state);
     queues.touch(worker);
   }
 
@@ -111,19 +91,10 @@ export class WorkerTable {
     this.#loseAt(goneAt, worker, `was gone for ${limits.reconnectGraceMs / 1_000} s`);
   }
 
-  give(run: Run, worker: Worker): void {
-    const lease = this.#options.runs.lease(run, worker);
-    worker.give(lease);
-    if (worker.session) this.#changed.add(worker.session);
-  }
-
   /** Wants the lease no more; nothing happens when its worker is gone. */
   withdraw(lease: GivenLease): void {
     const worker = this.#workers.get(lease.workerId);
-    if (worker?.leases.get(lease.id) !== lease) return;
-    worker.withdraw(lease);
-    if (worker.session) this.#changed.add(worker.session);
-    this.#options.queues.touch(worker);
+    if (worker) this.#options.leases.withdraw(worker, lease);
   }
 
   /** Where a run of before a restart is: its lease waits for its worker, which may be at work. */
@@ -131,7 +102,7 @@ export class WorkerTable {
     if (!stored) return { kind: 'queued' };
     const { id, workerId, bootId } = stored;
     const worker = this.#workers.get(workerId) ?? this.#await(this.#newWorker(workerId, bootId));
-    const lease = { ...newLease(run, id, worker), bootId, isSent: true };
+    const lease = { ...newLease(run, id, { id: workerId, bootId }), isSent: true };
     worker.leases.set(id, lease);
     return { kind: 'leased', lease };
   }
@@ -141,14 +112,6 @@ export class WorkerTable {
     if (!this.#workers.get(workerId)?.session)
       return `worker ${workerId} is away, and may come back`;
     return phase === undefined ? `worker ${workerId} has not confirmed it yet` : undefined;
-  }
-
-  /** What is to be told to workers since the last time; undefined when their session has ended. */
-  takeChanged(): ReadonlyMap<Session, DesiredState | undefined> {
-    const changed = new Map<Session, DesiredState | undefined>();
-    for (const session of this.#changed) changed.set(session, this.#desiredState(session));
-    this.#changed.clear();
-    return changed;
   }
 
   view(): WorkerView[] {
@@ -179,26 +142,11 @@ export class WorkerTable {
   }
 
   #wish(worker: Worker, wish: WorkerWish): void {
-    const { queues } = this.#options;
+    const { queues, leases } = this.#options;
     this.#wishes.take(worker, wish);
     queues.update(worker);
-    this.#makeRoom(worker);
-    if (worker.session) this.#changed.add(worker.session);
-  }
-
-  #desiredState(session: Session): DesiredState | undefined {
-    const { time, deadlines, limits } = this.#options;
-    if (session.hasEnded) return undefined;
-    const { worker } = session;
-    const sequence = worker.nextSequence(time.now);
-    for (const lease of worker.leases.values()) {
-      if (lease.phase !== undefined) continue;
-      lease.offer ??= deadlines.add(time.now + limits.offerTimeoutMs, () =>
-        this.#handBack(worker, lease, 'did not confirm'),
-      );
-    }
-    const { leases, isTerminating: terminate } = worker;
-    return desiredStateOf({ ...limits, sequence, terminate, leases: leases.values() });
+    leases.makeRoom(worker);
+    leases.tell(worker);
   }
 
   /**
@@ -216,10 +164,7 @@ export class WorkerTable {
       );
     }
     if (known) {
-      for (const result of held.filter(isResult)) {
-        const lease = this.#options.runIndex.findLease(workerId, result);
-        if (lease) known.leases.delete(lease.id);
-      }
+      this.#options.leases.spare(known, held);
       this.#lose(known, `worker ${workerId} was started anew`);
     }
     const worker = this.#newWorker(workerId, bootId);
@@ -232,19 +177,6 @@ export class WorkerTable {
     const worker = new Worker(id, bootId);
     this.#wishes.remind(worker);
     return worker;
-  }
-
-  /** Takes the results of before, of which no later lease was given; the worker is told to forget the others. */
-  #adopt({ worker, results }: Session, held: readonly HeldLease[]): void {
-    const { runs, runIndex } = this.#options;
-    for (const result of held.filter(isResult)) {
-      const lease = runIndex.findLease(worker.id, result);
-      if (!lease) results.late += 1;
-      if (!lease || worker.leases.has(lease.id)) continue;
-      results.taken += 1;
-      worker.adopt(lease);
-      runs.resume(lease);
-    }
   }
 
   #isHere({ session, heardAt }: Worker): boolean {
@@ -277,89 +209,14 @@ export class WorkerTable {
   }
 
   #lose(worker: Worker, what: string): void {
-    const { runs, queues } = this.#options;
+    const { queues, leases } = this.#options;
     this.#workers.delete(worker.id);
-    if (worker.session) this.#changed.add(worker.session);
+    leases.tell(worker);
     worker.detach();
     worker.lost?.cancel();
     worker.rest?.cancel();
     queues.forget(worker);
     if (worker.isTerminating) this.#wishes.forgetEnded();
-    for (const lease of worker.leases.values()) {
-      const { run } = lease;
-      lease.offer?.cancel();
-      if (run.place.kind !== 'leased') continue;
-      run.avoided.add(worker.id);
-      if (lease.isSent) runs.lose(run, what);
-      else runs.giveBack(run);
-    }
-  }
-
-  /**
-   * Takes back leases it has not heard of, if it came with others that fill its slots, is to get none, or is
-   * not what their actions ask for any more.
-   */
-  #makeRoom(worker: Worker): void {
-    for (const lease of worker.leases.values()) {
-      if (lease.isSent) continue;
-      const hasRoom = worker.isOpen && worker.busySlots <= worker.slots;
-      if (hasRoom && matches(lease.run.requirements, worker.offered)) continue;
-      this.withdraw(lease);
-      if (lease.run.place.kind === 'leased') this.#options.runs.giveBack(lease.run);
-    }
-  }
-
-  /** The worker has not got the lease, and is to have no other for a while, unless it shuts down. */
-  #handBack(worker: Worker, lease: GivenLease, verb: string): void {
-    const { runs } = this.#options;
-    const { run } = lease;
-    this.withdraw(lease);
-    if (run.place.kind !== 'leased') return;
-    if (worker.isDraining) {
-      runs.giveBack(run);
-      return;
-    }
-    this.#rest(worker);
-    runs.refuse(run, `worker ${worker.id} ${verb} lease ${lease.id}`);
-  }
-
-  /** A finished lease: its result goes to be stored once, however often it is reported (WRK-15). */
-  #take(worker: Worker, lease: GivenLease, { response, failure, memoryLimitMet }: HeldLease): void {
-    const { runs } = this.#options;
-    const { run } = lease;
-    if (run.place.kind !== 'leased') return;
-    if (response) {
-      worker.troublesInARow = 0;
-      if (!this.#mayHaveMore(run, memoryLimitMet)) {
-        runs.commit(run, lease, response);
-        return;
-      }
-      this.withdraw(lease);
-      runs.enlarge(run, lease, memoryLimitMet);
-      return;
-    }
-    this.withdraw(lease);
-    this.#rest(worker);
-    run.avoided.add(worker.id);
-    const message = failure?.message ?? 'the lease is done, without response and failure';
-    runs.fail(run, (failure?.code ?? Code.INTERNAL) as Code, `worker ${worker.id}: ${message}`);
-  }
-
-  /** It failed at a limit of memory, for the first time, and some worker gives actions more. */
-  #mayHaveMore({ requirements }: Run, memoryLimitMet: number): boolean {
-    if (memoryLimitMet === 0 || requirements.memoryAbove > 0) return false;
-    return this.#options.knownWorkers.hasOpen(withMoreMemory(requirements, memoryLimitMet));
-  }
-
-  #rest(worker: Worker): void {
-    const { time, deadlines, queues, limits } = this.#options;
-    const restMs = Math.min(limits.restMs * 2 ** worker.troublesInARow, limits.restMsMax);
-    worker.troublesInARow += 1;
-    worker.rest?.cancel();
-    worker.rest = deadlines.add(time.now + restMs, () => {
-      worker.rest = undefined;
-      queues.touch(worker);
-    });
-    queues.touch(worker);
+    leases.lose(worker, what);
   }
 }
