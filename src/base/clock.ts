@@ -35,3 +35,11 @@ function sleepOnce(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', onAbort, { once: true });
   });
 }
+
+/** Sleeps; false when `signal` aborts first. */
+export function slept(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  return clock.sleep(ms, signal).then(
+    () => true,
+    () => false,
+  );
+}

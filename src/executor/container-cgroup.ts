@@ -1,6 +1,5 @@
 import { type FSWatcher, watch } from 'node:fs';
 import path from 'node:path';
-import { systemClock } from '../base/clock.ts';
 import {
   type CgroupFolder,
   countIn,
@@ -12,6 +11,7 @@ import {
   refusedForksIn,
 } from './cgroup-files.ts';
 import { findCgroupsOf } from './find-cgroups.ts';
+import { passed } from './repeatedly.ts';
 
 /** What all processes of a container have used together; what nobody counts is undefined. */
 export interface ContainerUse {
@@ -68,7 +68,7 @@ export class ContainerCgroups {
     for (let tries = 0; tries < killTriesMax; tries++) {
       if (!this.#guess(id).map(killIn).includes(true)) return;
       // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
-      await slept(killTryMs, never);
+      await passed(killTryMs, never);
     }
   }
 
@@ -97,7 +97,7 @@ export class ContainerMeter {
     for (let ms = firstSampleMs; folders.length > 0; ms = Math.min(2 * ms, sampleMsMax)) {
       this.look();
       // oxlint-disable-next-line no-await-in-loop -- one look after the other
-      if (!(await slept(ms, signal))) break;
+      if (!(await passed(ms, signal))) break;
     }
     for (const watcher of watchers) watcher.close();
   }
@@ -154,11 +154,4 @@ function watchEnd({ version, folder }: CgroupFolder, onEnd: () => void): FSWatch
 
 function scaled(count: number | undefined, perMs: number): number | undefined {
   return count === undefined || Number.isNaN(count) ? undefined : Math.round(count / perMs);
-}
-
-function slept(ms: number, signal: AbortSignal): Promise<boolean> {
-  return systemClock.sleep(ms, signal).then(
-    () => true,
-    () => false,
-  );
 }

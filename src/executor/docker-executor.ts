@@ -1,5 +1,4 @@
 import { readFileSync, statSync } from 'node:fs';
-import { systemClock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { imageAsked, refuseDangerous } from './docker-properties.ts';
@@ -12,6 +11,7 @@ import type { DockerImages } from './docker-images.ts';
 import { copyOutput } from './docker-output.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { fileTooLargeExitCode, fileTooLargeMessage } from './own-limits.ts';
+import { passed } from './repeatedly.ts';
 import { refuseNul } from './run-command.ts';
 
 export interface DockerExecutorOptions {
@@ -267,12 +267,4 @@ class ContainerRun {
 function brokenOutput(error: Error): never {
   const message = `the output of a container broke off: ${error.message}`;
   throw new StatusError(Code.UNAVAILABLE, message, { cause: error });
-}
-
-/** Waits; false when `signal` aborts first. */
-function passed(ms: number, signal: AbortSignal): Promise<boolean> {
-  return systemClock.sleep(ms, signal).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,4 +1,4 @@
-import { systemClock } from '../base/clock.ts';
+import { slept, systemClock } from '../base/clock.ts';
 
 /** The kernel ends what got SIGKILL at once, unless it waits for a broken disk. */
 export const killWaitMs = 5_000;
@@ -16,8 +16,5 @@ export async function repeatedly(attempt: () => boolean): Promise<boolean> {
 
 /** Waits; false when `signal` aborts first. */
 export function passed(ms: number, signal: AbortSignal): Promise<boolean> {
-  return systemClock.sleep(ms, signal).then(
-    () => true,
-    () => false,
-  );
+  return slept(ms, systemClock, signal);
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { type Clock, slept } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Executor } from '../executor/executor.ts';
@@ -38,13 +38,9 @@ export class SelfTests {
   /** Until `signal` aborts. Leases that wait for a slot go back when a proof fails; those that run go on. */
   async run(signal: AbortSignal): Promise<void> {
     const { proveEveryMs, proveAgainMs } = this.#options;
-    while (!signal.aborted) {
-      const waitMs = this.failedWhy === undefined ? proveEveryMs : proveAgainMs;
-      // oxlint-disable-next-line no-await-in-loop -- one test after the other
-      await this.#clock.sleep(waitMs, signal).catch(() => {});
-      // oxlint-disable-next-line no-await-in-loop -- one test after the other
-      if (!signal.aborted) await this.#test(signal);
-    }
+    const waitMs = () => (this.failedWhy === undefined ? proveEveryMs : proveAgainMs);
+    // oxlint-disable-next-line no-await-in-loop -- one test after the other
+    while (await slept(waitMs(), this.#clock, signal)) await this.#test(signal);
   }
 
   async #test(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, slept } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Permits } from '../base/permits.ts';
@@ -88,7 +88,7 @@ export class Slots {
       } catch (error) {
         if (tries === 0) this.#stain(folder, error);
         // oxlint-disable-next-line no-await-in-loop -- tries are apart in time
-        if (!(await this.#slept(cleanAgainMs))) return;
+        if (!(await slept(cleanAgainMs, this.#clock, this.#stopped.signal))) return;
       }
     }
   }
@@ -99,13 +99,5 @@ export class Slots {
     this.#options.log.error('no more actions until all that one left is gone', fields);
     this.#unclean.set(folder, message);
     this.#onChange();
-  }
-
-  /** Sleeps; false when the slots are stopped first. */
-  #slept(ms: number): Promise<boolean> {
-    return this.#clock.sleep(ms, this.#stopped.signal).then(
-      () => true,
-      () => false,
-    );
   }
 }

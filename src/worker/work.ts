@@ -1,36 +1,21 @@
-import { chmod, mkdir, readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { aborted } from '../base/aborted.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, slept } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { Code, StatusError } from '../base/status.ts';
-import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
-import { type WorkQueue, workerProtocolVersion } from '../scheduler/work-queue.ts';
+import { msOf } from '../scheduler/protobuf-time.ts';
+import type { WorkQueue } from '../scheduler/work-queue.ts';
 import { fittingResults } from './fitting-results.ts';
 import { HeldLeases, type HeldLeasesOptions } from './held-leases.ts';
-import { removeFolder } from './remove-folder.ts';
-import { type Proof, SelfTests } from './self-tests.ts';
+import { helloOf, type WorkerDescription } from './hello.ts';
 import type { ActionEnvironment } from './run-action.ts';
+import { SelfTests, type SelfTestOptions } from './self-tests.ts';
+import { sweepActions } from './sweep-actions.ts';
 
-export interface WorkOptions extends HeldLeasesOptions {
+export interface WorkOptions extends HeldLeasesOptions, SelfTestOptions, WorkerDescription {
   readonly queue: WorkQueue;
   /** Where it is, for people. */
   readonly server: string;
-  /** What actions may ask for. */
-  readonly properties: readonly Platform_Property[];
-  /** What the running actions share, by name. */
-  readonly capacities: ReadonlyMap<string, number>;
-  /** What one of them gets of it at most, where that is limited. */
-  readonly actionMaxes: ReadonlyMap<string, number>;
-  readonly softwareVersion: string;
-  /** What commands are kept from, in one line. */
-  readonly isolation: string;
-  /** Each looks whether commands are kept from what they shall be. */
-  readonly proofs: readonly Proof[];
-  readonly proveEveryMs: number;
-  /** While a proof fails. */
-  readonly proveAgainMs: number;
   readonly random: Random;
   /** How long running actions may take to end once the worker shall stop. */
   readonly drainTimeoutMs: number;
@@ -76,10 +61,11 @@ export async function work(
   drain: AbortSignal,
   signal: AbortSignal,
 ): Promise<void> {
-  await sweep(options);
+  await sweepActions(options.folder, options.log);
   await new Worker(options, environment, drain).run(signal);
 }
 
+/** One worker from its first connection to its end. */
 class Worker {
   readonly #options: WorkOptions;
   readonly #clock: Clock;
@@ -102,21 +88,7 @@ class Worker {
     this.#drain = AbortSignal.any([drain, this.#terminating.signal]);
     this.#leases = new HeldLeases(options, environment, () => this.#changed());
     this.#selfTests = new SelfTests(options, this.#leases, this.#clock, () => this.#changed());
-    this.#hello = {
-      workerId: environment.workerId,
-      bootId: options.newId(),
-      protocolVersion: workerProtocolVersion,
-      softwareVersion: options.softwareVersion,
-      isolation: options.isolation,
-      properties: [...options.properties],
-      slots: options.executors.length,
-      actionMemoryMax: options.actionMaxes.get('memory') ?? 0,
-      capacities: [...options.capacities].map(([name, amount]) => ({
-        name,
-        amount,
-        actionMax: options.actionMaxes.get(name) ?? 0,
-      })),
-    };
+    this.#hello = helloOf(options, environment.workerId, options.newId(), options.executors.length);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -154,12 +126,12 @@ class Worker {
     this.#changed();
     const { drainTimeoutMs, lastReportMs, log } = this.#options;
     if (!signal.aborted) log.info('draining', { leases: this.#leases.size });
-    if (await this.#slept(drainTimeoutMs, AbortSignal.any([signal, this.#idle.signal]))) {
+    if (await slept(drainTimeoutMs, this.#clock, AbortSignal.any([signal, this.#idle.signal]))) {
       log.warn('actions took too long to end and go back to the queue', { drainTimeoutMs });
       // The scheduler sees that they are not held any more, and gives them to others.
       this.#leases.stopAll();
     }
-    if (!(await this.#slept(lastReportMs, signal))) return;
+    if (!(await slept(lastReportMs, this.#clock, signal))) return;
     const { size: leases } = this.#leases;
     log.warn('stops without the scheduler, which does not take the last results', { leases });
     over.abort();
@@ -195,7 +167,7 @@ class Worker {
       const most = Math.min(reconnectMs * 2 ** failures, this.#reconnectMsMax);
       failures = Math.min(failures + 1, 30);
       const wakes = isIdle ? signal : AbortSignal.any([signal, this.#idle.signal]);
-      await this.#slept(random() * most, wakes);
+      await slept(random() * most, this.#clock, wakes);
     }
   }
 
@@ -218,8 +190,8 @@ class Worker {
     if (sequence <= this.#seen) return;
     if (terminate) this.#terminating.abort();
     if (welcome) {
-      const { seconds, nanos } = welcome.heartbeatEvery ?? { seconds: 0, nanos: 0 };
-      this.#heartbeatMs = seconds * 1_000 + nanos / 1e6 || firstHeartbeatMs;
+      const { heartbeatEvery } = welcome;
+      this.#heartbeatMs = (heartbeatEvery && msOf(heartbeatEvery)) || firstHeartbeatMs;
       const { server, log } = this.#options;
       log.info('connected to the scheduler', { worker: this.#hello.workerId, server });
     }
@@ -244,7 +216,7 @@ class Worker {
       const waiting = new AbortController();
       await Promise.race([
         change,
-        this.#slept(this.#heartbeatMs, AbortSignal.any([signal, waiting.signal])),
+        slept(this.#heartbeatMs, this.#clock, AbortSignal.any([signal, waiting.signal])),
       ]);
       waiting.abort();
     }
@@ -254,36 +226,5 @@ class Worker {
     if (this.#drain.aborted && this.#leases.unfinished === 0) this.#idle.abort();
     this.#change.resolve();
     this.#change = Promise.withResolvers();
-  }
-
-  /** Sleeps; false when `signal` aborts first. */
-  #slept(ms: number, signal: AbortSignal): Promise<boolean> {
-    return this.#clock.sleep(ms, signal).then(
-      () => true,
-      () => false,
-    );
-  }
-}
-
-/** Nothing of an earlier process runs: its launchers ended what it left (WRK-02). */
-async function sweep({ folder, log }: WorkOptions): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  // Commands of another user pass through it, and cannot list it.
-  await chmod(folder, 0o711);
-  const left = await readdir(folder);
-  for (const name of left) await removeLeft(path.join(folder, name));
-  if (left.length > 0) log.info('removed what earlier actions left', { folders: left.length });
-}
-
-async function removeLeft(folder: string): Promise<void> {
-  try {
-    await removeFolder(folder);
-  } catch (error) {
-    throw new StatusError(
-      Code.FAILED_PRECONDITION,
-      `cannot remove ${folder}, which an earlier action left: ${StatusError.from(error).message}. Unmount ` +
-        'or remove it by hand, then start the worker again',
-      { cause: error },
-    );
   }
 }
