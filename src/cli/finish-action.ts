@@ -13,7 +13,7 @@ import {
   ExecutionStage_Value,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { WaitingReason } from '../proto/expbuild/operation/v1/waiting_reason.ts';
-import { waitingReasonUrl } from '../scheduler/run.ts';
+import { waitingReasonUrl } from '../scheduler/operation-state.ts';
 import type { Program } from './command.ts';
 import { describeResult } from './describe-result.ts';
 import { UnfinishedError } from './exit-codes.ts';

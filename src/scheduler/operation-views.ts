@@ -1,7 +1,8 @@
 import { isSelected, type OperationSelection, viewOfOperation } from './administration.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { OperationState } from './operations.ts';
-import { type Operation, stateOf } from './run.ts';
+import { stateOf } from './operation-state.ts';
+import type { Operation } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { WorkerTable } from './worker-table.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Code } from '../../src/base/status.ts';
 import { WaitingReason } from '../../src/proto/expbuild/operation/v1/waiting_reason.ts';
-import { waitingReasonUrl } from '../../src/scheduler/run.ts';
+import { waitingReasonUrl } from '../../src/scheduler/operation-state.ts';
 import { requestOf, Rig } from './rig.ts';
 
 /** Three workers, one after the other, die while they run it. */
