@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
-import { Code, StatusError } from '../base/status.ts';
+import { Code, type StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
@@ -11,9 +11,10 @@ import type {
   WorkerView,
   WorkerWish,
 } from './administration.ts';
+import { Admission } from './admission.ts';
 import { Changes } from './changes.ts';
 import { Deadlines } from './deadlines.ts';
-import { endedBy, retryAfter } from './endings.ts';
+import { endedBy } from './endings.ts';
 import { KnownWorkers } from './known-workers.ts';
 import type { OperationChanges, StoredScheduler } from './operation-rows.ts';
 import { OperationTable } from './operation-table.ts';
@@ -57,7 +58,6 @@ export interface News {
  * `wake` when `wakeInMs` have passed.
  */
 export class Scheduler {
-  readonly #newId: NewId;
   readonly #limits: SchedulerOptions;
   readonly #time: SteadyTime;
   readonly #deadlines = new Deadlines();
@@ -71,10 +71,10 @@ export class Scheduler {
   readonly #leases: WorkerLeases;
   readonly #workers: WorkerTable;
   readonly #quarantine: Quarantine;
+  readonly #admission: Admission;
   readonly #views: OperationViews;
 
   constructor({ clock, newId, limits, stored }: SchedulerParts) {
-    this.#newId = newId;
     this.#limits = limits;
     this.#time = new SteadyTime(clock, limits.pauseMs);
     const shared = {
@@ -116,24 +116,25 @@ export class Scheduler {
       { ...shared, queues: this.#queues, leases: this.#leases },
       stored,
     );
+    this.#admission = new Admission({
+      newId,
+      operations: this.#operations,
+      runs: this.#runs,
+      quarantine: this.#quarantine,
+      limits,
+    });
     this.#views = new OperationViews(this.#operations, this.#queues, this.#workers);
     this.#restore(stored);
   }
 
   /** The name of a new operation, which will end. Fails with RESOURCE_EXHAUSTED when too many wait. */
   enqueue(request: ActionRequest): string {
-    return this.#entered(() => {
-      if (this.#operations.pendingCount >= this.#limits.pendingOperationsMax) throw this.#full();
-      const why = this.#quarantine.find(request.instanceName, request.action);
-      if (why !== undefined) return this.#finished(request, endedBy(Code.INTERNAL, why));
-      const run = this.#runs.obtain(request);
-      return this.#add(request, run, true).name;
-    });
+    return this.#entered(() => this.#admission.enqueue(request).name);
   }
 
   /** The name of a new operation that is done. A restart forgets it. */
   complete(request: ActionRequest, response: ExecuteResponse): string {
-    return this.#entered(() => this.#finished(request, response));
+    return this.#entered(() => this.#admission.complete(request, response).name);
   }
 
   /** Actions that do not run because they took workers down. */
@@ -294,12 +295,6 @@ export class Scheduler {
     );
   }
 
-  #finished(request: ActionRequest, response: ExecuteResponse): string {
-    const operation = this.#add(request, undefined, false);
-    this.#operations.finish(operation, response);
-    return operation.name;
-  }
-
   #cancel(operation: Operation, message: string): void {
     const { run } = operation;
     if (!run) return;
@@ -320,21 +315,6 @@ export class Scheduler {
     const why = this.#queues.explain(first);
     const response = unmatchedEnding(queue, this.#knownWorkers, this.#limits, why);
     for (const run of runs) this.#end(run, response);
-  }
-
-  #add(request: ActionRequest, run: Run | undefined, isDurable: boolean) {
-    const { instanceName, action, requestMetadata } = request;
-    const name = `${instanceName === '' ? '' : `${instanceName}/`}operations/${this.#newId()}`;
-    return this.#operations.add({ name, instanceName, action, requestMetadata, isDurable }, run);
-  }
-
-  #full(): StatusError {
-    const { pendingOperationsMax, retryDelayMs } = this.#limits;
-    return new StatusError(
-      Code.RESOURCE_EXHAUSTED,
-      `${pendingOperationsMax} operations are not done, which is the limit; come back later`,
-      { details: [retryAfter(retryDelayMs)] },
-    );
   }
 
   #restore({ runs, operations }: StoredScheduler): void {
