@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { NewId } from '../base/id.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
+import { orAborted } from '../base/until-aborted.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import {
   type HeldFiles,
@@ -102,7 +103,7 @@ export class FileCache implements InputFiles {
       const entry = this.#entryOf(file, blobs);
       held.set(nameOf(file), entry);
       try {
-        await settled(entry.ready ?? Promise.resolve(), either);
+        await orAborted(entry.ready ?? Promise.resolve(), either);
       } catch (error) {
         if (!(error instanceof StatusError) || error.code !== Code.NOT_FOUND) throw error;
         missing.add(nameOf(file));
@@ -272,14 +273,4 @@ function newEntry(name: string, sizeBytes: number): Entry {
     isLinked: false,
     stop,
   };
-}
-
-/** Waits for `promise`, but no longer than until `signal` aborts. */
-function settled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort);
-    if (signal.aborted) onAbort();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -50,7 +50,7 @@ const looksAtOnce = 256;
 /**
  * Directories of input roots that actions left just as they were, for those that come next: renaming one
  * takes the place of making all that is in it. A directory counts as unchanged when no stamp in it is other
- * than on the day it was written: the kernel sets it at each change, and no command can. What is not so goes
+ * than when it was written: the kernel sets it at each change, and no command can. What is not so goes
  * with its action. Only whole directories are kept, and only for commands of the same user.
  */
 export class KeptFolders implements InputFolders {

@@ -83,7 +83,8 @@ export class Outbox {
     try {
       await writeThrough(this.#fileOf(name), bytes);
     } catch (error) {
-      log.warn('a result cannot be kept: a crash now would lose it', { error: String(error) });
+      const fields = { lease: result.leaseId, error: String(error) };
+      log.warn('a result cannot be kept: a crash now would lose it', fields);
       await this.remove(result.leaseId);
     }
   }

@@ -39,7 +39,6 @@ export class SelfTests {
   async run(signal: AbortSignal): Promise<void> {
     const { proveEveryMs, proveAgainMs } = this.#options;
     const waitMs = () => (this.failedWhy === undefined ? proveEveryMs : proveAgainMs);
-    // oxlint-disable-next-line no-await-in-loop -- one test after the other
     while (await slept(waitMs(), this.#clock, signal)) await this.#test(signal);
   }
 
@@ -48,7 +47,6 @@ export class SelfTests {
     const before = this.failedWhy;
     try {
       for (const prove of proofs) {
-        // oxlint-disable-next-line no-await-in-loop -- one slot at a time
         await this.#leases.borrow((executor, folder) => prove(executor, folder, signal), signal);
       }
       this.failedWhy = undefined;

@@ -76,9 +76,7 @@ export class Slots {
     const { log } = this.#options;
     for (let tries = 0; ; tries++) {
       try {
-        // oxlint-disable-next-line no-await-in-loop -- one try after the other
         await executor.clean?.();
-        // oxlint-disable-next-line no-await-in-loop -- as above
         await removeFolder(folder);
         if (tries === 0) return;
         log.info('what was left of an action is gone', { folder });
@@ -87,7 +85,6 @@ export class Slots {
         return;
       } catch (error) {
         if (tries === 0) this.#stain(folder, error);
-        // oxlint-disable-next-line no-await-in-loop -- tries are apart in time
         if (!(await slept(cleanAgainMs, this.#clock, this.#stopped.signal))) return;
       }
     }

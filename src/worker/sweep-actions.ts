@@ -13,7 +13,6 @@ export async function sweepActions(folder: string, log: Log): Promise<void> {
   // Commands of another user pass through it, and cannot list it.
   await chmod(folder, 0o711);
   const left = await readdir(folder);
-  // oxlint-disable-next-line no-await-in-loop -- each is removed with many calls at once
   for (const name of left) await removeLeft(path.join(folder, name));
   if (left.length > 0) log.info('removed what earlier actions left', { folders: left.length });
 }

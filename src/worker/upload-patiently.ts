@@ -19,7 +19,6 @@ export async function uploadPatiently(
 ): Promise<void> {
   for (const pauseMs of [...pausesMs, undefined]) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
       await uploadMissing(blobs, sources, signal);
       return;
     } catch (error) {
@@ -29,7 +28,6 @@ export async function uploadPatiently(
         const why = `what the action made cannot be stored, as the server has no room for it: ${message}`;
         throw new StatusError(Code.FAILED_PRECONDITION, why, { cause: error });
       }
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await clock.sleep(pauseMs, signal);
     }
   }
