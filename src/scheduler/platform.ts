@@ -1,7 +1,7 @@
 import { saysNo } from '../base/says-no.ts';
 import type { Platform_Property } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Capacity } from '../proto/expbuild/worker/v1/worker.ts';
-import { amountText, parseAmount } from './amounts.ts';
+import { parseAmount } from './amounts.ts';
 
 /** What a worker offers. */
 export interface Offered {
@@ -29,9 +29,6 @@ export interface Requirements {
 
 /** Before the name of a property that an action would rather have than not. */
 const preferencePrefix = 'prefer:';
-
-/** Values of one property that a message names; more would hide what matters. */
-const namedValuesMax = 20;
 
 export const nothingOffered: Offered = {
   values: new Map(),
@@ -146,34 +143,6 @@ export function hasUnknownName({ properties }: Requirements, workers: readonly O
   );
 }
 
-/** Which property no worker has, and what they have instead (SC-24). */
-export function explainUnmatched(
-  requirements: Requirements,
-  named: readonly { readonly id: string; readonly offered: Offered }[],
-): string {
-  if (named.length === 0) return 'no worker is connected';
-  const workers = named.map(({ offered }) => offered);
-  const unmet = requirements.properties.filter(
-    (property) => !workers.some((offered) => isMet(property, offered)),
-  );
-  if (workers.some((offered) => requirements.properties.every((each) => isMet(each, offered)))) {
-    const memory = amountText(requirements.memoryAbove);
-    return `no worker gives an action more than ${memory} of memory, which was too little`;
-  }
-  if (unmet.length === 0) {
-    const all = requirements.properties.map(({ name, value }) => `${name}=${value}`);
-    let nearest: { id: string; lacks: readonly string[] } | undefined;
-    for (const { id, offered } of named) {
-      const lacks = requirements.properties.flatMap((property) =>
-        isMet(property, offered) ? [] : [`${property.name}=${property.value}`],
-      );
-      if (!nearest || lacks.length < nearest.lacks.length) nearest = { id, lacks };
-    }
-    return `no single worker has all of ${all.join(', ')}; the nearest, ${nearest?.id}, lacks ${nearest?.lacks.join(', ')}`;
-  }
-  return unmet.map((property) => explainUnmet(property, workers)).join('; ');
-}
-
 /** One that is to be an amount, as workers share it out, and is none: no wait can change that. */
 export function findNoAmount(
   { properties, amounts }: Requirements,
@@ -188,12 +157,13 @@ export function findNoAmount(
 }
 
 /** As much of it as one action may have; undefined where the worker does not share it out. */
-function mostOf(name: string, { capacities, actionMaxes }: Offered): number | undefined {
+export function mostOf(name: string, { capacities, actionMaxes }: Offered): number | undefined {
   const capacity = capacities.get(name);
   return capacity && Math.min(capacity, actionMaxes.get(name) ?? capacity);
 }
 
-function isMet({ name, value }: Platform_Property, offered: Offered): boolean {
+/** The worker has the property, or as much of it. */
+export function isMet({ name, value }: Platform_Property, offered: Offered): boolean {
   const most = mostOf(name, offered);
   if (most === undefined) return takes(offered.values.get(name) ?? new Set(), value);
   const amount = parseAmount(value);
@@ -203,24 +173,4 @@ function isMet({ name, value }: Platform_Property, offered: Offered): boolean {
 function takes(offers: ReadonlySet<string>, value: string): boolean {
   if (offers.has(value)) return true;
   return [...offers].some((offer) => offer.endsWith('*') && value.startsWith(offer.slice(0, -1)));
-}
-
-const containersHint =
-  ' (those with executor.type = "docker" do; execution.ignored_properties of the server can let any worker do)';
-
-function explainUnmet({ name, value }: Platform_Property, workers: readonly Offered[]): string {
-  const shares = workers.flatMap((offered) => mostOf(name, offered) ?? []);
-  if (shares.length > 0) {
-    if (parseAmount(value) === undefined) return `${name}=${value} is no amount`;
-    const most = amountText(Math.max(...shares));
-    return `no worker has ${name}=${value}; the largest has ${name}=${most}`;
-  }
-  const values = [...new Set(workers.flatMap((offered) => [...(offered.values.get(name) ?? [])]))];
-  if (values.length === 0) {
-    const more = name === 'container-image' ? containersHint : '';
-    return `no worker has ${name}=${value}; no worker has any ${name}${more}`;
-  }
-  const named = values.slice(0, namedValuesMax).map((offer) => `${name}=${offer}`);
-  const more = values.length > named.length ? `, and ${values.length - named.length} more` : '';
-  return `no worker has ${name}=${value}; workers offer ${named.join(', ')}${more}`;
 }

@@ -1,5 +1,6 @@
 import { amountText } from './amounts.ts';
-import { explainUnmatched, matches, nothingOffered } from './platform.ts';
+import { explainUnmatched } from './explain-unmatched.ts';
+import { matches, nothingOffered } from './platform.ts';
 import type { PlatformQueue } from './platform-queue.ts';
 import type { Run } from './run.ts';
 import type { Worker } from './worker.ts';

@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  explainUnmatched,
-  matches,
-  offeredBy,
-  requirementsOf,
-} from '../../src/scheduler/platform.ts';
+import { explainUnmatched } from '../../src/scheduler/explain-unmatched.ts';
+import { matches, offeredBy, requirementsOf } from '../../src/scheduler/platform.ts';
 
 const asking = (name: string, value: string) => requirementsOf([{ name, value }], new Set());
 
