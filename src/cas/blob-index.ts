@@ -25,7 +25,7 @@ export interface BlobIndex {
   noteVerified(blob: StoredBlob): Promise<void>;
   /** Of all rows; known without counting them. */
   totals(): BlobIndexTotals;
-  /** Keeps what it holds in memory, and lets go of the database; a second call does nothing. */
+  /** Keeps what it holds in memory, if it can, and lets go of the database; a second call does nothing. */
   close(): Promise<void>;
 }
 

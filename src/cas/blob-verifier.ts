@@ -112,8 +112,14 @@ export class BlobVerifier {
     return this.#passBytes / (this.#intervalMs * plannedShare);
   }
 
+  /** A restart then begins at an earlier blob, at worst: a full disk is no reason to verify no more. */
   async #note(last: StoredBlob): Promise<void> {
+    const { index, log } = this.#disk;
     this.#sinceNotedMs = 0;
-    await this.#disk.index.noteVerified(last);
+    try {
+      await index.noteVerified(last);
+    } catch (thrown) {
+      log.warn('up to where blobs were verified could not be kept', { error: String(thrown) });
+    }
   }
 }

@@ -110,8 +110,11 @@ export class FilesystemBlobs implements BlobStorage {
   }
 
   async close(): Promise<void> {
-    await this.#disk.index.close();
-    this.#unlock();
+    try {
+      await this.#disk.index.close();
+    } finally {
+      this.#unlock();
+    }
   }
 }
 

@@ -21,7 +21,8 @@ export interface LocalDisk {
 /**
  * Puts a damaged blob away: it is missing from now on (CI-05). It stays when `read`, the file whose flaw
  * it is, is no longer the blob's: somebody else has put that away then, and a new upload may stand in its
- * place. Synchronous, so that no upload of the same blob can come in between.
+ * place. Synchronous, so that no upload of the same blob can come in between. The row goes first: when the
+ * process ends before the file is moved, or it cannot be, the next sweep reads it and deletes it.
  */
 export function condemn(
   { index, files, log, countDamaged }: LocalDisk,
@@ -31,12 +32,23 @@ export function condemn(
 ): void {
   if (read && files.inodeOf(blob) !== read.ino) return;
   index.remove([blob]);
-  const movedTo = files.quarantine(blob);
   log.error('a stored blob is damaged and counts as missing now', {
     digest: `${blob.functionName}/${blob.hash}/${blob.sizeBytes}`,
     path: files.pathOf(blob),
     flaw,
-    movedTo,
+    ...movedAway(files, blob),
     damagedBlobs: countDamaged(),
   });
+}
+
+/** A disk that damages blobs may refuse to move them as well. */
+function movedAway(
+  files: BlobFiles,
+  blob: StoredBlob,
+): { readonly movedTo: string | undefined; readonly moveError?: string } {
+  try {
+    return { movedTo: files.quarantine(blob) };
+  } catch (thrown) {
+    return { movedTo: undefined, moveError: String(thrown) };
+  }
 }

@@ -199,9 +199,18 @@ export class SqliteBlobIndex implements BlobIndex {
     this.#closing.abort();
     await this.#flushing;
     if (!this.#db.open) return;
-    this.#storeTouches([...this.#touches.values()]);
+    try {
+      this.#storeTouches([...this.#touches.values()]);
+    } catch (thrown) {
+      this.#warnOfOrder(thrown);
+    }
     this.#touches.clear();
     this.#db.close();
+  }
+
+  #warnOfOrder(thrown: unknown): void {
+    const error = String(thrown);
+    this.#log.warn('the order in which blobs were used could not be kept', { error });
   }
 
   #noteUse(blob: StoredBlob): void {
@@ -230,10 +239,7 @@ export class SqliteBlobIndex implements BlobIndex {
         await this.#group.run(() => this.#storeTouches(touches));
       }
     } catch (thrown) {
-      if (this.#closing.signal.aborted) return;
-      this.#log.warn('the order in which blobs were used could not be kept', {
-        error: String(thrown),
-      });
+      if (!this.#closing.signal.aborted) this.#warnOfOrder(thrown);
     }
   }
 

@@ -16,7 +16,8 @@ export interface SweptFiles {
 /**
  * Deletes incoming files of earlier processes. Blob files without a row, which a crash left behind or which
  * are all when the index was lost, get one if they are good, and are deleted otherwise. Files that are not
- * called like a blob are left alone.
+ * called like a blob are left alone; one that cannot be read or deleted is told of in the log, and holds up
+ * no other.
  */
 export async function sweepFiles(
   disk: LocalDisk,
@@ -26,37 +27,55 @@ export async function sweepFiles(
   const { files, index, pins, log } = disk;
   const isInUse = (blob: StoredBlob) => pins.count(blob.path) > 0 || index.has(blob);
   let [removedFiles, adoptedBlobs] = [0, 0];
+  const attempt = async (file: string, work: () => Promise<void>) => {
+    try {
+      await work();
+    } catch (thrown) {
+      signal.throwIfAborted();
+      log.warn('a file could not be swept', { path: file, error: String(thrown) });
+    }
+  };
   for (const name of await readdir(files.incomingFolder)) {
     signal.throwIfAborted();
     if (files.isIncomingOfThisProcess(name)) continue;
-    await rm(path.join(files.incomingFolder, name), { recursive: true, force: true });
-    removedFiles++;
+    const file = path.join(files.incomingFolder, name);
+    await attempt(file, async () => {
+      await rm(file, { recursive: true, force: true });
+      removedFiles++;
+    });
   }
-  for (const namespace of await foldersIn(files.blobsFolder)) {
-    for (const functionName of await foldersIn(path.join(files.blobsFolder, namespace))) {
-      const folder = path.join(files.blobsFolder, namespace, functionName);
+  for await (const blob of namedFiles(files.blobsFolder, clock, signal)) {
+    if (isInUse(blob)) continue;
+    await attempt(files.pathOf(blob), async () => {
+      if (await adoptBlob(disk, blob, clock, signal)) adoptedBlobs++;
+      // Looked at and marked for removal without a wait in between: an upload either has its pin
+      // by now, or waits for the removal.
+      if (isInUse(blob)) return;
+      await files.remove(blob);
+      removedFiles++;
+    });
+  }
+  return { removedFiles, adoptedBlobs };
+}
+
+/** What is called like a blob and lies where that would. */
+async function* namedFiles(
+  blobsFolder: string,
+  clock: Clock,
+  signal: AbortSignal,
+): AsyncGenerator<StoredBlob> {
+  for (const namespace of await foldersIn(blobsFolder)) {
+    for (const functionName of await foldersIn(path.join(blobsFolder, namespace))) {
+      const folder = path.join(blobsFolder, namespace, functionName);
       for (const prefix of await foldersIn(folder)) {
         for (const name of await readdir(path.join(folder, prefix))) {
           const blob = parseFileName(namespace, functionName, name);
-          if (!blob || isInUse(blob)) continue;
-          try {
-            if (await adoptBlob(disk, blob, clock, signal)) adoptedBlobs++;
-          } catch (thrown) {
-            signal.throwIfAborted();
-            log.warn('a file cannot be read', { path: blob.path, error: String(thrown) });
-            continue;
-          }
-          // Looked at and marked for removal without a wait in between: an upload either has its pin
-          // by now, or waits for the removal.
-          if (isInUse(blob)) continue;
-          await files.remove(blob);
-          removedFiles++;
+          if (blob) yield blob;
         }
         await clock.sleep(pauseMs, signal);
       }
     }
   }
-  return { removedFiles, adoptedBlobs };
 }
 
 async function foldersIn(folder: string): Promise<string[]> {

@@ -13,7 +13,9 @@ import { test, type TestContext } from 'node:test';
 import { collect } from '../../src/base/chunks.ts';
 import { Code } from '../../src/base/status.ts';
 import { FilesystemBlobs } from '../../src/cas/filesystem-blobs.ts';
+import { blobIndexMigrations } from '../../src/cas/sqlite-blob-index.ts';
 import { namespaceFolder, storedBlob } from '../../src/cas/stored-blob.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { blockBlobs, writeAll } from '../support/filesystem-blobs.ts';
@@ -239,4 +241,21 @@ test('a blob that cannot be opened is told of, and does not hold up the others',
   assert.match(JSON.stringify(lines), /could not be verified.*EACCES/);
   assert.equal(damaged(), 1);
   assert.deepEqual(await store.findMissing(digests(all), never), [other.digest]);
+});
+
+test('goes on where its place cannot be kept, as on a full disk', async (t) => {
+  const { root, store, damage, damaged, lines, verify } = await openStore(t);
+  const all = blockBlobs(5);
+  await writeAll(store, all);
+  const db = openDatabase(path.join(root, 'index.db'), blobIndexMigrations, {
+    synchronous: 'NORMAL',
+  });
+  const { pass } = verify(intervalMs);
+  db.exec('drop table verified');
+  db.close();
+  await pass(intervalMs);
+  assert.match(JSON.stringify(lines), /up to where blobs were verified could not be kept/);
+  for (const blob of all) damage(blob);
+  await pass(intervalMs);
+  assert.equal(damaged(), all.length);
 });

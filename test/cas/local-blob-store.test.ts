@@ -14,6 +14,7 @@ import { collect } from '../../src/base/chunks.ts';
 import { Code } from '../../src/base/status.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
 import { filesIn, openFilesystemBlobs, writeAll } from '../support/filesystem-blobs.ts';
+import { keepLines } from '../support/keep-lines.ts';
 import { never } from '../support/never.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -131,6 +132,23 @@ test('a late reader of a damaged file does not put its replacement away', async 
   await writeAll(store, [blob]);
   await assert.rejects(collect(late), { code: Code.INTERNAL });
   assert.deepEqual(await store.findMissing([blob.digest], never), []);
+});
+
+test('CI-05: a damaged blob that cannot be moved away is missing all the same, and comes back', async (t) => {
+  const root = tempDir(t);
+  const { log, lines } = keepLines();
+  const blobs = await openFilesystemBlobs(t, { root }, undefined, log);
+  const store = blobs.namespace('');
+  await writeAll(store, [blob]);
+  const file = path.join(root, filesIn(root)[0] ?? '');
+  truncateSync(file, 1);
+  rmSync(path.join(root, 'quarantine'), { recursive: true });
+  writeFileSync(path.join(root, 'quarantine'), '');
+  await isMissingAndComesBack(store, blob);
+  const told = lines.find(({ message }) => String(message).includes('damaged'));
+  assert.equal(told?.['path'], file);
+  assert.match(String(told?.['moveError']), /ENOTDIR/);
+  assert.equal(blobs.stats().corruptBlobs, 1);
 });
 
 test('keeps no more than a few damaged blobs', async (t) => {

@@ -7,6 +7,7 @@ import { blobIndexMigrations, SqliteBlobIndex } from '../../src/cas/sqlite-blob-
 import { located, type StoredBlob } from '../../src/cas/stored-blob.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { keepLines } from '../support/keep-lines.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const blobs = Array.from({ length: 1000 }, (_, n) =>
@@ -87,6 +88,18 @@ test('closing keeps the uses that were in memory', async (t) => {
   index.use(blobs[0] as StoredBlob);
   await index.close();
   assert.deepEqual(committed.all(), [1, 2, 0]);
+});
+
+test('closing lets go of a database that takes no more uses', async () => {
+  const db = openDatabase(':memory:', blobIndexMigrations, { synchronous: 'NORMAL' });
+  const { log, lines } = keepLines();
+  const index = new SqliteBlobIndex(db, new FakeClock(), log);
+  for (const blob of blobs.slice(0, 3)) await index.insert(blob);
+  index.use(blobs[0] as StoredBlob);
+  db.pragma('query_only = 1');
+  await index.close();
+  assert.ok(!db.open);
+  assert.match(JSON.stringify(lines), /order in which blobs were used could not be kept.*readonly/);
 });
 
 test('gives blobs in the order of their names', async (t) => {

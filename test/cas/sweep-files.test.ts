@@ -104,6 +104,20 @@ test('CC-04, CI-21: blobs whose rows are lost come back when their bytes are rig
   assert.deepEqual([message, removedFiles, adoptedBlobs], ['swept the files of blobs', 3, 22]);
 });
 
+test('a file that cannot be deleted is told of, and holds up no other', async (t) => {
+  if (process.getuid?.() === 0) return t.skip('root may delete everything');
+  const orphans = blockBlobs(20);
+  const { root, fileOf } = await orphaned(t, orphans);
+  const bad = orphans.toSorted((a, b) => (fileOf(a) < fileOf(b) ? -1 : 1))[0] as Blob;
+  truncateSync(fileOf(bad), 1);
+  const folder = path.dirname(fileOf(bad));
+  const { store, sweep, lines } = await openStore(t, root);
+  chmodSync(folder, 0o555);
+  await sweep().finally(() => chmodSync(folder, 0o755));
+  assert.match(JSON.stringify(lines), /could not be swept.*EACCES/);
+  assert.deepEqual(await store.findMissing(digests(orphans), never), [bad.digest]);
+});
+
 test('adopted blobs are the first to make room, and take none from others', async (t) => {
   const orphans = blockBlobs(8);
   const { root } = await orphaned(t, orphans);

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { globSync } from 'node:fs';
 import { chunksOf, collect } from '../../src/base/chunks.ts';
-import { silentLog } from '../../src/base/log.ts';
+import { type Log, silentLog } from '../../src/base/log.ts';
 import type { BlobStore } from '../../src/cas/blob-store.ts';
 import { FilesystemBlobs, type FilesystemBlobsOptions } from '../../src/cas/filesystem-blobs.ts';
 import type { Digest } from '../../src/digest/digest.ts';
@@ -16,12 +16,13 @@ export async function openFilesystemBlobs(
   t: Pick<TestContext, 'after'>,
   options: Partial<FilesystemBlobsOptions> = {},
   clock = new FakeClock(),
+  log: Log = silentLog,
 ): Promise<FilesystemBlobs> {
   const root = options.root ?? tempDir(t);
   const blobs = await FilesystemBlobs.open(
     { sizeBytesMax: 64 * 2 ** 20, durability: 'normal', ...options, root },
     clock,
-    silentLog,
+    log,
   );
   t.after(() => blobs.close());
   return blobs;
