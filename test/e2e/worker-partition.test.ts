@@ -12,7 +12,7 @@ import { inReverse } from '../support/in-reverse.ts';
 const timeout = 180_000;
 
 test(
-  'SC-07, SC-08, SC-16: workers that are cut off or stand still, and come back when others have their actions',
+  'SC-07, SC-08, SC-16: what workers run that are cut off or stand still is run by another, and ends with them once they are back',
   { skip: executableSkip(), timeout },
   async (c) => {
     const t = inReverse(c);

@@ -34,7 +34,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 /** An input root after its command: `-> x` is a link, `undefined` a folder, the rest are files. */
 function bench(t: TestContext, entries: Readonly<Record<string, string | undefined>>) {
-  const root = path.join(tempDir(t), 'root');
+  const root = path.join(tempDir(t), 'base');
   mkdirSync(root);
   for (const [name, content] of Object.entries(entries)) {
     const at = path.join(root, name);
@@ -156,7 +156,7 @@ describe('collecting outputs', () => {
       'f:./own',
       'f:own',
     ]);
-    for (const bad of ['../../x', '/o/f', '../../root/o/f']) {
+    for (const bad of ['../../x', '/o/f', '../../base/o/f']) {
       await assert.rejects(collect({ workingDirectory: 'w', outputPaths: [bad] }), {
         code: Code.INVALID_ARGUMENT,
       });
@@ -252,7 +252,7 @@ describe('collecting outputs', () => {
       loop: '-> loop',
       'o/d/x': '1',
     });
-    for (const outputPath of ['etc/passwd', 'up/root/o/d/x']) {
+    for (const outputPath of ['etc/passwd', 'up/base/o/d/x']) {
       await assert.rejects(collect({ outputPaths: [outputPath] }), {
         code: Code.FAILED_PRECONDITION,
       });
