@@ -4,8 +4,8 @@
 //
 // Prints what `node --test` prints, and then, before its closing lines, which tests were skipped and
 // why: a skipped test must not look like a passed one.
-import { globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { globSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -18,6 +18,12 @@ const FILE_TIMEOUT_MS = 15 * 60_000;
 const patterns = process.argv.slice(2);
 const files = globSync(patterns.length > 0 ? patterns : 'test/**/*.test.ts').toSorted();
 if (files.length === 0) throw new Error(`no test file matches ${patterns.join(' ')}`);
+
+// What a file finds out of this machine, for those after it (test/support/docker-daemon.ts).
+const found = mkdtempSync(path.join(tmpdir(), 'expbuild-found-'));
+process.env['FOUND_BY_TESTS'] = found;
+process.once('exit', () => rmSync(found, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 const skipped: string[] = [];
 const closing: string[] = [];

@@ -3,7 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, describe, it } from 'node:test';
+import { after, describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Code } from '../../src/base/status.ts';
 import { claimUsers } from '../../src/executor/claim-users.ts';
@@ -65,9 +65,11 @@ function assertGone(mark: string, cgroup: CgroupRequest | undefined): void {
 
 describe('of a command that leaves all it can', { timeout: 400_000, skip }, () => {
   for (const [index, level] of levels.entries()) {
-    const startWorker = async (mark: string) => {
+    const startWorker = async (t: TestContext, mark: string) => {
       const args = [workerFile, String(index), String(uid), mark];
-      const worker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+      // One that is killed removes nothing of its own.
+      const env = { ...process.env, TMPDIR: tempDir(t) };
+      const worker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
       const [line] = (await once(worker.stdout, 'data')) as [Buffer];
       const told = JSON.parse(line.toString().split('\n')[0] ?? '') as {
         folder: string;
@@ -123,9 +125,9 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
     it(
       `WK-05: nothing is left ${level.name} when the worker was killed`,
       { skip: level.skip },
-      async () => {
+      async (t) => {
         const mark = nextMark();
-        const { worker, cgroup } = await startWorker(mark);
+        const { worker, cgroup } = await startWorker(t, mark);
         worker.kill('SIGKILL');
         await untilGone(mark, cgroup);
       },
@@ -134,9 +136,9 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
     it(
       `WK-05: nothing is left ${level.name} once a worker starts after one that was killed with its launcher`,
       { skip: level.skip },
-      async () => {
+      async (t) => {
         const mark = nextMark();
-        const { worker, folder, cgroup } = await startWorker(mark);
+        const { worker, folder, cgroup } = await startWorker(t, mark);
         const launcher = launcherOf(worker.pid ?? 0);
         // Neither sees the end of the other.
         worker.kill('SIGSTOP');

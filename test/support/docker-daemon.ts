@@ -76,9 +76,14 @@ export function whyWithout(
   return missing ? `needs ${missing[0]}: apt install ${missing[1]}` : false;
 }
 
-/** What is found once for all files of a test run: a machine may lack rights or parts of the kernel that are needed. */
+/**
+ * What is found once for all files of `npm test`, in a folder that goes with it: a machine may lack rights or parts
+ * of the kernel that are needed.
+ */
 export function whyOnce(name: string, find: () => string | false): string | false {
-  const known = path.join(tmpdir(), `expbuild-${name}-probe-${process.ppid}`);
+  const folder = process.env['FOUND_BY_TESTS'];
+  if (folder === undefined) return find();
+  const known = path.join(folder, name);
   if (!existsSync(known)) {
     const whole = `${known}.${process.pid}`;
     writeFileSync(whole, find() || '');
@@ -94,7 +99,7 @@ function probed(runtime: 'runc' | 'runsc'): string | false {
     writeFileSync(file, JSON.stringify(runtime === 'runsc' ? { runtimes: { runsc } } : {}));
     const { status, stderr } = spawnSync('sh', ['-c', probe, 'sh', runtime], {
       cwd: folder,
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      env: environmentIn(folder),
       timeout: startMsMax,
     });
     for (const mount of mountsIn(folder)) spawnSync('umount', ['-l', mount]);
@@ -102,6 +107,11 @@ function probed(runtime: 'runc' | 'runsc'): string | false {
     const last = stderr.toString().trim().split('\n').at(-1);
     return status === 0 ? false : `${runtime} runs no container here: ${last}`;
   });
+}
+
+/** Of a daemon, which writes what its threads do when it is slow to end. */
+function environmentIn(folder: string) {
+  return { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', TMPDIR: folder };
 }
 
 /** Why gVisor cannot be tested here; false when it can. */
@@ -185,7 +195,7 @@ async function startIn(
     // Containers without a network need none, and this machine's is left alone.
     ['--bridge=none', '--iptables=false', '--ip6tables=false'],
   ].flat();
-  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  const env = environmentIn(at('.'));
   // Where nobody reaps what is orphaned, its number still seems to be in use.
   rmSync(at('exec/containerd/containerd.pid'), { force: true });
   const [file, ...all] = [...(isRemapping ? remapping(at) : ['/usr/sbin/dockerd']), ...args];

@@ -53,7 +53,8 @@ export async function startPodman(t: {
   const at = (name: string) => path.join(folder, name);
   const socket = at('podman.sock');
   const [file, ...args] = [...command, 'system', 'service', '--time=0', `unix://${socket}`];
-  const start = () => spawn(file ?? '', args, { stdio: 'ignore', env });
+  // What watches a container leaves a file named `oom` where it is started.
+  const start = () => spawn(file ?? '', args, { stdio: 'ignore', env, cwd: folder });
   let service = start();
   const engine = new DockerEngine(socket);
   const { docker, imageOf, containers } = dockerClient(socket, at);
