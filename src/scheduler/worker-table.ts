@@ -200,9 +200,11 @@ export class WorkerTable {
     );
   }
 
+  /** Of before a restart: what it offers is not known until it is back. */
   #await(worker: Worker): Worker {
-    const { time, limits } = this.#options;
+    const { time, queues, limits } = this.#options;
     this.#workers.set(worker.id, worker);
+    queues.update(worker);
     const backBy = time.now + limits.reattachGraceMs;
     this.#loseAt(backBy, worker, 'did not come back after a restart of the scheduler');
     return worker;

@@ -67,6 +67,22 @@ describe('why an operation waits, and how long', () => {
     assert.equal(rig.codeOf(later), Code.UNAVAILABLE);
   });
 
+  it('what a worker of before a restart offers is not known, so nobody who needs it makes a mistake', () => {
+    const rig = new Rig({ ...unwatched, unmatchedGraceMs: 20_000 });
+    const worker = rig.worker('w', linuxWorker);
+    rig.enqueue(onLinux('a'));
+    worker.run();
+    rig.restart();
+    const other = rig.worker('other', { properties: { OSFamily: 'macos' } });
+    const name = rig.enqueue(onLinux('b'));
+    assert.equal(
+      rig.waitingReason(name),
+      'no worker has OSFamily=linux; workers offer OSFamily=macos; 1 of before the restart may come back',
+    );
+    rig.pass(21_000, other);
+    assert.equal(rig.codeOf(name), Code.UNAVAILABLE);
+  });
+
   it('EXE-10: an action whose only workers are drained ends after the grace, with UNAVAILABLE and the reason', () => {
     const rig = new Rig(unwatched);
     const worker = rig.worker('w', linuxWorker);
