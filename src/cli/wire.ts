@@ -4,10 +4,10 @@ import { connectChannel } from '../rpc/stubs/channel.ts';
 import { defaultRetryOptions } from '../rpc/stubs/retries.ts';
 import type { Program } from './command.ts';
 
-/** Bytes as they are: what is sent may be wrong on purpose. */
+/** Bytes as they are: what is sent may be wrong on purpose, and what is answered is judged elsewhere. */
 const asIs = {
-  encode: (bytes: Uint8Array) => ({ finish: () => bytes }),
-  decode: (bytes: Uint8Array) => bytes,
+  request: { encode: (bytes: Uint8Array) => ({ finish: () => bytes }) },
+  response: (bytes: Uint8Array) => bytes,
 };
 
 /** A connection to a server for calls that nothing is added to, and none of which is repeated. */
@@ -21,8 +21,7 @@ export function connectWire(
   });
   return {
     // On the wire all kinds of calls are one: messages out, messages in.
-    call: (path, requests, options) =>
-      channel.bidi({ path, request: asIs, response: asIs }, requests, options),
+    call: (path, requests, options) => channel.bidi({ path, ...asIs }, requests, options),
     [Symbol.dispose]: () => channel.close(),
   };
 }

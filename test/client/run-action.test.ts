@@ -158,6 +158,18 @@ test('CLI-11: an input that is not at hand is not waited for', async () => {
   assert.equal(outcome.kind, 'unfinished');
 });
 
+test('an error whose list of missing blobs cannot be read is told as it is', async () => {
+  const typeUrl = lost.details[0]?.typeUrl ?? '';
+  const garbled = () =>
+    ExecuteResponse.fromPartial({
+      status: { code: lost.code, message: 'lost', details: [{ typeUrl, value: Buffer.of(0x0a) }] },
+    });
+  const ports = { blobs: new PlainBlobStore(), execution: new ScriptedExecution(garbled) };
+  const outcome = await runAction(ports, options, quiet, never);
+  assert.ok(outcome.kind === 'unfinished');
+  assert.equal(outcome.error.message, 'lost');
+});
+
 test('an action that did not finish is told with its code and message', async () => {
   const response = ExecuteResponse.fromPartial({
     status: { code: Code.DEADLINE_EXCEEDED, message: 'execution timeout exceeded' },

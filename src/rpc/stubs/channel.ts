@@ -2,6 +2,8 @@ import { Channel as GrpcChannel, credentials, Metadata } from '@grpc/grpc-js';
 import { Code, StatusError } from '../../base/status.ts';
 import { version } from '../../base/version.ts';
 import { RequestMetadata } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type Decodable, decodeMessage } from '../../tree/decode-message.ts';
+import type { Encodable } from '../method.ts';
 import type { RetryPolicy } from './retries.ts';
 import { WireCall } from './wire-call.ts';
 
@@ -9,8 +11,9 @@ import { WireCall } from './wire-call.ts';
 export interface Rpc<Request, Response> {
   /** As on the wire: /package.Service/Method. */
   readonly path: string;
-  readonly request: { encode(message: Request): { finish(): Uint8Array } };
-  readonly response: { decode(bytes: Uint8Array): Response };
+  readonly request: Encodable<Request>;
+  /** A message, or a function of the bytes as they came. */
+  readonly response: Decodable<Response> | ((bytes: Uint8Array) => Response);
 }
 
 export interface CallOptions {
@@ -183,15 +186,14 @@ async function onlyResponse<S>(rpc: Rpc<never, S>, call: WireCall): Promise<S> {
   throw new StatusError(Code.INTERNAL, `${rpc.path} ended without an answer`);
 }
 
-function decode<S>(rpc: Rpc<never, S>, bytes: Uint8Array): S {
+/** Within the bounds of `decodeMessage`: a server, or what stands in its place, could else end this program. */
+function decode<S>({ path, response }: Rpc<never, S>, bytes: Uint8Array): S {
+  if (typeof response === 'function') return response(bytes);
   try {
-    return rpc.response.decode(bytes);
+    return decodeMessage(response, bytes, `the answer to ${path}`);
   } catch (thrown) {
-    throw new StatusError(
-      Code.INTERNAL,
-      `the answer to ${rpc.path} cannot be decoded: ${(thrown as Error).message}`,
-      { cause: thrown },
-    );
+    const { message } = StatusError.from(thrown);
+    throw new StatusError(Code.INTERNAL, message, { cause: thrown });
   }
 }
 

@@ -6,6 +6,7 @@ import {
 import type { Operation } from '../../proto/google/longrunning/operations.ts';
 import type { Any } from '../../proto/google/protobuf/any.ts';
 import type { OperationState } from '../../scheduler/operations.ts';
+import { type Decodable, decodeMessage } from '../../tree/decode-message.ts';
 
 /**
  * An operation as a server sends it. An error in place of a response becomes a response with that status,
@@ -31,7 +32,7 @@ function responseOf({ name, result }: Operation): ExecuteResponse {
 
 function unpacked<T>(
   { typeUrl, value }: Any,
-  type: { decode(bytes: Uint8Array): T },
+  type: Decodable<T>,
   typeName: string,
   operation: string,
 ): T {
@@ -43,10 +44,9 @@ function unpacked<T>(
     );
   }
   try {
-    return type.decode(value);
+    return decodeMessage(type, value, `the ${expected} of operation ${operation}`);
   } catch (thrown) {
-    throw new StatusError(Code.INTERNAL, `operation ${operation} has a broken ${expected}`, {
-      cause: thrown,
-    });
+    const { message } = StatusError.from(thrown);
+    throw new StatusError(Code.INTERNAL, message, { cause: thrown });
   }
 }

@@ -12,15 +12,12 @@ import {
   UpdateWorkersRequest,
   UpdateWorkersResponse,
 } from '../../proto/expbuild/admin/v1/admin.ts';
+import type { Decodable } from '../../tree/decode-message.ts';
+import type { Encodable } from '../method.ts';
 import type { Channel, Rpc } from './channel.ts';
 
 /** Long lists of a busy scheduler take a second or two. */
 const DEADLINE_MS = 30_000;
-
-interface MessageType<T> {
-  encode(message: T): { finish(): Uint8Array };
-  decode(bytes: Uint8Array): T;
-}
 
 /** The operators' service of a server; each method makes one call. */
 export class RemoteAdmin {
@@ -83,8 +80,8 @@ export class RemoteAdmin {
 
   #call<Q, S>(
     method: string,
-    request: MessageType<Q>,
-    response: MessageType<S>,
+    request: Encodable<Q>,
+    response: Decodable<S>,
     message: Q,
     signal: AbortSignal,
   ): Promise<S> {

@@ -5,7 +5,10 @@ import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { Code, StatusError } from '../../../src/base/status.ts';
 import { version } from '../../../src/base/version.ts';
-import { RequestMetadata } from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import {
+  BatchReadBlobsResponse,
+  RequestMetadata,
+} from '../../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { BytesValue, Int64Value } from '../../../src/proto/google/protobuf/wrappers.ts';
 import { RetryInfo } from '../../../src/proto/google/rpc/error_details.ts';
 import type { Rpc } from '../../../src/rpc/stubs/channel.ts';
@@ -170,6 +173,19 @@ test('an answer that cannot be decoded is INTERNAL and names the method', async 
   await assert.rejects(channel.unary(other, number(1), options), {
     code: Code.INTERNAL,
     message: new RegExp(`${path}.*garbage`),
+  });
+});
+
+test('an answer that would take far more memory than its bytes is refused', async (t) => {
+  // Entries of two bytes each, which become objects of some hundred.
+  const bomb = { encode: () => ({ finish: () => Buffer.alloc(2_000_000, Buffer.of(0x0a, 0)) }) };
+  const channel = await fakeServer(t, [
+    unary(path, Int64Value, { ...Int64Value, ...bomb }, () => number(1)),
+  ]);
+  const batch = { ...rpc, response: BatchReadBlobsResponse };
+  await assert.rejects(channel.unary(batch, number(1), options), {
+    code: Code.INTERNAL,
+    message: /the answer to \/test\.Service\/Method cannot be decoded: .* bytes of memory/,
   });
 });
 
