@@ -5,6 +5,7 @@ import type { WorkerConfig } from '../config/worker-config.ts';
 import type { Executor } from '../executor/executor.ts';
 import { type Promised, provePromises } from '../executor/promises.ts';
 import type { Proof } from '../worker/self-tests.ts';
+import { actionsFolder } from './actions-folder.ts';
 
 const never = new AbortController().signal;
 
@@ -13,11 +14,14 @@ export function proofOf(
   name: string,
   promises: readonly Promised[],
   help: string,
-  network = false,
+  {
+    network = false,
+    outside,
+  }: { readonly network?: boolean; readonly outside?: string | undefined } = {},
 ): Proof {
   return async (executor, folder, signal) => {
     try {
-      await provePromises(promises, executor, { folder, network }, signal);
+      await provePromises(promises, executor, { folder, network, outside }, signal);
     } catch (thrown) {
       const { message } = StatusError.from(thrown);
       throw new StatusError(
@@ -35,7 +39,8 @@ export async function prove(
   proofs: readonly Proof[],
   { rootPath }: Pick<WorkerConfig, 'rootPath'>,
 ): Promise<void> {
-  const folder = path.join(rootPath, 'self-test');
+  // Where commands work, which is all that those on the host can write to.
+  const folder = path.join(actionsFolder(rootPath), 'self-test');
   for (const proof of proofs) {
     rmSync(folder, { recursive: true, force: true });
     try {

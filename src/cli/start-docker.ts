@@ -16,7 +16,7 @@ import { openEscapes } from '../executor/runc-escapes.ts';
 import { seccompProfile } from '../executor/seccomp-filter.ts';
 import { launcherCommand } from './launcher-command.ts';
 import { proofOf, prove } from './prove-isolation.ts';
-import type { StartedExecutors } from './start-executors.ts';
+import type { StartedExecutors } from './started-executors.ts';
 
 export interface DockerDeps {
   readonly workerId: string;

@@ -28,6 +28,7 @@ import { KeptFolders } from '../worker/kept-folders.ts';
 import { defaultOutboxOptions, Outbox } from '../worker/outbox.ts';
 import type { ActionEnvironment } from '../worker/run-action.ts';
 import { defaultWorkOptions, work } from '../worker/work.ts';
+import { actionsFolder } from './actions-folder.ts';
 import { SystemError } from './exit-codes.ts';
 import { startExecutors } from './start-executors.ts';
 
@@ -104,7 +105,7 @@ export async function startWorker(
       capacities: config.capacities,
       actionMaxes: actionMaxesOf(config.executor),
       softwareVersion: version,
-      folder: path.join(rootPath, 'actions'),
+      folder: actionsFolder(rootPath),
       outbox,
       drainTimeoutMs: config.drainTimeoutMs,
       newId,

@@ -31,6 +31,13 @@ export const hostPromises: readonly Promised[] = [noNewPrivileges, noInheritedFi
 /** And when they run as users of their own. */
 export const hostUserPromises: readonly Promised[] = [notRoot, noCapabilities, ...hostPromises];
 
+/** What commands on the host are kept from where the kernel can: see `restrictHost()`. */
+export const noKeyrings: Promised = { what: 'no keyrings', holds: ({ seccomp }) => seccomp };
+export const noFilesElsewhere: Promised = {
+  what: 'no files outside of its folders',
+  holds: ({ outsideWritable }) => !outsideWritable,
+};
+
 const noNetwork: Promised = {
   what: 'no network',
   holds: ({ networkInterfaces }) => networkInterfaces.join() === 'lo',

@@ -69,7 +69,12 @@ const addressFamilies = [1, 2, 10, 16];
 const tiocsti = 0x5412;
 const tioclinux = 0x541c;
 
+const keyrings = [denied.add_key, denied.request_key, denied.keyctl];
+/** The same in arch/x86/entry/syscalls/syscall_32.tbl. */
+const keyringsI386 = [286, 287, 288];
+
 const archX64 = 0xc000_003e;
+const archI386 = 0x4000_0003;
 /** Numbers from here on are those of x32, another way to all calls. */
 const x32Bit = 0x4000_0000;
 
@@ -131,14 +136,41 @@ export function seccompFilter(): Buffer {
     end(notPermitted),
     end(allow),
   ];
-  const compiled = Buffer.alloc(steps.length * 8);
+  return compiled(steps);
+}
+
+/**
+ * Refuses keyrings (EPERM), in programs for 32 bits too: what is in those of a user outlives its commands, and
+ * who started a worker may have keys in that of the session. For x86-64.
+ */
+export function keyringFilter(): Buffer {
+  return compiled([
+    load(arch),
+    ...refusing(archX64, [...keyrings, ...keyrings.map((call) => x32Bit | call)]),
+    ...refusing(archI386, keyringsI386),
+    end(allow),
+  ]);
+}
+
+/** The verdict for programs of one kind, to follow what loads the kind. */
+function refusing(kind: number, calls: readonly number[]): Step[] {
+  const verdict = [
+    load(number),
+    ...calls.flatMap((call) => [skipUnlessEqual(call, 1), end(notPermitted)]),
+    end(allow),
+  ];
+  return [skipUnlessEqual(kind, verdict.length), ...verdict];
+}
+
+function compiled(steps: readonly Step[]): Buffer {
+  const bytes = Buffer.alloc(steps.length * 8);
   for (const [index, [code, whenTrue, whenFalse, value]] of steps.entries()) {
-    compiled.writeUInt16LE(code, index * 8);
-    compiled.writeUInt8(whenTrue, index * 8 + 2);
-    compiled.writeUInt8(whenFalse, index * 8 + 3);
-    compiled.writeUInt32LE(value, index * 8 + 4);
+    bytes.writeUInt16LE(code, index * 8);
+    bytes.writeUInt8(whenTrue, index * 8 + 2);
+    bytes.writeUInt8(whenFalse, index * 8 + 3);
+    bytes.writeUInt32LE(value, index * 8 + 4);
   }
-  return compiled;
+  return bytes;
 }
 
 /** The same as a profile that makers of containers read: runtime-spec, config-linux.md, "Seccomp". */

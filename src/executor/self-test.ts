@@ -1,8 +1,8 @@
-import { chownSync, mkdirSync, readFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 import { defaultPath } from './find-executable.ts';
-import type { Command, Executor } from './executor.ts';
+import type { Command, Executor, Owner } from './executor.ts';
 
 /** What a command found out about where it runs. */
 export interface Facts {
@@ -16,6 +16,8 @@ export interface Facts {
   /** The kernel's name for it; empty where it has none. */
   readonly networkNamespace: string;
   readonly rootWritable: boolean;
+  /** It could make a file in the folder that was made for it outside. */
+  readonly outsideWritable: boolean;
   /** How many processes it sees, those of the test among them. */
   readonly processesSeen: number;
   readonly newUserNamespace: boolean;
@@ -26,7 +28,10 @@ export interface Facts {
 }
 
 /** Where and how a command looks around. */
-export type LookAround = Pick<Command, 'folder' | 'network'>;
+export interface LookAround extends Pick<Command, 'folder' | 'network'> {
+  /** Where a folder is made for the command that it should not be able to make a file in; undefined for nowhere. */
+  readonly outside?: string | undefined;
+}
 
 /** Looks around, with what every system has. */
 const script = `
@@ -37,6 +42,7 @@ echo '== mounts'; cat /proc/self/mountinfo
 echo '== processes'; for at in /proc/[0-9]*; do echo "$at"; done
 echo '== descriptors'; for at in /proc/$$/fd/*; do if [ -e "$at" ]; then echo "\${at##*/}"; fi; done
 echo '== root'; if (: > /expbuild-self-test) 2>/dev/null; then rm /expbuild-self-test; echo writable; fi
+echo '== outside'; if (: > "$OUTSIDE/expbuild-self-test") 2>/dev/null; then echo writable; fi
 echo '== kernel'; cat /proc/version; dmesg 2>/dev/null | head -n 20
 echo '== namespace'; if unshare --user true 2>/dev/null; then echo made; fi
 `;
@@ -48,7 +54,7 @@ const timeoutMs = 30_000;
  */
 export async function findFacts(
   executor: Executor,
-  { folder, network }: LookAround,
+  { folder, network, outside }: LookAround,
   signal: AbortSignal,
 ): Promise<Facts> {
   mkdirSync(folder, { mode: 0o711 });
@@ -63,9 +69,10 @@ export async function findFacts(
   }
   const stdoutPath = path.join(folder, 'stdout');
   const stderrPath = path.join(folder, 'stderr');
+  using tried = outside === undefined ? undefined : folderFor(executor.owner, outside);
   const command = {
     argv: ['/bin/sh', '-c', script] as const,
-    environment: { PATH: defaultPath },
+    environment: { PATH: defaultPath, OUTSIDE: tried?.folder ?? '/nowhere' },
     workingDirectory: inputRoot,
     temporary,
     folder,
@@ -81,6 +88,13 @@ export async function findFacts(
   }
   const said = readFileSync(stderrPath, 'utf8').trim().slice(0, 1_000);
   throw new StatusError(Code.FAILED_PRECONDITION, `a first command ${outcome.kind}: ${said}`);
+}
+
+/** Gone when disposed of, with what is in it. */
+function folderFor(owner: Owner | undefined, above: string) {
+  const folder = mkdtempSync(path.join(above, 'self-test-'));
+  if (owner) chownSync(folder, owner.uid, owner.gid);
+  return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 function factsOf(text: string): Facts {
@@ -106,6 +120,7 @@ function factsOf(text: string): Facts {
       .map((line) => line.split(':')[0]?.trim() ?? ''),
     networkNamespace: lines('network namespace').join(),
     rootWritable: lines('root').includes('writable'),
+    outsideWritable: lines('outside').includes('writable'),
     processesSeen: lines('processes').length,
     newUserNamespace: lines('namespace').includes('made'),
     descriptors: lines('descriptors'),

@@ -6,8 +6,8 @@ import { killWaitMs, repeatedly } from './repeatedly.ts';
 import { isAnyOfUser } from './processes.ts';
 import { Code, StatusError } from '../base/status.ts';
 
-/** Where everybody may make files. */
-const sharedFolders = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock'];
+/** Where everybody may make files, and what a command made is looked for. */
+export const sharedFolders = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock'];
 /** Clocks of file systems lag behind by a tick or two. */
 const clockLagMs = 1_000;
 /** For some million files. */

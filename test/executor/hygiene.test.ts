@@ -10,7 +10,7 @@ import { claimUsers } from '../../src/executor/claim-users.ts';
 import { type CgroupRequest, endLeft } from '../../src/executor/command-cgroup.ts';
 import { endStrays } from '../../src/executor/end-strays.ts';
 import { removeAllOf } from '../../src/executor/user-belongings.ts';
-import { adversary, leftOn } from '../support/adversary.ts';
+import { adversary, leftOn, openFolder } from '../support/adversary.ts';
 import { levelBench, levels } from '../support/adversary-bench.ts';
 import { isLeft } from '../support/cgroup.ts';
 import { executorBench } from '../support/executor-bench.ts';
@@ -83,14 +83,14 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
       { skip: level.skip },
       async (t) => {
         const bench = await levelBench(t, level, uid);
-        const { run, executor, inputRoot, ready, stdout, stderr, cgroup } = bench;
+        const { run, executor, inputRoot, ready, stdout, stderr, cgroup, isRestricted } = bench;
         const assertSaid = () => {
           assert.match(stdout(), /^shm left\nsem left\nmsg left\n/);
           assert.match(
             stdout(),
             /\n\/dev\/shm left\n(?:.*\n)*socket left\nabstract left\nready\n$/,
           );
-          if (level.isSandboxed) assert.match(stdout(), /\nkey refused\n/);
+          if (level.isSandboxed || isRestricted) assert.match(stdout(), /\nkey refused\n/);
         };
         for (const [kind, ending] of [
           ['exited', 'success'],
@@ -99,6 +99,7 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
           ...(level.isCounted ? [['resource-limit', 'memory'] as const] : []),
         ] as const) {
           const mark = nextMark();
+          if (level.isSandboxed || isRestricted) openFolder(t, mark);
           const timeoutMs = ending === 'waiting' ? 4_000 : 60_000;
           const outcome = await run(adversary(inputRoot, mark, ending), { timeoutMs });
           assertGone(mark, cgroup);
@@ -111,6 +112,7 @@ describe('of a command that leaves all it can', { timeout: 400_000, skip }, () =
         ] as const) {
           const cancel = new AbortController();
           const mark = nextMark();
+          if (level.isSandboxed || isRestricted) openFolder(t, mark);
           const running = run(adversary(inputRoot, mark, 'waiting'), {}, cancel.signal);
           await ready();
           end(cancel);

@@ -1,10 +1,14 @@
+import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { comesTrue } from './appears.ts';
 import type { HostExecutorOptions } from '../../src/executor/host-executor.ts';
+import { restrictHost } from '../../src/executor/restrict-host.ts';
 import { messageQueuesFolder } from '../../src/executor/user-belongings.ts';
 import { cgroupSkip, testCgroup } from './cgroup.ts';
 import { executorBench } from './executor-bench.ts';
+import { launcherCommand } from './host-executor.ts';
 import { findSandbox, sandboxSkip } from './sandbox.ts';
+import { tempDir } from './temp-dir.ts';
 
 export interface Level {
   readonly name: string;
@@ -34,11 +38,17 @@ export async function levelBench(
   { isSandboxed, isCounted }: Level,
   uid: number,
 ) {
+  const folder = tempDir(t);
+  const cgroup = isCounted ? testCgroup({ memoryBytesMax }) : undefined;
+  const parents = (cgroup?.places ?? []).map((place) => path.dirname(place.folder));
+  const restricted = restrictHost({ folder, ownFolders: [folder, ...parents] });
+  const restrictedLauncher = [...restricted.command, ...launcherCommand] as [string, ...string[]];
   const options: Partial<HostExecutorOptions> = {
     owner: { uid, gid: uid, isPrivate: true },
     graceMs: 50,
     sandbox: isSandboxed ? await findSandbox(t) : undefined,
-    cgroup: isCounted ? testCgroup({ memoryBytesMax }) : undefined,
+    cgroup,
+    launcherCommand: isSandboxed ? launcherCommand : restrictedLauncher,
     resourceLimits: messageQueuesFolder() === undefined ? ['--msgqueue=0'] : [],
   };
   const bench = await executorBench(t, options);
@@ -52,7 +62,8 @@ export async function levelBench(
   };
   return {
     ...bench,
-    cgroup: options.cgroup,
+    cgroup,
+    isRestricted: restricted.missing === undefined,
     /** Resolves when the command has left all it can. */
     ready: () => comesTrue(bench.folder, isReady),
   };

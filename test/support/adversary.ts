@@ -1,13 +1,16 @@
 import {
+  chmodSync,
   copyFileSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
+import type { TestContext } from 'node:test';
 import { messageQueuesFolder } from '../../src/executor/user-belongings.ts';
 import { processesNaming } from './processes.ts';
 
@@ -26,7 +29,7 @@ tell_of('msg', defined msgget($key, 01600));
 my ($queue, $type, $text) = ($mark, 'user', 'secret');
 tell_of('mq', syscall(240, $queue, 0102, 0600, 0) >= 0);
 tell_of('key', syscall(248, $type, $queue, $text, 6, -4) >= 0);
-for my $at ('/tmp', '/var/tmp', '/dev/shm', '/run/lock', '/var/spool/cron/crontabs', '/dev/mqueue') {
+for my $at ('/tmp', '/var/tmp', '/dev/shm', '/run/lock', '/var/spool/cron/crontabs', '/dev/mqueue', "/run/$mark") {
   tell_of($at, open(my $file, '>', "$at/$mark"));
 }
 my $here = -w '/var/tmp' ? '/var/tmp' : '/tmp';
@@ -59,6 +62,14 @@ my $size = $ending eq 'memory' ? 300_000_000 : 0;
 my $hog = 'x' x $size;
 exit($ending eq 'failure' ? 3 : 0);
 `;
+
+/** A folder that everybody may write to, and that nobody knows of, gone after the test. */
+export function openFolder(t: Pick<TestContext, 'after'>, mark: string): void {
+  const folder = path.join('/run', mark);
+  mkdirSync(folder);
+  chmodSync(folder, 0o1777);
+  t.after(() => rmSync(folder, { recursive: true }));
+}
 
 /** The command in an input root; the mark tells its processes, files and sockets from all others. */
 export function adversary(
@@ -101,7 +112,14 @@ export function leftOn(uid: number, mark: string): string[] {
   const marked = ['/proc/net/unix', '/proc/self/mountinfo'].flatMap((file) =>
     linesOf(file).filter((line) => line.includes(mark)),
   );
-  const shared = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock', '/var/spool/cron/crontabs'];
+  const shared = [
+    path.join('/run', mark),
+    '/tmp',
+    '/var/tmp',
+    '/dev/shm',
+    '/run/lock',
+    '/var/spool/cron/crontabs',
+  ];
   const files = [...shared, messageQueuesFolder() ?? '/dev/mqueue'].flatMap((folder) =>
     entriesOf(folder).filter((entry) => lstatSync(entry, { throwIfNoEntry: false })?.uid === uid),
   );

@@ -1,0 +1,88 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
+import path from 'node:path';
+import { makeFolder } from '../base/make-folder.ts';
+import { StatusError } from '../base/status.ts';
+import { defaultPath } from './find-executable.ts';
+import { noFilesElsewhere, noKeyrings, type Promised } from './promises.ts';
+import { restrictingProgram } from './restricting-program.ts';
+import { keyringFilter } from './seccomp-filter.ts';
+import { messageQueuesFolder, sharedFolders } from './user-belongings.ts';
+
+export interface HostOptions {
+  /** A folder that exists, for what launchers are started with. Commands must be able to reach it. */
+  readonly folder: string;
+  /** The folders in which launchers and their commands work; undefined to let them make files anywhere. */
+  readonly ownFolders: readonly string[] | undefined;
+}
+
+export interface RestrictedHost {
+  /** What starts a launcher, before its own program, which a path must name. */
+  readonly command: readonly string[];
+  readonly promises: readonly Promised[];
+  /** A folder where commands can make no file, whoever may write there; undefined if that is not promised. */
+  readonly outside: string | undefined;
+  /** Why something is not promised. */
+  readonly missing: string | undefined;
+}
+
+/** Nothing of a command's is here or above. */
+const outside = '/run/expbuild';
+
+/**
+ * Keeps commands on the host from what would outlive them and could not be found: keys in keyrings, and files in
+ * folders other than their own and those of `removeBelongings()`. As far as the kernel can: the latter needs Linux
+ * 5.19 with Landlock, and both x86-64. Creates what it needs in the folder.
+ */
+export function restrictHost({ folder, ownFolders }: HostOptions): RestrictedHost {
+  const unprivileged = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--'] as const;
+  const less = { command: unprivileged, promises: [], outside: undefined };
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    const missing = `this is ${process.platform} on ${process.arch}, not Linux on x86-64`;
+    return { ...less, missing };
+  }
+  const program = path.join(folder, 'restrict');
+  const command = [...unprivileged, program];
+  const filter = keyringFilter();
+  const whyNot = (folders: readonly string[] | undefined) => {
+    // Anew: a launcher of an earlier worker may just be starting from the last one.
+    rmSync(program, { force: true });
+    writeFileSync(program, restrictingProgram({ filter, folders }));
+    // Not cut by the umask.
+    chmodSync(program, 0o755);
+    return whyNotStarted(command);
+  };
+  let missing: string | undefined;
+  if (ownFolders) {
+    missing = whyNotMade(outside) ?? whyNot([...ownFolders, ...foldersLookedIn()]);
+    if (missing === undefined) {
+      return { command, promises: [noKeyrings, noFilesElsewhere], outside, missing };
+    }
+  }
+  const whyNothing = whyNot(undefined);
+  if (whyNothing !== undefined) return { ...less, missing: whyNothing };
+  return { ...less, command, promises: [noKeyrings], missing };
+}
+
+function foldersLookedIn(): string[] {
+  const folders = [...sharedFolders, messageQueuesFolder() ?? '/tmp'];
+  return folders.filter((folder) => existsSync(folder));
+}
+
+function whyNotMade(folder: string): string | undefined {
+  try {
+    makeFolder(folder, 0o755);
+    return undefined;
+  } catch (thrown) {
+    return StatusError.from(thrown).message;
+  }
+}
+
+/** Undefined when a program can be started so. */
+function whyNotStarted([file = '', ...args]: readonly string[]): string | undefined {
+  const options = { env: { PATH: defaultPath }, cwd: '/', encoding: 'utf8' } as const;
+  const { status, stderr, error } = spawnSync(file, [...args, '/bin/sh', '-c', ':'], options);
+  if (status === 0) return undefined;
+  return error?.message ?? (stderr.trim() || getSystemErrorMessage(-(status ?? 0)));
+}
