@@ -7,8 +7,15 @@ export class Changes {
   readonly #operations = new Set<Operation>();
   readonly #endedRuns = new Set<string>();
   readonly #forgotten = new Set<string>();
+  /** Runs and operations of which there is no row: there is none to take away when they end. */
+  readonly #rowless = new Set<Run | Operation>();
   #drainedWorkers: ReadonlySet<string> | undefined;
   #terminatingWorkers: ReadonlyMap<string, string> | undefined;
+
+  newRun(run: Run): void {
+    this.#rowless.add(run);
+    this.run(run);
+  }
 
   run(run: Run): void {
     this.#runs.add(run);
@@ -16,7 +23,12 @@ export class Changes {
 
   endedRun(run: Run): void {
     this.#runs.delete(run);
-    this.#endedRuns.add(run.id);
+    if (!this.#rowless.delete(run)) this.#endedRuns.add(run.id);
+  }
+
+  newOperation(operation: Operation): void {
+    if (operation.isDurable) this.#rowless.add(operation);
+    this.operation(operation);
   }
 
   operation(operation: Operation): void {
@@ -35,7 +47,7 @@ export class Changes {
   forgotten(operation: Operation): void {
     if (!operation.isDurable) return;
     this.#operations.delete(operation);
-    this.#forgotten.add(operation.name);
+    if (!this.#rowless.delete(operation)) this.#forgotten.add(operation.name);
   }
 
   /** Hands over what has collected; it is forgotten only if `write` does not throw. */
@@ -55,7 +67,7 @@ export class Changes {
     });
     this.#drainedWorkers = undefined;
     this.#terminatingWorkers = undefined;
-    for (const set of sets) set.clear();
+    for (const set of [...sets, this.#rowless]) set.clear();
   }
 }
 

@@ -77,7 +77,7 @@ export class OperationTable {
   /** A new operation that waits for the run, or for `finish`. */
   add(named: NewOperation, run: Run | undefined): Operation {
     const operation = this.#put(named, run);
-    this.#options.changes.operation(operation);
+    this.#options.changes.newOperation(operation);
     return operation;
   }
 

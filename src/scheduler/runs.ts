@@ -206,7 +206,7 @@ export class Runs {
     this.#nextOrder += 1;
     runIndex.add(run);
     queues.add(run);
-    changes.run(run);
+    changes.newRun(run);
     return run;
   }
 
