@@ -98,7 +98,7 @@ export class CommandCgroup {
 }
 
 /** Which limit a command met, in words; of memory also how much it was. */
-interface ExceededLimit {
+export interface ExceededLimit {
   readonly kind: 'memory' | 'processes';
   readonly message: string;
   readonly memoryBytesMax?: number | undefined;
@@ -109,7 +109,6 @@ export async function endLeft(request: CgroupRequest, signal: AbortSignal): Prom
   const left = new CommandCgroup(request);
   for (let tries = 0; tries < endTriesMax; tries++) {
     if (!left.kill() && left.remove()) return;
-    // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
     await systemClock.sleep(endTryMs, signal);
   }
   const [place] = request.places;

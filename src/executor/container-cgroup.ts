@@ -67,7 +67,6 @@ export class ContainerCgroups {
   async kill(id: string): Promise<void> {
     for (let tries = 0; tries < killTriesMax; tries++) {
       if (!this.#guess(id).map(killIn).includes(true)) return;
-      // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
       await passed(killTryMs, never);
     }
   }
@@ -96,7 +95,6 @@ export class ContainerMeter {
     const watchers = folders.flatMap((folder) => watchEnd(folder, () => this.look()));
     for (let ms = firstSampleMs; folders.length > 0; ms = Math.min(2 * ms, sampleMsMax)) {
       this.look();
-      // oxlint-disable-next-line no-await-in-loop -- one look after the other
       if (!(await passed(ms, signal))) break;
     }
     for (const watcher of watchers) watcher.close();

@@ -11,8 +11,8 @@ import type { DockerImages } from './docker-images.ts';
 import { copyOutput } from './docker-output.ts';
 import type { Command, Executor, Outcome, Owner } from './executor.ts';
 import { fileTooLargeExitCode, fileTooLargeMessage } from './own-limits.ts';
+import { refuseNul } from './refuse-nul.ts';
 import { passed } from './repeatedly.ts';
-import { refuseNul } from './run-command.ts';
 
 export interface DockerExecutorOptions {
   readonly engine: DockerEngine;
@@ -115,7 +115,6 @@ export class DockerExecutor implements Executor {
     if (this.#isDaemonAway) await this.#options.engine.ping();
     this.#isDaemonAway = false;
     for (const name of this.#left) {
-      // oxlint-disable-next-line no-await-in-loop -- there is one, as a rule
       await this.#options.engine.remove(name);
       this.#left.delete(name);
     }

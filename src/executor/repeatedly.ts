@@ -8,7 +8,6 @@ export async function repeatedly(attempt: () => boolean): Promise<boolean> {
   const endAt = performance.now() + killWaitMs;
   for (let ms = 1; !attempt(); ms = Math.min(2 * ms, 100)) {
     if (performance.now() > endAt) return false;
-    // oxlint-disable-next-line no-await-in-loop -- each attempt waits for the last
     await passed(ms, new AbortController().signal);
   }
   return true;
