@@ -63,6 +63,7 @@ describe('a sandbox', { timeout: 180_000, skip: sandboxSkip }, () => {
         seccomp: true,
         networkInterfaces: ['lo'],
         rootWritable: false,
+        outsideWritable: false,
         processesSeen: 0,
         newUserNamespace: false,
         descriptors: ['0', '1', '2'],
