@@ -10,9 +10,15 @@ import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { counted, formatSize, Progress } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf, type Session } from './session.ts';
+import {
+  type DownloadFlags,
+  downloadFlags,
+  openSession,
+  settingsOf,
+  type Session,
+} from './session.ts';
 
-export interface DownloadOptions extends ClientFlags {
+export interface DownloadOptions extends DownloadFlags {
   readonly digest: string;
   readonly output: string | undefined;
   readonly kind: string;
@@ -23,8 +29,12 @@ export const downloadCommand = {
   command: 'download <digest>',
   describe: 'Download a blob, a directory or a tree',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
-      .positional('digest', { type: 'string', demandOption: true })
+    downloadFlags(yargs)
+      .positional('digest', {
+        type: 'string',
+        demandOption: true,
+        describe: 'As upload and others print it: HASH/SIZE',
+      })
       .option('output', {
         alias: 'o',
         type: 'string',

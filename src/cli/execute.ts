@@ -3,9 +3,9 @@ import { outputFlags } from './action-flags.ts';
 import type { Program } from './command.ts';
 import { parseDigestText } from './digest-text.ts';
 import { finishAction, type FinishOptions } from './finish-action.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type DownloadFlags, downloadFlags, openSession, settingsOf } from './session.ts';
 
-export interface ExecuteCommandOptions extends ClientFlags, FinishOptions {
+export interface ExecuteCommandOptions extends DownloadFlags, FinishOptions {
   readonly action: string;
   readonly noCache: boolean;
   readonly priority: number;
@@ -15,7 +15,7 @@ export const executeCommand = {
   command: 'execute',
   describe: 'Run an action that is on the server already',
   flags: (yargs: Argv) =>
-    outputFlags(clientFlags(yargs))
+    outputFlags(downloadFlags(yargs))
       .option('action', { type: 'string', demandOption: true, describe: 'Its digest' })
       .option('no-cache', {
         type: 'boolean',

@@ -14,7 +14,12 @@ export const findMissingCommand = {
   describe: 'Print those of the given digests whose blobs the server lacks',
   flags: (yargs: Argv) =>
     serverFlags(yargs)
-      .positional('digests', { type: 'string', array: true, demandOption: true })
+      .positional('digests', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'As upload and others print them: HASH/SIZE',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 find-missing 2cf24d…/5', 'Prints nothing if the server has it'),
 };

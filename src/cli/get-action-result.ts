@@ -4,9 +4,9 @@ import type { Program } from './command.ts';
 import { describeResult, resultLines } from './describe-result.ts';
 import { parseDigestText } from './digest-text.ts';
 import { ExitCode } from './exit-codes.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type ServerFlags, serverFlags, openSession, settingsOf } from './session.ts';
 
-export interface GetActionResultOptions extends ClientFlags {
+export interface GetActionResultOptions extends ServerFlags {
   readonly action: string;
   readonly json: boolean;
 }
@@ -15,7 +15,7 @@ export const getActionResultCommand = {
   command: 'get-action-result <action>',
   describe: 'Show the stored result of an action',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    serverFlags(yargs)
       .positional('action', { type: 'string', demandOption: true, describe: 'Its digest' })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 get-action-result 9b1c…/142 --json', 'For scripts'),

@@ -5,10 +5,16 @@ import type { OperationState } from '../scheduler/operations.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { operationName } from './operation-name.ts';
-import { type ClientFlags, clientFlags, openSession, type Session, settingsOf } from './session.ts';
+import {
+  type DownloadFlags,
+  downloadFlags,
+  openSession,
+  type Session,
+  settingsOf,
+} from './session.ts';
 import { shownOutput } from './show-output.ts';
 
-export interface LogsOptions extends ClientFlags {
+export interface LogsOptions extends DownloadFlags {
   readonly operation: string;
   readonly follow: boolean;
 }
@@ -17,7 +23,7 @@ export const logsCommand = {
   command: 'logs <operation>',
   describe: 'Show the output of an action, also while it runs',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
+    downloadFlags(yargs)
       .positional('operation', {
         type: 'string',
         demandOption: true,

@@ -6,9 +6,9 @@ import { type ActionFlags, actionFlags, actionSpecOf } from './action-flags.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { counted, formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type UploadFlags, uploadFlags, openSession, settingsOf } from './session.ts';
 
-export interface PrepareActionOptions extends ClientFlags, ActionFlags {
+export interface PrepareActionOptions extends UploadFlags, ActionFlags {
   readonly dryRun: boolean;
   readonly json: boolean;
 }
@@ -17,7 +17,7 @@ export const prepareActionCommand = {
   command: 'prepare-action',
   describe: 'Upload an action with its inputs, and print its digest',
   flags: (yargs: Argv) =>
-    actionFlags(clientFlags(yargs))
+    actionFlags(uploadFlags(yargs))
       .option('dry-run', {
         type: 'boolean',
         default: false,

@@ -5,9 +5,9 @@ import { type ActionFlags, actionFlags, actionSpecOf, outputFlags } from './acti
 import type { Program } from './command.ts';
 import { finishAction, type FinishOptions } from './finish-action.ts';
 import { counted, formatSize } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type UploadFlags, uploadFlags, openSession, settingsOf } from './session.ts';
 
-export interface RunCommandOptions extends ClientFlags, ActionFlags, FinishOptions {
+export interface RunCommandOptions extends UploadFlags, ActionFlags, FinishOptions {
   readonly priority: number;
 }
 
@@ -15,7 +15,7 @@ export const runCommand = {
   command: 'run',
   describe: 'Run a command remotely, and bring its outputs back',
   flags: (yargs: Argv) =>
-    outputFlags(actionFlags(clientFlags(yargs)))
+    outputFlags(actionFlags(uploadFlags(yargs)))
       .example('$0 run -- uname -a', 'A command without inputs')
       .example(
         '$0 run --input src --output-path hello -- cc -o hello hello.c',

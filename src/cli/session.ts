@@ -19,9 +19,13 @@ export interface ServerFlags {
   readonly verbose: boolean;
 }
 
-/** The same, and how blobs travel, for commands that move some. */
-export interface ClientFlags extends ServerFlags {
+/** The same, and how blobs travel, for commands that read some. */
+export interface DownloadFlags extends ServerFlags {
   readonly compression: string | undefined;
+}
+
+/** The same, for commands that send some too. */
+export interface UploadFlags extends DownloadFlags {
   readonly chunking: string | undefined;
 }
 
@@ -36,16 +40,17 @@ export const serverFlags = (yargs: Argv) =>
       describe: 'Configuration; ./expbuild.toml or ~/.config/expbuild/config.toml by default',
     });
 
-export const clientFlags = (yargs: Argv) =>
-  serverFlags(yargs)
-    .option('compression', {
-      type: 'string',
-      describe: 'How blobs travel: "off" (the default), or "zstd" where it helps',
-    })
-    .option('chunking', {
-      type: 'string',
-      describe: 'Whether only new parts of large blobs are sent: "off" (the default) or "uploads"',
-    });
+export const downloadFlags = (yargs: Argv) =>
+  serverFlags(yargs).option('compression', {
+    type: 'string',
+    describe: 'How blobs travel: "off" (the default), or "zstd" where it helps',
+  });
+
+export const uploadFlags = (yargs: Argv) =>
+  downloadFlags(yargs).option('chunking', {
+    type: 'string',
+    describe: 'Whether only new parts of large blobs are sent: "off" (the default) or "uploads"',
+  });
 
 /** Which instance of which server, and how blobs are named there. */
 export interface Settings {
@@ -59,7 +64,7 @@ export interface Settings {
 /** From flags, environment and configuration file; no server is asked. */
 export function settingsOf(
   { surroundings }: Pick<Program, 'surroundings'>,
-  flags: ServerFlags & Partial<ClientFlags>,
+  flags: ServerFlags & Partial<UploadFlags>,
 ): Settings {
   const config = readClientConfig({
     file:

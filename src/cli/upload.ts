@@ -5,9 +5,9 @@ import { uploadMissing } from '../tree/upload-files.ts';
 import type { Program } from './command.ts';
 import { ExitCode } from './exit-codes.ts';
 import { counted, formatSize, Progress } from './progress.ts';
-import { type ClientFlags, clientFlags, openSession, settingsOf } from './session.ts';
+import { type UploadFlags, uploadFlags, openSession, settingsOf } from './session.ts';
 
-export interface UploadOptions extends ClientFlags {
+export interface UploadOptions extends UploadFlags {
   readonly files: readonly string[];
   readonly json: boolean;
 }
@@ -16,8 +16,13 @@ export const uploadCommand = {
   command: 'upload <files..>',
   describe: 'Upload files and directories, and print their digests',
   flags: (yargs: Argv) =>
-    clientFlags(yargs)
-      .positional('files', { type: 'string', array: true, demandOption: true })
+    uploadFlags(yargs)
+      .positional('files', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'Files and directories',
+      })
       .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
       .example('$0 upload report.txt src/', 'A file, and a directory as its Directory message'),
 };

@@ -20,9 +20,9 @@ export const workerCommand = {
     roleFlags(yargs)
       .option('join', {
         type: 'string',
-        describe: 'The server, which holds the blobs too: its server_url and cas_url',
+        describe: 'The server, which holds the blobs too: sets server_url and cas_url',
       })
-      .option('server', { type: 'string', describe: 'server_url alone', conflicts: 'join' })
+      .option('server', { type: 'string', describe: 'Sets server_url alone', conflicts: 'join' })
       .option('slots', slotsFlag)
       .example('$0 worker --config configs/worker/worker.toml', 'As the file says')
       .example(

@@ -3,7 +3,7 @@ import { DigestFunction_Value } from '../proto/build/bazel/remote/execution/v2/r
 import type { DigestFunction } from './digest-function.ts';
 import { allDigestFunctions, blake3, sha256 } from './digest-functions.ts';
 
-/** What most clients use, and what they may choose for speed: BLAKE3 hashes large blobs twice as fast. */
+/** What most clients use, and what they may choose for speed: BLAKE3 hashes large blobs thrice as fast. */
 export const defaultDigestFunctions: readonly DigestFunction[] = [sha256, blake3];
 
 /** The digest functions that an instance announces, and with them what a request may mean. */
