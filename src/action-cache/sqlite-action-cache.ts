@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
+import { databaseFailure } from '../sqlite/database-failure.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';
@@ -61,8 +62,11 @@ export class SqliteActionCache implements ActionCacheStorage {
 
   /** Writes what waits and closes the file; nothing may be asked of it after. */
   async close(): Promise<void> {
-    await this.#group.run(() => this.#writeTouches()).catch(explain);
-    this.#db.close();
+    try {
+      await this.#run(() => this.#writeTouches());
+    } finally {
+      this.#db.close();
+    }
   }
 
   async #find(key: Key): Promise<ActionResult | undefined> {
@@ -71,13 +75,13 @@ export class SqliteActionCache implements ActionCacheStorage {
       if (!row) return undefined;
       const result = decode(row.result);
       if (!result) {
-        await this.#group.run(() => this.#statements.remove.run(row.id));
+        await this.#run(() => this.#statements.remove.run(row.id));
         return undefined;
       }
       await this.#touch(row);
       return result;
     } catch (error) {
-      return explain(error);
+      throw this.#failure(error);
     }
   }
 
@@ -88,7 +92,7 @@ export class SqliteActionCache implements ActionCacheStorage {
       this.#writeTouches();
       this.#makeRoom();
     };
-    await this.#group.run(write).catch(explain);
+    await this.#run(write);
   }
 
   async #touch({ id, used_at: usedAt }: Row): Promise<void> {
@@ -96,8 +100,21 @@ export class SqliteActionCache implements ActionCacheStorage {
     if (now - usedAt < TOUCH_AFTER_MS) return;
     this.#touches.set(id, now);
     if (this.#touches.size >= TOUCHES_WAITING_MAX) {
-      await this.#group.run(() => this.#writeTouches());
+      await this.#run(() => this.#writeTouches());
     }
+  }
+
+  async #run(write: () => void): Promise<void> {
+    try {
+      await this.#group.run(write);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** A disk that is full or fails for now is not a miss: clients try again (AC-15, AC-26). */
+  #failure(thrown: unknown): unknown {
+    return databaseFailure(this.#db, 'the action cache', thrown);
   }
 
   #writeTouches(): void {
@@ -148,12 +165,4 @@ function decode(bytes: Uint8Array): ActionResult | undefined {
     if (StatusError.from(error).code === Code.UNAVAILABLE) throw error;
     return undefined;
   }
-}
-
-/** A disk that is full or fails for now is not a miss: clients try again (AC-15, AC-26). */
-function explain(thrown: unknown): never {
-  if (!(thrown instanceof Error) || thrown instanceof StatusError) throw thrown;
-  const full = (thrown as NodeJS.ErrnoException).code === 'SQLITE_FULL';
-  const code = full ? Code.RESOURCE_EXHAUSTED : Code.UNAVAILABLE;
-  throw new StatusError(code, `the action cache failed: ${thrown.message}`, { cause: thrown });
 }

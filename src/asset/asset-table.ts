@@ -1,10 +1,10 @@
 import type { Database } from 'better-sqlite3';
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
-import { Code, StatusError } from '../base/status.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { Digest } from '../digest/digest.ts';
 import { PushDirectoryRequest } from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
+import { databaseFailure } from '../sqlite/database-failure.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import { assetMigrations } from './schema.ts';
@@ -81,7 +81,7 @@ export class AssetTable {
 
   /** All that is known under the key, the newest first. */
   candidates(key: AssetKey): Candidate[] {
-    return guarded(() =>
+    return this.#guarded(() =>
       this.#statements.candidates.all(...columnsOf(key)).map((row) => ({
         id: row.id,
         origin: row.origin,
@@ -95,12 +95,12 @@ export class AssetTable {
 
   /** The whole of a candidate, which counts as used; undefined when it is gone or damaged. */
   async find({ digestFunction }: AssetKey, candidate: Candidate): Promise<Asset | undefined> {
-    const row = guarded(() => this.#statements.content.get(candidate.id));
+    const row = this.#guarded(() => this.#statements.content.get(candidate.id));
     const content = row && decode(row.content, digestFunction);
     if (!content) return undefined;
     const now = this.#clock.now();
     if (now - row.used_at >= TOUCH_AFTER_MS) {
-      await this.#group.run(() => this.#statements.touch.run(now, candidate.id)).catch(explain);
+      await this.#run(() => this.#statements.touch.run(now, candidate.id));
     }
     return { ...candidate, ...content };
   }
@@ -121,14 +121,38 @@ export class AssetTable {
       }
       this.#makeRoom();
     };
-    await this.#group.run(write).catch(explain);
+    await this.#run(write);
   }
 
   /** Closes the file; nothing may be asked of it after. */
   async close(): Promise<void> {
-    // What was put before is committed first.
-    await this.#group.run(() => {}).catch(explain);
-    this.#db.close();
+    try {
+      // What was put before is committed first.
+      await this.#run(() => {});
+    } finally {
+      this.#db.close();
+    }
+  }
+
+  async #run(write: () => void): Promise<void> {
+    try {
+      await this.#group.run(write);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  #guarded<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** A disk that is full or fails for now: clients try again. */
+  #failure(thrown: unknown): unknown {
+    return databaseFailure(this.#db, 'the table of assets', thrown);
   }
 
   #makeRoom(): void {
@@ -211,20 +235,4 @@ function decode(bytes: Uint8Array, digestFunction: DigestFunction): Content | un
   } catch {
     return undefined;
   }
-}
-
-function guarded<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (thrown) {
-    return explain(thrown);
-  }
-}
-
-/** A disk that is full or fails for now: clients try again. */
-function explain(thrown: unknown): never {
-  if (!(thrown instanceof Error) || thrown instanceof StatusError) throw thrown;
-  const full = (thrown as NodeJS.ErrnoException).code === 'SQLITE_FULL';
-  const code = full ? Code.RESOURCE_EXHAUSTED : Code.UNAVAILABLE;
-  throw new StatusError(code, `the table of assets failed: ${thrown.message}`, { cause: thrown });
 }

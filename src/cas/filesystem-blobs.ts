@@ -1,11 +1,6 @@
-import type { Database } from 'better-sqlite3';
-import { existsSync, renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import { Code, StatusError } from '../base/status.ts';
-import { openDatabase } from '../sqlite/open-database.ts';
 import { BlobFiles, type Durability } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
@@ -15,8 +10,8 @@ import { DiskSpace } from './disk-space.ts';
 import { LocalBlobStore } from './local-blob-store.ts';
 import type { LocalDisk } from './local-disk.ts';
 import { lockFolder } from './lock-folder.ts';
+import { openIndex } from './open-index.ts';
 import { Pins } from './pins.ts';
-import { blobIndexMigrations, SqliteBlobIndex } from './sqlite-blob-index.ts';
 import { namespaceFolder } from './stored-blob.ts';
 import { sweepFiles } from './sweep-files.ts';
 import { BlobVerifier } from './blob-verifier.ts';
@@ -76,7 +71,7 @@ export class FilesystemBlobs implements BlobStorage {
       const prefix = `${process.pid}-${clock.now()}-`;
       const files = new BlobFiles(options.root, options.durability, prefix);
       await files.prepare();
-      const index = new SqliteBlobIndex(openIndex(options, log), clock, log);
+      const index = openIndex(options, clock, log);
       return new FilesystemBlobs(options, clock, log, files, index, unlock);
     } catch (thrown) {
       unlock();
@@ -115,27 +110,5 @@ export class FilesystemBlobs implements BlobStorage {
     } finally {
       this.#unlock();
     }
-  }
-}
-
-/** The index, or an empty one in place of a damaged one. */
-function openIndex({ root, durability }: FilesystemBlobsOptions, log: Log): Database {
-  const file = path.join(root, 'index.db');
-  const synchronous = durability === 'full' ? 'FULL' : 'NORMAL';
-  const open = () => openDatabase(file, blobIndexMigrations, { synchronous });
-  try {
-    return open();
-  } catch (thrown) {
-    if (StatusError.from(thrown).code !== Code.DATA_LOSS) throw thrown;
-    const movedTo = path.join(root, 'damaged-index.db');
-    for (const part of ['', '-wal', '-shm']) {
-      rmSync(`${movedTo}${part}`, { force: true });
-      if (existsSync(`${file}${part}`)) renameSync(`${file}${part}`, `${movedTo}${part}`);
-    }
-    log.error('the index of blobs is damaged, and made anew from their files', {
-      error: String(thrown),
-      movedTo,
-    });
-    return open();
   }
 }

@@ -1,7 +1,8 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import { StatusError } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
+import { isDamage } from '../sqlite/database-failure.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
 import type { BlobIndex, BlobIndexTotals } from './blob-index.ts';
 import { located, type StoredBlob } from './stored-blob.ts';
@@ -71,11 +72,15 @@ interface Touch {
   readonly used: number;
 }
 
-/** The index of a disk's blobs in one SQLite database, opened with blobIndexMigrations. */
+/**
+ * The index of a disk's blobs in one SQLite database, opened with blobIndexMigrations. Once that turns out to
+ * be damaged, it calls `onDamage` and fails with DATA_LOSS.
+ */
 export class SqliteBlobIndex implements BlobIndex {
   readonly #db: Database;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #onDamage: () => void;
   readonly #group: GroupCommit;
   readonly #closing = new AbortController();
   readonly #find: Statement<Key, number>;
@@ -97,10 +102,11 @@ export class SqliteBlobIndex implements BlobIndex {
   #touches = new Map<string, Touch>();
   #flushing: Promise<void> | undefined;
 
-  constructor(db: Database, clock: Clock, log: Log) {
+  constructor(db: Database, clock: Clock, log: Log, onDamage: () => void) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
+    this.#onDamage = onDamage;
     this.#group = new GroupCommit(db);
     const where = 'where namespace = ? and function = ? and hash = ? and size_bytes = ?';
     this.#find = db.prepare<Key, number>(`select used from blob ${where}`).pluck();
@@ -116,17 +122,17 @@ export class SqliteBlobIndex implements BlobIndex {
     this.#verified = db.prepare('select * from verified');
     this.#noteVerified = db.prepare('insert or replace into verified values (1, ?, ?, ?, ?)');
     this.#totals = db.prepare('select blobs, disk_bytes as diskBytes from total');
-    this.#used =
-      db.prepare<[], number>('select coalesce(max(used), 0) from blob').pluck().get() ?? 0;
+    const lastUse = db.prepare<[], number>('select coalesce(max(used), 0) from blob').pluck();
+    this.#used = this.#told(() => lastUse.get() ?? 0);
     this.#blobs = this.totals().blobs;
   }
 
   has(blob: StoredBlob): boolean {
-    return this.#find.get(...keyOf(blob)) !== undefined;
+    return this.#findUse(blob) !== undefined;
   }
 
   use(blob: StoredBlob): boolean {
-    const used = this.#known.get(blob.path) ?? this.#find.get(...keyOf(blob));
+    const used = this.#known.get(blob.path) ?? this.#findUse(blob);
     if (used === undefined) return false;
     this.#know(blob, used);
     // One among the newest eighth is safe as it is: a build that asks for the same blobs again and
@@ -147,15 +153,16 @@ export class SqliteBlobIndex implements BlobIndex {
     try {
       await this.#group.run(() => this.#insert.run(...keyOf(blob), used()));
     } catch (thrown) {
-      throw StatusError.during(`adding blob ${blob.path} to the index`, thrown);
+      throw StatusError.during(`adding blob ${blob.path} to the index`, this.#explained(thrown));
     }
     this.#blobs = this.totals().blobs;
   }
 
   remove(blobs: readonly StoredBlob[]): void {
-    this.#db.transaction(() => {
+    const deleteAll = this.#db.transaction(() => {
       for (const blob of blobs) this.#delete.run(...keyOf(blob));
-    })();
+    });
+    this.#told(() => deleteAll());
     for (const { path } of blobs) {
       this.#touches.delete(path);
       this.#known.delete(path);
@@ -166,7 +173,7 @@ export class SqliteBlobIndex implements BlobIndex {
   *leastRecentlyUsed(): Iterable<StoredBlob> {
     let after = Number.MIN_SAFE_INTEGER;
     for (;;) {
-      const rows = this.#page.all(after, pageRows);
+      const rows = this.#told(() => this.#page.all(after, pageRows));
       if (rows.length === 0) return;
       after = rows.at(-1)?.used ?? after;
       const blobs = rows.map(blobOf);
@@ -178,12 +185,12 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   findNext(after: StoredBlob | undefined): StoredBlob | undefined {
-    const row = this.#next.get(...(after ? keyOf(after) : beforeAll));
+    const row = this.#told(() => this.#next.get(...(after ? keyOf(after) : beforeAll)));
     return row && blobOf(row);
   }
 
   findVerified(): StoredBlob | undefined {
-    const row = this.#verified.get();
+    const row = this.#told(() => this.#verified.get());
     return row && blobOf(row);
   }
 
@@ -192,7 +199,7 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   totals(): BlobIndexTotals {
-    return this.#totals.get() ?? { blobs: 0, diskBytes: 0 };
+    return this.#told(() => this.#totals.get()) ?? { blobs: 0, diskBytes: 0 };
   }
 
   async close(): Promise<void> {
@@ -250,9 +257,34 @@ export class SqliteBlobIndex implements BlobIndex {
   }
 
   #storeTouches(touches: readonly Touch[]): void {
-    this.#db.transaction(() => {
+    const storeAll = this.#db.transaction(() => {
       for (const { blob, used } of touches) this.#touch.run(used, ...keyOf(blob));
-    })();
+    });
+    this.#told(() => storeAll());
+  }
+
+  #findUse(blob: StoredBlob): number | undefined {
+    return this.#told(() => this.#find.get(...keyOf(blob)));
+  }
+
+  #told<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      throw this.#explained(thrown);
+    }
+  }
+
+  /** What the operator has to do, which SQLite does not say. */
+  #explained(thrown: unknown): unknown {
+    if (!(thrown instanceof Error) || !isDamage(thrown)) return thrown;
+    this.#onDamage();
+    return new StatusError(
+      Code.DATA_LOSS,
+      `the index of blobs, ${this.#db.name}, is damaged (${thrown.message}): restart the server, which then ` +
+        'makes it anew from the files of blobs',
+      { cause: thrown },
+    );
   }
 }
 

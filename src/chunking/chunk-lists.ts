@@ -1,5 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { Digest } from '../digest/digest.ts';
+import { databaseFailure } from '../sqlite/database-failure.ts';
 
 /** The schema of `ChunkLists`, for `openDatabase`. */
 export const chunkListMigrations: readonly string[] = [
@@ -24,8 +25,12 @@ interface Row {
   readonly size_bytes: number;
 }
 
-/** Of which chunks blobs are made. Open the database with `synchronous: 'FULL'`. */
+/**
+ * Of which chunks blobs are made. Open the database with `synchronous: 'FULL'`. What fails does so as
+ * `databaseFailure` says it.
+ */
 export class ChunkLists {
+  readonly #db: Database;
   readonly #bytesMax: number;
   readonly #find: Statement<[string, string], Pick<Row, 'chunks'>>;
   readonly #put: Statement<[Omit<Row, 'number'>]>;
@@ -34,6 +39,7 @@ export class ChunkLists {
   #bytes: number;
 
   constructor(db: Database, bytesMax: number = listBytesMax) {
+    this.#db = db;
     this.#bytesMax = bytesMax;
     this.#find = db.prepare('select chunks from list where namespace = ? and blob = ?');
     this.#put = db.prepare(
@@ -55,7 +61,7 @@ export class ChunkLists {
   find(namespace: string, blob: Digest): readonly Digest[] | undefined {
     // Most stores never have one.
     if (this.#bytes === 0) return undefined;
-    const row = this.#find.get(namespace, blob.key);
+    const row = this.#guarded(() => this.#find.get(namespace, blob.key));
     return row?.chunks.split(' ').map((text) => {
       const [hash = '', sizeBytes] = text.split('/');
       return Digest.of(blob.function, hash, Number(sizeBytes));
@@ -65,14 +71,25 @@ export class ChunkLists {
   /** When it returns, a power cut no longer undoes it. The chunks are of the blob's digest function. */
   put(namespace: string, blob: Digest, chunks: readonly Digest[]): void {
     const text = chunks.map(({ hash, sizeBytes }) => `${hash}/${sizeBytes}`).join(' ');
-    this.#bytes -= this.#remove.get(namespace, blob.key)?.size_bytes ?? 0;
-    const sizeBytes = text.length;
-    this.#put.run({ namespace, blob: blob.key, chunks: text, size_bytes: sizeBytes });
-    this.#bytes += sizeBytes;
+    this.#guarded(() => this.#replace(namespace, blob.key, text));
+  }
+
+  #replace(namespace: string, blob: string, chunks: string): void {
+    this.#bytes -= this.#remove.get(namespace, blob)?.size_bytes ?? 0;
+    this.#put.run({ namespace, blob, chunks, size_bytes: chunks.length });
+    this.#bytes += chunks.length;
     while (this.#bytes > this.#bytesMax) {
       const oldest = this.#removeOldest.get();
       if (!oldest) return;
       this.#bytes -= oldest.size_bytes;
+    }
+  }
+
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      throw databaseFailure(this.#db, 'the table of spliced blobs', thrown);
     }
   }
 }

@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import { findBundledAddon } from '../base/native-addon.ts';
 import { Code, StatusError } from '../base/status.ts';
+import { damagedDatabase, isDamage } from './database-failure.ts';
 
 export interface DatabaseOptions {
   /**
@@ -63,15 +64,7 @@ function migrate(db: Database.Database, path: string, migrations: readonly strin
 
 function explained(path: string, thrown: unknown): unknown {
   if (thrown instanceof StatusError || !(thrown instanceof Error)) return thrown;
-  const { code = '' } = thrown as NodeJS.ErrnoException;
-  if (code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')) {
-    return new StatusError(
-      Code.DATA_LOSS,
-      `${path} is damaged (${thrown.message}): restore it from a backup, or move it away, with the ` +
-        'files named like it that end in -wal and -shm, to start afresh',
-      { cause: thrown },
-    );
-  }
+  if (isDamage(thrown)) return damagedDatabase(path, thrown);
   return new StatusError(
     Code.FAILED_PRECONDITION,
     `the database ${path} cannot be opened: ${thrown.message}`,

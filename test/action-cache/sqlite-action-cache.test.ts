@@ -6,6 +6,7 @@ import { SqliteActionCache } from '../../src/action-cache/sqlite-action-cache.ts
 import { Code } from '../../src/base/status.ts';
 import { actionCacheStorageContract, resultOf } from '../contract/action-cache.ts';
 import { blobOf } from '../support/blob-of.ts';
+import { damageTable } from '../support/damage-table.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { never } from '../support/never.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -63,6 +64,19 @@ test('RAC-11: a result that is damaged on disk is a miss, and its row goes', asy
   other.prepare("update entry set result = x'ffff'").run();
   assert.equal(await cache.find(actionOf('a'), never), undefined);
   assert.equal(other.prepare('select count(*) from entry').pluck().get(), 0);
+});
+
+test('a storage that is damaged says so, with its file and what to do', async (t) => {
+  const file = newFile(t);
+  const first = open(t, file);
+  await first.cache.update(actionOf('a'), resultOf('w'), never);
+  await first.close();
+  damageTable(file, 'entry');
+  const { cache } = open(t, file);
+  await assert.rejects(cache.update(actionOf('a'), resultOf('w'), never), {
+    code: Code.DATA_LOSS,
+    message: new RegExp(`^${file} is damaged .*move it away`),
+  });
 });
 
 test('AC-26: a storage that fails is UNAVAILABLE, not a miss', async (t) => {

@@ -18,7 +18,7 @@ function setUp(t: TestContext) {
   const file = path.join(tempDir(t), 'index.db');
   const clock = new FakeClock();
   const open = () => openDatabase(file, blobIndexMigrations, { synchronous: 'NORMAL' });
-  const index = new SqliteBlobIndex(open(), clock, silentLog);
+  const index = new SqliteBlobIndex(open(), clock, silentLog, () => {});
   t.after(() => index.close());
   /** Another connection: sees what is committed. */
   const onlooker = open();
@@ -93,7 +93,7 @@ test('closing keeps the uses that were in memory', async (t) => {
 test('closing lets go of a database that takes no more uses', async () => {
   const db = openDatabase(':memory:', blobIndexMigrations, { synchronous: 'NORMAL' });
   const { log, lines } = keepLines();
-  const index = new SqliteBlobIndex(db, new FakeClock(), log);
+  const index = new SqliteBlobIndex(db, new FakeClock(), log, () => {});
   for (const blob of blobs.slice(0, 3)) await index.insert(blob);
   index.use(blobs[0] as StoredBlob);
   db.pragma('query_only = 1');

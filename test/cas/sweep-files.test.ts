@@ -20,6 +20,7 @@ import { blake3 } from '../../src/digest/digest-functions.ts';
 import { Digest } from '../../src/digest/digest.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { type Blob, blobOf } from '../support/blob-of.ts';
+import { damageTable } from '../support/damage-table.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { blockBlobs, filesIn, writeAll } from '../support/filesystem-blobs.ts';
 import { inReverse } from '../support/in-reverse.ts';
@@ -179,6 +180,35 @@ test('CC-07: an index of garbage is put aside, and made anew from the files', as
     await blobs.close();
   }
 });
+
+for (const [what, table] of [
+  ['at the start', 'total'],
+  ['when it is used', 'blob'],
+] as const) {
+  test(`CC-07: an index whose damage shows ${what} is made anew from the files`, async (t) => {
+    const all = blockBlobs(5);
+    const root = tempDir(t);
+    const first = await openStore(t, root);
+    await writeAll(first.store, all);
+    await first.blobs.close();
+    const file = path.join(root, 'index.db');
+    damageTable(file, table);
+    if (table === 'blob') {
+      const { store, blobs } = await openStore(t, root);
+      const told = {
+        code: Code.DATA_LOSS,
+        message: new RegExp(`${file}, is damaged.*restart the`),
+      };
+      await assert.rejects(store.findMissing(digests(all), never), told);
+      await assert.rejects(writeAll(store, blockBlobs(6)), told);
+      await blobs.close();
+    }
+    const { store, sweep, lines } = await openStore(t, root);
+    await sweep();
+    assert.deepEqual(await store.findMissing(digests(all), never), []);
+    assert.match(JSON.stringify(lines[0]), /index of blobs is damaged.*damaged-index\.db/);
+  });
+}
 
 test('CC-07: with an older copy of the index, newer blobs are adopted and those that went are missing', async (t) => {
   const root = tempDir(t);
