@@ -139,7 +139,6 @@ export class LocalScheduler implements WorkQueue, Operations {
   /** Ends every stream, and writes what is not written. What is queued or running is not lost. */
   async close(): Promise<void> {
     this.#closing.abort(new StatusError(Code.UNAVAILABLE, 'the scheduler shuts down'));
-    this.#workers.end();
     await Promise.allSettled(this.#commits);
     this.#recorder.close();
     this.#timer.stop();

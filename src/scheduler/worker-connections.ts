@@ -35,8 +35,9 @@ export class WorkerConnections implements WorkQueue {
   ): AsyncIterable<DesiredState> {
     const slot = new LatestSlot<DesiredState>();
     const onAbort = () => slot.end();
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted || this.#closing.aborted) slot.end();
+    const endings = [signal, this.#closing];
+    for (const each of endings) each.addEventListener('abort', onAbort, { once: true });
+    if (endings.some(({ aborted }) => aborted)) slot.end();
     const reader = states[Symbol.asyncIterator]();
     const connection: Connection = { slot, session: undefined };
     const reading = this.#read(reader, connection);
@@ -48,7 +49,7 @@ export class WorkerConnections implements WorkQueue {
       }
     } finally {
       slot.end();
-      signal.removeEventListener('abort', onAbort);
+      for (const each of endings) each.removeEventListener('abort', onAbort);
       this.#disconnect(connection);
       // It may wait for a state that never comes, so nothing waits for it.
       void Promise.allSettled([reader.return?.(), reading]);
@@ -62,10 +63,6 @@ export class WorkerConnections implements WorkQueue {
       if (desired) slot?.put(desired);
       else slot?.end();
     }
-  }
-
-  end(): void {
-    for (const slot of this.#sessions.values()) slot.end();
   }
 
   /** Takes what a worker says until its stream ends, however it does: the worker will come back. */

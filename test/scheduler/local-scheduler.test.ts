@@ -193,6 +193,14 @@ describe('a scheduler with streams and rows', () => {
     await assert.rejects(scheduler.enqueue(requestOf('b')), { code: Code.UNAVAILABLE });
   });
 
+  it('closing also ends the stream of a worker that has not said yet who it is', async (t) => {
+    const { scheduler } = start(t);
+    const desired = collected(scheduler.connect(new Voice(), never));
+    await turn();
+    await scheduler.close();
+    assert.deepEqual(await desired, []);
+  });
+
   it('what is accepted is written: another scheduler on the same rows goes on with it', async (t) => {
     const { scheduler, rows } = start(t);
     const { name } = await scheduler.enqueue(requestOf('a'));
