@@ -23,8 +23,9 @@ add() {
     case $library in /lib64/*) cp -L "$library" "$root/usr/lib64/" ;; *) cp -L "$library" "$root/usr/lib/" ;; esac
   done || true
 }
-for name in bash bwrap cat chmod cut dd env find getent grep head id ipcrm ls mkdir mkfifo mount nice nsenter perl \
-  prlimit readlink rm sed seq setpriv setsid sh sleep stat tac tail tr true truncate umount unshare wc; do
+for name in bash bwrap cat chmod cp cut dd env find getent grep head id ipcrm ln ls mkdir mkfifo mount mv nice nsenter \
+  perl prlimit readlink rm sed seq setpriv setsid sh sleep stat tac tail touch tr true truncate umount unshare \
+  wc; do
   add "$(PATH=/usr/sbin:/usr/bin type -P "$name")" "$name"
 done
 add "$(type -P node)" node
