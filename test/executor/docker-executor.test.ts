@@ -112,6 +112,7 @@ describe('a container', { timeout: 300_000, skip: dockerSkip }, () => {
       seccomp: true,
       networkInterfaces: ['lo'],
       rootWritable: false,
+      outsideWritable: false,
       newUserNamespace: false,
       descriptors: ['0', '1', '2'],
     });
