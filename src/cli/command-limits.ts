@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { ExecutorConfig, WorkerConfig } from '../config/worker-config.ts';
+import type { ExecutorConfig } from '../config/executor-config.ts';
+import type { WorkerConfig } from '../config/worker-config.ts';
 import type { CgroupRequest } from '../executor/command-cgroup.ts';
 import { findCgroupParents, placesBelow } from '../executor/find-cgroups.ts';
 import type { HostExecutorOptions } from '../executor/host-executor.ts';

@@ -9,8 +9,9 @@ import { Code, StatusError } from '../base/status.ts';
 import { version } from '../base/version.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { lockFolder } from '../cas/lock-folder.ts';
+import type { ExecutorConfig } from '../config/executor-config.ts';
 import type { Surroundings } from '../config/surroundings.ts';
-import type { ExecutorConfig, WorkerConfig } from '../config/worker-config.ts';
+import type { WorkerConfig } from '../config/worker-config.ts';
 import type { Executor } from '../executor/executor.ts';
 import {
   type IsolationLevel,

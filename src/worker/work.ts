@@ -31,8 +31,8 @@ export const defaultWorkOptions = {
   // A kernel setting or a mount that changes below a worker; a test takes a tenth of a second.
   proveEveryMs: 60 * 60_000,
   proveAgainMs: 60_000,
-  // Most actions end within it; whoever has longer ones says so.
-  drainTimeoutMs: 10 * 60_000,
+  // Most actions end within it; whoever has longer ones says so, as `drain_timeout`.
+  drainTimeoutMs: 5 * 60_000,
   lastReportMs: 10_000,
   // A scheduler that restarts is back at once, and a thousand workers do not come all together.
   reconnectMs: 200,
