@@ -381,11 +381,16 @@ describe('running an action', { timeout: 180_000 }, () => {
     assert.doesNotMatch(stdout(await runScript(`: again; ${script}`)) ?? '', /left/);
   });
 
-  it('RES-34: nothing that runs on can change an output', async (t) => {
+  it('RES-34: takes linked and sparse files whole, as they were when all that wrote to them was gone', async (t) => {
     const { runScript, text } = await bench(t);
-    const command = { outputPaths: ['out'] };
-    const response = await runScript('(sleep 0.2; echo x >> out) & echo y > out', { command });
-    assert.equal(text(response.result?.outputFiles[0]?.digest), 'y\n');
+    const command = { outputPaths: ['linked', 'out', 'sparse'] };
+    const script =
+      '(while :; do echo x >> out; done) & until [ -s out ]; do :; done; ln out linked; truncate -s 99999 sparse';
+    const { result, status } = await runScript(script, { command });
+    const [linked, out, sparse] = result?.outputFiles.map(({ digest }) => text(digest)) ?? [];
+    assert.match(out ?? '', /^(?:x\n)+$/, status?.message ?? '');
+    assert.equal(linked, out);
+    assert.equal(sparse, '\0'.repeat(99_999));
   });
 
   it('WRK-13: everything is uploaded under the digest function of the action', async (t) => {
