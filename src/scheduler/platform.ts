@@ -122,15 +122,6 @@ export function matches({ properties, memoryAbove }: Requirements, offered: Offe
   );
 }
 
-/** What the action takes of what the worker shares out. */
-export function takenOf(
-  { amounts }: Requirements,
-  { capacities }: Offered,
-): ReadonlyMap<string, number> {
-  if (amounts.size === 0) return amounts;
-  return new Map([...amounts].filter(([name]) => capacities.has(name)));
-}
-
 /** What workers offer by themselves, if they can: no mistake where none does. */
 const standardNames = new Set(['container-image', 'network', 'isolation', 'cpu', 'memory']);
 

@@ -10,8 +10,8 @@ import type { RunQueues } from './run-queues.ts';
 import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
-import { isResult, type Session, type Worker } from './worker.ts';
-import { desiredStateOf } from './worker-messages.ts';
+import type { Session, Worker } from './worker.ts';
+import { desiredStateOf, isResult } from './worker-messages.ts';
 
 export interface WorkerLeasesOptions {
   readonly time: SteadyTime;

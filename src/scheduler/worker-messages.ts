@@ -1,12 +1,14 @@
 import { Code, StatusError } from '../base/status.ts';
-import type {
-  DesiredState,
-  Hello,
-  Lease,
-  WorkerState,
+import {
+  type DesiredState,
+  type HeldLease,
+  HeldLease_Phase,
+  type Hello,
+  type Lease,
+  type WorkerState,
 } from '../proto/expbuild/worker/v1/worker.ts';
 import { durationOf, timestampOf } from './protobuf-time.ts';
-import type { GivenLease } from './run.ts';
+import type { GivenLease, StreamNames } from './run.ts';
 import { workerProtocolVersion } from './work-queue.ts';
 
 /** More slots than one machine has use for: a typing error, or nonsense. */
@@ -62,14 +64,6 @@ export function checkHello(hello: Hello | undefined): asserts hello is Hello {
   checkCapacities(hello);
 }
 
-export interface DesiredStateOptions {
-  readonly sequence: number;
-  readonly leases: Iterable<GivenLease>;
-  readonly heartbeatMs: number;
-  readonly lostAfterMs: number;
-  readonly terminate: boolean;
-}
-
 /** Each name once, and amounts that can be counted. */
 function checkCapacities({ workerId, capacities }: Hello): void {
   if (capacities.length > capacitiesMax) {
@@ -104,6 +98,31 @@ export function isolationOf({ isolation }: Hello): string {
 
 function forPeople(text: string): string {
   return text.slice(0, textCharsMax).toWellFormed();
+}
+
+/** The worker is through with it, and has what the action came to. */
+export function isResult({ phase, response }: HeldLease): boolean {
+  return phase === HeldLease_Phase.PHASE_DONE && response !== undefined;
+}
+
+/** The id of a log stream (LOG-11). */
+const streamId = /^[\w-]{0,64}$/;
+
+/** Where the worker says that output can be read. What is no id goes to nobody (HI-24). */
+export function streamNamesOf({ stdoutStreamName, stderrStreamName }: HeldLease): StreamNames {
+  return { stdout: streamIdOf(stdoutStreamName), stderr: streamIdOf(stderrStreamName) };
+}
+
+function streamIdOf(name: string): string {
+  return streamId.test(name) ? name : '';
+}
+
+export interface DesiredStateOptions {
+  readonly sequence: number;
+  readonly leases: Iterable<GivenLease>;
+  readonly heartbeatMs: number;
+  readonly lostAfterMs: number;
+  readonly terminate: boolean;
 }
 
 /** What the scheduler wants of a worker, as a message. */

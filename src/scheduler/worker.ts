@@ -5,9 +5,10 @@ import {
   type WorkerState,
 } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Deadline } from './deadlines.ts';
-import { nothingOffered, type Offered, offeredBy, type Requirements, takenOf } from './platform.ts';
+import { nothingOffered, type Offered, offeredBy, type Requirements } from './platform.ts';
 import type { GivenLease } from './run.ts';
-import { isolationOf } from './worker-messages.ts';
+import { hasRoom, isWithinCapacities } from './shared-capacities.ts';
+import { isolationOf, streamNamesOf } from './worker-messages.ts';
 
 /** One stream of a worker, and how far each side has come. */
 export interface Session {
@@ -124,14 +125,7 @@ export class Worker {
 
   /** It has enough left of what its actions share. */
   hasRoomFor(requirements: Requirements): boolean {
-    const wanted = takenOf(requirements, this.offered);
-    if (wanted.size === 0) return true;
-    const taken = this.#takenBy(this.#busy());
-    return [...wanted].every(
-      ([name, amount]) =>
-        (taken.get(name) ?? 0) + amount <=
-        (this.offered.capacities.get(name) ?? 0) + rounding(amount),
-    );
+    return hasRoom(this.offered, this.#busy(), requirements);
   }
 
   /**
@@ -217,31 +211,22 @@ export class Worker {
 
   /** What it is given now takes no more than there is. */
   get isWithinCapacity(): boolean {
-    const { capacities } = this.offered;
-    return [...this.#takenBy(this.#given())].every(
-      ([name, taken]) => taken <= (capacities.get(name) ?? 0) + rounding(taken),
-    );
+    return isWithinCapacities(this.offered, this.#given());
   }
 
-  /** Wanted leases that may be at work. */
-  #given(): GivenLease[] {
-    return [...this.leases.values()].filter(({ phase }) => phase !== HeldLease_Phase.PHASE_DONE);
-  }
-
-  /** Those, and what the worker has not let go of yet. */
-  #busy(): GivenLease[] {
-    const leaving = [...this.#leaving.values()].filter(({ isActive }) => isActive);
-    return [...this.#given(), ...leaving.flatMap(({ lease }) => lease ?? [])];
-  }
-
-  #takenBy(leases: readonly GivenLease[]): Map<string, number> {
-    const taken = new Map<string, number>();
-    for (const { run } of leases) {
-      for (const [name, amount] of takenOf(run.requirements, this.offered)) {
-        taken.set(name, (taken.get(name) ?? 0) + amount);
-      }
+  /** What the wanted leases ask for that may be at work. */
+  *#given(): Iterable<Requirements> {
+    for (const { phase, run } of this.leases.values()) {
+      if (phase !== HeldLease_Phase.PHASE_DONE) yield run.requirements;
     }
-    return taken;
+  }
+
+  /** Also what those ask for that the worker has not let go of yet. */
+  *#busy(): Iterable<Requirements> {
+    yield* this.#given();
+    for (const { isActive, lease } of this.#leaving.values()) {
+      if (isActive && lease) yield lease.run.requirements;
+    }
   }
 
   #forgetGone(session: Session, heldById: ReadonlyMap<string, HeldLease>): void {
@@ -258,29 +243,14 @@ export class Worker {
   }
 }
 
-/** The worker is through with it, and has what the action came to. */
-export function isResult({ phase, response }: HeldLease): boolean {
-  return phase === HeldLease_Phase.PHASE_DONE && response !== undefined;
-}
-
-/** The id of a log stream (LOG-11). */
-const streamId = /^[\w-]{0,64}$/;
-
-/** Whether the worker tells other streams than before. What is no id goes to nobody (HI-24). */
+/** Whether the worker tells other streams than before. */
 function takeStreams(lease: GivenLease, held: HeldLease): boolean {
-  const [stdout = '', stderr = ''] = [held.stdoutStreamName, held.stderrStreamName].map((name) =>
-    streamId.test(name) ? name : '',
-  );
+  const { stdout, stderr } = streamNamesOf(held);
   if (stdout === (lease.streams?.stdout ?? '') && stderr === (lease.streams?.stderr ?? '')) {
     return false;
   }
   lease.streams = { stdout, stderr };
   return true;
-}
-
-/** Ten tenths are a whole, whatever adding them gives. */
-function rounding(amount: number): number {
-  return amount * 1e-9;
 }
 
 function hasSeen(session: Session, sequence: number | undefined): boolean {
