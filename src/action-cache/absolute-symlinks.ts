@@ -1,5 +1,6 @@
 import { collect } from '../base/chunks.ts';
 import { holdMemory } from '../base/memory.ts';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
@@ -114,8 +115,4 @@ function tooLarge(tree: Digest, bytesMax: number): StatusError {
     Code.INVALID_ARGUMENT,
     `output tree ${tree} has more than ${bytesMax} bytes, the limit where symlinks are looked at`,
   );
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
 }

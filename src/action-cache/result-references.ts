@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
@@ -46,8 +47,4 @@ export function referencesOf(
   if (result.stdoutDigest) digestOf(result.stdoutDigest, 'stdout_digest');
   if (result.stderrDigest) digestOf(result.stderrDigest, 'stderr_digest');
   return { all, trees, rootDirectories };
-}
-
-function quoted(path: string): string {
-  return JSON.stringify(path.slice(0, 200));
 }

@@ -45,7 +45,8 @@ export function gitOrigin(policy: HostPolicy, options: GitOptions): Origin {
         const repository = await newRepository(folder, url, headers, addresses, options);
         const init = ['init', '--quiet', '--template='];
         const { exitCode, stderr } = await runGit(repository, init, signal);
-        if (exitCode !== 0) throw new StatusError(Code.INTERNAL, `git init failed: ${stderr}`);
+        if (exitCode !== 0)
+          throw new StatusError(Code.INTERNAL, `git init failed: ${stderr.slice(0, 300)}`);
         const commit = await fetchCommit(repository, url, reference, limits, signal);
         const { directory } = reference;
         const tree = directory === '' ? `${commit}^{tree}` : `${commit}:${directory}`;

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 
 /** By strength; the number is how long a hash is in Base64. */
@@ -32,7 +33,7 @@ export class Integrity {
       const length = algorithms.get(algorithm);
       if (length === undefined) continue;
       if (hash.length !== length || !standardBase64.test(hash)) {
-        throw invalid(`"${value.slice(0, 200)}" is not ${algorithm}- and a hash in Base64`);
+        throw invalid(`${quoted(value)} is not ${algorithm}- and a hash in Base64`);
       }
       byAlgorithm.set(algorithm, (byAlgorithm.get(algorithm) ?? new Set()).add(hash));
     }

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 
 /** They belong to the connection, or would change which bytes come. */
@@ -120,6 +121,5 @@ function canonical(uri: string): string {
 
 /** Never with the value, which is a secret. */
 function malformed(name: string, why: string): StatusError {
-  const shownName = JSON.stringify(name.slice(0, 200));
-  return new StatusError(Code.INVALID_ARGUMENT, `the request's header ${shownName} ${why}`);
+  return new StatusError(Code.INVALID_ARGUMENT, `the request's header ${quoted(name)} ${why}`);
 }

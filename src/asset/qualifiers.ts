@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Qualifier } from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
 import { BadRequest } from '../proto/google/rpc/error_details.ts';
@@ -72,8 +73,6 @@ export function unsupportedQualifiers(names: readonly string[]): StatusError {
     { details: [{ typeUrl: 'type.googleapis.com/google.rpc.BadRequest', value }] },
   );
 }
-
-const quoted = (name: string) => JSON.stringify(name.slice(0, 200));
 
 function invalid(message: string): StatusError {
   return new StatusError(Code.INVALID_ARGUMENT, message);

@@ -39,8 +39,8 @@ export class HeldMemory {
     if (heldBytes + bytes > bytesMax) {
       throw new StatusError(
         Code.UNAVAILABLE,
-        `too much is under way here: it takes ${heldBytes} bytes of memory, and ${bytes} more are needed ` +
-          `than the ${bytesMax} there are; try again`,
+        `too much is under way here: it takes ${heldBytes} of the ${bytesMax} bytes of memory there are for ` +
+          `it, and ${bytes} more are needed; try again`,
       );
     }
     this.#bytes += bytes;

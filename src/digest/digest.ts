@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest as DigestMessage } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DigestFunction } from './digest-function.ts';
@@ -24,7 +25,7 @@ export class Digest {
     if (hash.length !== digestFunction.hexLength || !lowerHex.test(hash)) {
       throw new StatusError(
         Code.INVALID_ARGUMENT,
-        `digest hash ${JSON.stringify(hash.slice(0, 200))} is not ${digestFunction.hexLength} ` +
+        `digest hash ${quoted(hash)} is not ${digestFunction.hexLength} ` +
           `lower-case hex characters, the form of ${digestFunction.name}`,
       );
     }

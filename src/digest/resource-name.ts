@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { DigestFunction_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { AnnouncedDigestFunctions } from './announced-digest-functions.ts';
@@ -101,7 +102,7 @@ function parseBlob(name: string, segments: readonly string[]): Blob {
   if (allDigestFunctions.some((known) => known.name.toLowerCase() === hash.toLowerCase())) {
     throw refusal(name, `must not have the segment ${JSON.stringify(hash)}`);
   }
-  if (!decimal.test(size)) throw refusal(name, `has no size where ${JSON.stringify(size)} stands`);
+  if (!decimal.test(size)) throw refusal(name, `has no size where ${quoted(size)} stands`);
   return { compressor, digestFunction, hash, sizeBytes: Number(size), rest };
 }
 

@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type {
   Command,
@@ -62,8 +63,8 @@ export function checkPlatform(properties: readonly Platform_Property[]): void {
   const families = new Set(
     properties.filter(({ name }) => name === 'OSFamily').map(({ value }) => value),
   );
-  if (families.size > 1)
-    throw refused(`OSFamily cannot be all of ${[...families].map(quoted).join()}`);
+  if (families.size <= 1) return;
+  throw refused(`OSFamily cannot be all of ${[...families].slice(0, 3).map(quoted).join(', ')}`);
 }
 
 function checkTextSize(text: string, what: string): void {
@@ -98,8 +99,4 @@ function checkOutputPath(
 
 function refused(why: string): StatusError {
   return new StatusError(Code.INVALID_ARGUMENT, why);
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
 }

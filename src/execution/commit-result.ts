@@ -96,10 +96,10 @@ async function flawOf(
   }
   const missing = await blobs.findMissing(references, signal);
   if (missing.length === 0) return undefined;
+  const rest = missing.length > 1 ? ` and ${missing.length - 1} more` : '';
   return new StatusError(
     Code.UNAVAILABLE,
-    `output ${missing[0]} of the action is not in the CAS any more, and ${missing.length - 1} others: ` +
-      'run it again',
+    `output ${missing[0]}${rest} of the action not in the CAS any more: run it again`,
   );
 }
 

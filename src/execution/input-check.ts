@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { LruCache } from '../base/lru-cache.ts';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
@@ -88,8 +89,7 @@ export class InputCheck {
     if (at) return;
     throw new StatusError(
       Code.INVALID_ARGUMENT,
-      `the working directory ${JSON.stringify(path.slice(0, 200))} is no directory of the input ` +
-        `root ${root}`,
+      `the working directory ${quoted(path)} is no directory of the input root ${root}`,
     );
   }
 }
@@ -102,8 +102,8 @@ function refuseAbsoluteSymlinks({ directories }: WalkedTree): void {
     if (!absolute) continue;
     throw new StatusError(
       Code.INVALID_ARGUMENT,
-      `symlink ${JSON.stringify(absolute.name.slice(0, 200))} in directory ${digest} has an absolute ` +
-        'target, which is not allowed here',
+      `symlink ${quoted(absolute.name)} in directory ${digest} has an absolute target, which is not ` +
+        'allowed here',
     );
   }
 }

@@ -11,11 +11,11 @@ import type {
   PushBlobRequest,
   Qualifier,
 } from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
-import type { Duration } from '../proto/google/protobuf/duration.ts';
 import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
 import { Status } from '../proto/google/rpc/status.ts';
 import type { Instance } from './instances.ts';
 import { requestDigest } from './request-digests.ts';
+import { timeoutMsOf } from './timeout-ms.ts';
 
 /** How long origins may take (AST-14). */
 export interface AssetTimeouts {
@@ -130,13 +130,6 @@ function checkedUris(uris: readonly string[]): readonly string[] {
     );
   }
   return uris;
-}
-
-function timeoutMsOf({ seconds, nanos }: Duration): number {
-  if (seconds < 0 || nanos < 0 || nanos > 999_999_999) {
-    throw invalid(`the timeout of ${seconds} s and ${nanos} ns is negative or malformed`);
-  }
-  return seconds * 1000 + Math.ceil(nanos / 1_000_000);
 }
 
 /** In milliseconds since the Unix epoch. */

@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { OperationState } from '../scheduler/operations.ts';
 
@@ -10,9 +11,8 @@ export function parseOperationFilter(filter: string): (state: OperationState) =>
   if (trimmed === '') return () => true;
   const [, done] = /^done *= *(true|false)$/.exec(trimmed) ?? [];
   if (done) return ({ response }) => (response !== undefined) === (done === 'true');
-  const shown = JSON.stringify(filter.slice(0, 200));
   throw new StatusError(
     Code.INVALID_ARGUMENT,
-    `filter ${shown} is not supported; use done=true, done=false, or none`,
+    `filter ${quoted(filter)} is not supported; use done=true, done=false, or none`,
   );
 }

@@ -1,22 +1,14 @@
 import type { Clock } from '../base/clock.ts';
-import { Code, StatusError } from '../base/status.ts';
 import type { Duration } from '../proto/google/protobuf/duration.ts';
 import type { Operations, OperationState } from '../scheduler/operations.ts';
+import { timeoutMsOf } from './timeout-ms.ts';
 
 /** The longest wait of one call: proxies cut calls that are silent for longer (EXE-30). */
 const WAIT_MS_MAX = 30_000;
 
 /** How long WaitOperation waits, at most WAIT_MS_MAX; INVALID_ARGUMENT for what is no duration. */
 export function waitMsOf(timeout: Duration | undefined): number {
-  if (!timeout) return WAIT_MS_MAX;
-  const { seconds, nanos } = timeout;
-  if (seconds < 0 || nanos < 0 || nanos > 999_999_999) {
-    throw new StatusError(
-      Code.INVALID_ARGUMENT,
-      `the timeout of ${seconds} s and ${nanos} ns is negative or malformed`,
-    );
-  }
-  return Math.min(seconds * 1000 + Math.ceil(nanos / 1_000_000), WAIT_MS_MAX);
+  return timeout ? Math.min(timeoutMsOf(timeout), WAIT_MS_MAX) : WAIT_MS_MAX;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { heapBytesMax } from '../base/memory.ts';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { Digest } from '../digest/digest.ts';
 import {
@@ -135,9 +136,4 @@ function checkedTarget({ name, target }: { name: string; target: string }, what:
     Code.INVALID_ARGUMENT,
     `symlink ${quoted(name)} in ${what} has the target ${quoted(target)}, which no symlink can have`,
   );
-}
-
-/** Names come from outside and end up in messages: bounded, and unable to forge a line. */
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
 }

@@ -2,6 +2,7 @@ import { lstat, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { chunksOf } from '../base/chunks.ts';
 import type { NewId } from '../base/id.ts';
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { Digest } from '../digest/digest.ts';
@@ -141,7 +142,6 @@ function sentAlong({ contents, digest }: Entry<'file'>) {
 function refusal(relative: string, why: string): StatusError {
   return new StatusError(
     Code.INVALID_ARGUMENT,
-    `the server sent an output at ${JSON.stringify(relative.slice(0, 200))}, which ${why}; ` +
-      'nothing was written',
+    `the server sent an output at ${quoted(relative)}, which ${why}; nothing was written`,
   );
 }

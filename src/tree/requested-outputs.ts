@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Command } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { compareNames } from './name-order.ts';
@@ -34,7 +35,7 @@ export function requestedOutputs(command: Command): RequestedOutput[] {
     if (fromRoot !== undefined) return { path, fromRoot, kind };
     throw new StatusError(
       Code.INVALID_ARGUMENT,
-      `output path ${JSON.stringify(path.slice(0, 200))} is not below the input root`,
+      `output path ${quoted(path)} is not below the input root`,
     );
   });
 }
@@ -48,6 +49,6 @@ export function requestedProperties(command: Command): ReadonlySet<NodePropertyN
   }
   throw new StatusError(
     Code.INVALID_ARGUMENT,
-    `output_node_properties names ${JSON.stringify(unknown)}; supported: ${known.join(', ')}`,
+    `output_node_properties names ${quoted(unknown)}; supported: ${known.join(', ')}`,
   );
 }

@@ -9,6 +9,7 @@ import { Code, StatusError } from '../../src/base/status.ts';
 import { RequestMetadata } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { ReadRequest, ReadResponse } from '../../src/proto/google/bytestream/bytestream.ts';
 import { Status } from '../../src/proto/google/rpc/status.ts';
+import { grpcError } from '../../src/rpc/grpc-status.ts';
 import { listen } from '../../src/rpc/grpc-server.ts';
 import { defaultServerLimits } from '../../src/rpc/limits.ts';
 import { bidi, type Call, clientStream, serverStream, unary } from '../../src/rpc/method.ts';
@@ -74,6 +75,19 @@ test('details and texts that no trailer holds are left out or cut, and the code 
   await assert.rejects(client.raw('/t.T/Fail', new Uint8Array()), {
     code: Code.FAILED_PRECONDITION,
   });
+});
+
+test('a text in letters that travel as nine bytes each is cut to what trailers hold', () => {
+  const detail = { typeUrl: 'type.googleapis.com/t.T', value: Buffer.alloc(2000) };
+  for (const text of ['\u6f22'.repeat(5000), `a${'\u{1f600}'.repeat(5000)}`, '" '.repeat(5000)]) {
+    const error = new StatusError(Code.FAILED_PRECONDITION, text, { details: [detail] });
+    const { details, metadata } = grpcError(error, 'some-id');
+    const bytes =
+      encodeURI(details).length + Object.values(metadata.toHttp2Headers()).join().length;
+    assert.ok(bytes < 8192 - 500, `${bytes} bytes, and the other headers`);
+    const [shown = ''] = details.split(' (request some-id)');
+    assert.ok(text.startsWith(shown) && shown.length > 200, details);
+  }
 });
 
 for (const [what, error] of [

@@ -1,5 +1,6 @@
 import { findAbsoluteSymlink } from '../../action-cache/absolute-symlinks.ts';
 import { referencesOf } from '../../action-cache/result-references.ts';
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { BlobStore } from '../../cas/blob-store.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
@@ -137,8 +138,4 @@ function checkPath(path: string): void {
 
 function invalid(message: string): StatusError {
   return new StatusError(Code.INVALID_ARGUMENT, message);
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
 }

@@ -1,3 +1,4 @@
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import {
   ExecuteRequest,
@@ -81,7 +82,7 @@ function wait(instances: Instances, name: string, call: Call): AsyncIterable<Ope
   if (instance?.execution) return instance.execution.wait(name, call.signal);
   throw new StatusError(
     Code.NOT_FOUND,
-    `there is no operation ${JSON.stringify(name.slice(0, 200))}; call Execute again`,
+    `there is no operation ${quoted(name)}; call Execute again`,
   );
 }
 

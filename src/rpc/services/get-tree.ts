@@ -1,4 +1,5 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { Digest } from '../../digest/digest.ts';
 import type { GetTreeRequest } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
@@ -94,9 +95,8 @@ function parsePageToken(token: string, root: Digest): number {
 }
 
 function unknownToken(token: string): StatusError {
-  const shown = JSON.stringify(token.slice(0, 200));
   return new StatusError(
     Code.INVALID_ARGUMENT,
-    `page_token ${shown} is not one of this tree's; begin without one`,
+    `page_token ${quoted(token)} is not one of this tree's; begin without one`,
   );
 }

@@ -1,4 +1,5 @@
 import { aborted } from '../../base/aborted.ts';
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import {
   HealthCheckRequest,
@@ -28,8 +29,7 @@ export function health(services: readonly Service[], draining: AbortSignal): Ser
       async ({ service }): Promise<HealthCheckResponse> => {
         const status = statusOf(service);
         if (status !== ServingStatus.SERVICE_UNKNOWN) return { status };
-        const shown = JSON.stringify(service.slice(0, 200));
-        throw new StatusError(Code.NOT_FOUND, `this server does not serve ${shown}`);
+        throw new StatusError(Code.NOT_FOUND, `this server does not serve ${quoted(service)}`);
       },
     ),
     serverStream(

@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import {
   CancelOperationRequest,
@@ -95,7 +96,7 @@ function listOperations(
   const states = all.list(instanceName);
   const last = states.findIndex(({ name }) => name === pageToken);
   if (pageToken !== '' && last < 0) {
-    throw invalid(`page_token is not one of ${JSON.stringify(parent)} any more; begin without one`);
+    throw invalid(`page_token is not one of ${quoted(parent)} any more; begin without one`);
   }
   // The last one is looked for among all: it may have passed out of the filter since.
   const rest = states.slice(last + 1).filter(isWanted);
@@ -128,8 +129,10 @@ function operationsOf(instances: Instances, parent: string) {
 }
 
 function unknownOperation(name: string): StatusError {
-  const shown = JSON.stringify(name.slice(0, 200));
-  return new StatusError(Code.NOT_FOUND, `there is no operation ${shown}, or it is forgotten`);
+  return new StatusError(
+    Code.NOT_FOUND,
+    `there is no operation ${quoted(name)}, or it is forgotten`,
+  );
 }
 
 function invalid(message: string): StatusError {

@@ -1,3 +1,4 @@
+import { quoted } from '../../base/quoted.ts';
 import { Code } from '../../base/status.ts';
 import { type ProtoFile, protoFiles } from '../../proto/descriptors.ts';
 import {
@@ -11,9 +12,6 @@ type Answer = NonNullable<ServerReflectionResponse['messageResponse']>;
 /** The second is the older name of the same messages; some tools know no other. */
 const versions = ['grpc.reflection.v1', 'grpc.reflection.v1alpha'];
 const pathOf = (version: string) => `/${version}.ServerReflection/ServerReflectionInfo`;
-
-/** Errors show so much of a longer name. */
-const SHOWN_NAME_MAX = 200;
 
 const byName = new Map(protoFiles.map((file) => [file.name, file]));
 const bySymbol = new Map(
@@ -57,11 +55,11 @@ function answerTo(
       return filesFrom(bySymbol.get(messageRequest.value), messageRequest.value, sent);
     case 'fileContainingExtension': {
       const { containingType, extensionNumber } = messageRequest.value;
-      return notFound(`extension ${extensionNumber} of ${shown(containingType)}`);
+      return notFound(`extension ${extensionNumber} of ${quoted(containingType)}`);
     }
     case 'allExtensionNumbersOfType': {
       const baseTypeName = messageRequest.value;
-      if (!bySymbol.has(baseTypeName)) return notFound(shown(baseTypeName));
+      if (!bySymbol.has(baseTypeName)) return notFound(quoted(baseTypeName));
       return {
         $case: 'allExtensionNumbersResponse',
         value: { baseTypeName, extensionNumber: [] },
@@ -80,7 +78,7 @@ function answerTo(
 
 /** The file, then those that it needs and that this stream has not sent yet. */
 function filesFrom(file: ProtoFile | undefined, asked: string, sent: Set<ProtoFile>): Answer {
-  if (!file) return notFound(shown(asked));
+  if (!file) return notFound(quoted(asked));
   const needed = new Set<ProtoFile>([file]);
   // A set may grow while it is gone through.
   for (const one of needed) {
@@ -92,10 +90,6 @@ function filesFrom(file: ProtoFile | undefined, asked: string, sent: Set<ProtoFi
   for (const one of needed) sent.add(one);
   const descriptors = Array.from(needed, ({ descriptor }) => Buffer.from(descriptor, 'base64'));
   return { $case: 'fileDescriptorResponse', value: { fileDescriptorProto: descriptors } };
-}
-
-function shown(name: string): string {
-  return JSON.stringify(name.slice(0, SHOWN_NAME_MAX));
 }
 
 function notFound(what: string): Answer {

@@ -1,4 +1,5 @@
 import { chunksOf } from '../../base/chunks.ts';
+import { quoted } from '../../base/quoted.ts';
 import { Code, StatusError } from '../../base/status.ts';
 import type { BlobStore } from '../../cas/blob-store.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
@@ -32,7 +33,7 @@ export async function withStoredContents(
   };
   const outputFiles: ActionResult['outputFiles'] = [];
   for (const file of result.outputFiles) {
-    const what = JSON.stringify(file.path.slice(0, 200));
+    const what = quoted(file.path);
     const digest = await store(file.contents, file.digest, what);
     outputFiles.push({ ...file, digest, contents: new Uint8Array() });
   }

@@ -30,7 +30,9 @@ export async function findMissing(
   const different = [...new Map(digests.map((digest) => [digest.key, digest])).values()];
   const missing: Digest[] = [];
   for (const ofFunction of byFunction(different, (digest) => digest)) {
-    for (const part of inParts(ofFunction)) missing.push(...(await ask(blobs, part, signal)));
+    for (const part of inParts(ofFunction)) {
+      for (const digest of await ask(blobs, part, signal)) missing.push(digest);
+    }
   }
   signal.throwIfAborted();
   return missing;

@@ -10,7 +10,7 @@ import { Empty } from '../../proto/google/protobuf/empty.ts';
 import type { OperationState } from '../../scheduler/operations.ts';
 import type { CallOptions, Channel, Rpc } from './channel.ts';
 import { operationStateOf } from './operation-state.ts';
-import { Backoff, isTransient, withRetries } from './retries.ts';
+import { Backoff, isBreak, isTransient, withRetries } from './retries.ts';
 
 const CANCEL_DEADLINE_MS = 10_000;
 
@@ -117,13 +117,4 @@ export class RemoteExecution implements Execution {
   #wait(name = '', options: CallOptions): AsyncIterable<Operation> {
     return this.#channel.serverStream(waitRpc, WaitExecutionRequest.fromPartial({ name }), options);
   }
-}
-
-/**
- * Whether the stream of an operation broke, rather than the operation failed: that is told in its
- * response. A reset by a proxy comes as INTERNAL, UNKNOWN or CANCELLED.
- */
-function isBreak(error: StatusError): boolean {
-  const { INTERNAL, UNKNOWN, CANCELLED } = Code;
-  return isTransient(error) || [INTERNAL, UNKNOWN, CANCELLED].some((code) => code === error.code);
 }

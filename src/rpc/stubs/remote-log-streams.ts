@@ -1,5 +1,5 @@
 import type { Chunks } from '../../base/chunks.ts';
-import { Code, StatusError } from '../../base/status.ts';
+import { StatusError } from '../../base/status.ts';
 import type {
   LogRange,
   LogStatus,
@@ -21,7 +21,7 @@ import {
 } from '../../proto/google/bytestream/bytestream.ts';
 import { writeRequestType } from '../byte-stream-messages.ts';
 import type { Channel, Rpc } from './channel.ts';
-import { Backoff, isTransient } from './retries.ts';
+import { Backoff, isBreak } from './retries.ts';
 
 const createRpc: Rpc<CreateLogStreamRequest, LogStream> = {
   path: '/build.bazel.remote.logstream.v1.LogStreamService/CreateLogStream',
@@ -130,10 +130,4 @@ export class RemoteLogStreams implements LogStreams {
       if (data.length > 0) yield data;
     }
   }
-}
-
-/** A stream stays open for as long as a command runs; a reset by a proxy comes as one of these. */
-function isBreak(error: StatusError): boolean {
-  const { INTERNAL, UNKNOWN, CANCELLED } = Code;
-  return isTransient(error) || [INTERNAL, UNKNOWN, CANCELLED].some((code) => code === error.code);
 }

@@ -79,6 +79,15 @@ export function isTransient(error: StatusError): boolean {
   return error.code === Code.UNAVAILABLE || askedDelayMsOf(error) !== undefined;
 }
 
+/**
+ * Whether a stream that stays open for as long as an action runs broke on the way, rather than failed: a
+ * reset by a proxy comes as INTERNAL, UNKNOWN or CANCELLED.
+ */
+export function isBreak(error: StatusError): boolean {
+  const { INTERNAL, UNKNOWN, CANCELLED } = Code;
+  return isTransient(error) || [INTERNAL, UNKNOWN, CANCELLED].some((code) => code === error.code);
+}
+
 function askedDelayMsOf(error: StatusError): number | undefined {
   const detail = error.details.find(({ typeUrl }) => typeUrl.endsWith('/google.rpc.RetryInfo'));
   if (!detail) return undefined;

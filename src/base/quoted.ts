@@ -1,0 +1,6 @@
+const CHARACTERS_MAX = 200;
+
+/** Text from outside, for a message: its beginning, in quotation marks, and on one line. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, CHARACTERS_MAX));
+}
