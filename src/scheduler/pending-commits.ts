@@ -52,7 +52,11 @@ export class PendingCommits {
     const { lease, response } = run.place;
     const failures = run.place.failures + 1;
     if (failures >= limits.commitAttemptsMax) {
-      return endedBy(error.code, `storing the result: ${error.message}`, error.details);
+      return endedBy(
+        error.code,
+        `storing the result of action ${run.request.action}: ${error.message}`,
+        error.details,
+      );
     }
     run.place = { kind: 'committing', lease, response, failures };
     deadlines.add(time.now + limits.commitRetryMs, () => {

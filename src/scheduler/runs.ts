@@ -120,16 +120,16 @@ export class Runs {
   /** Its worker could not run it for a reason of its own. */
   fail(run: Run, code: Code, what: string): void {
     run.failures += 1;
-    const message = `${what}; workers failed ${run.failures} times to run the action`;
+    const message = `${what}; workers failed ${run.failures} times to run action ${run.request.action}`;
     if (run.failures < this.#options.limits.failuresMax) this.#requeue(run);
-    else this.end(run, endedBy(code === Code.OK ? Code.UNAVAILABLE : code, message));
+    else this.end(run, endedBy(code, message));
   }
 
   /** Its worker does not have it, without saying why. */
   refuse(run: Run, what: string): void {
     const { refusalsMax, retryDelayMs } = this.#options.limits;
     run.refusals += 1;
-    const message = `${what}; workers handed the action back ${run.refusals} times`;
+    const message = `${what}; workers handed action ${run.request.action} back ${run.refusals} times`;
     if (run.refusals < refusalsMax) this.#requeue(run);
     else this.end(run, endedBy(Code.UNAVAILABLE, message, [retryAfter(retryDelayMs)]));
   }

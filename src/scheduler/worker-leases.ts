@@ -1,4 +1,3 @@
-import { Code } from '../base/status.ts';
 import type { DesiredState, HeldLease, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { KnownWorkers } from './known-workers.ts';
@@ -11,7 +10,7 @@ import type { Runs } from './runs.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import type { Session, Worker } from './worker.ts';
-import { desiredStateOf, isResult } from './worker-messages.ts';
+import { desiredStateOf, failureOf, isResult } from './worker-messages.ts';
 
 export interface WorkerLeasesOptions {
   readonly time: SteadyTime;
@@ -152,7 +151,8 @@ export class WorkerLeases {
   }
 
   /** A finished lease: its result goes to be stored once, however often it is reported (WRK-15). */
-  #take(worker: Worker, lease: GivenLease, { response, failure, memoryLimitMet }: HeldLease): void {
+  #take(worker: Worker, lease: GivenLease, held: HeldLease): void {
+    const { response, memoryLimitMet } = held;
     const { runs } = this.#options;
     const { run } = lease;
     if (run.place.kind !== 'leased') return;
@@ -169,8 +169,8 @@ export class WorkerLeases {
     this.withdraw(worker, lease);
     this.#rest(worker);
     run.avoided.add(worker.id);
-    const message = failure?.message ?? 'the lease is done, without response and failure';
-    runs.fail(run, (failure?.code ?? Code.INTERNAL) as Code, `worker ${worker.id}: ${message}`);
+    const { code, message } = failureOf(held);
+    runs.fail(run, code, `worker ${worker.id}: ${message}`);
   }
 
   /** It failed at a limit of memory, for the first time, and some worker gives actions more. */

@@ -1,4 +1,5 @@
 import { Code, StatusError } from '../base/status.ts';
+import { ExecutedActionMetadata } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
   type DesiredState,
   type HeldLease,
@@ -18,6 +19,8 @@ const propertiesMax = 1_000;
 /** Names and values together, of properties or capacities; they are kept as long as the worker is. */
 const offeredCharsMax = 64 * 1024;
 const capacitiesMax = 100;
+/** Of what is known of an action while it runs: moments, and what it used. Some hundred bytes. */
+const metadataBytesMax = 64 * 1024;
 /** Some lines, as an operator reads them. */
 const textCharsMax = 2_000;
 
@@ -103,6 +106,25 @@ function forPeople(text: string): string {
 /** The worker is through with it, and has what the action came to. */
 export function isResult({ phase, response }: HeldLease): boolean {
   return phase === HeldLease_Phase.PHASE_DONE && response !== undefined;
+}
+
+/** Why the worker could not run the action: a code of gRPC, and words that are cut (HI-24). */
+export function failureOf({ failure }: HeldLease): { code: Code; message: string } {
+  if (!failure) {
+    return { code: Code.INTERNAL, message: 'the lease is done, without response and failure' };
+  }
+  const known = Object.values(Code).find((code) => code === failure.code) ?? Code.INTERNAL;
+  return {
+    code: known === Code.OK ? Code.UNAVAILABLE : known,
+    message: forPeople(failure.message),
+  };
+}
+
+/** What the worker says of how far it is; undefined where that is more than any action has need of (HI-24). */
+export function metadataOf({ metadata }: HeldLease): ExecutedActionMetadata | undefined {
+  if (!metadata) return undefined;
+  const isSmall = ExecutedActionMetadata.encode(metadata).finish().length <= metadataBytesMax;
+  return isSmall ? metadata : undefined;
 }
 
 /** The id of a log stream (LOG-11). */

@@ -8,7 +8,7 @@ import type { Deadline } from './deadlines.ts';
 import { nothingOffered, type Offered, offeredBy, type Requirements } from './platform.ts';
 import type { GivenLease } from './run.ts';
 import { hasRoom, isWithinCapacities } from './shared-capacities.ts';
-import { isolationOf, streamNamesOf } from './worker-messages.ts';
+import { isolationOf, metadataOf, streamNamesOf } from './worker-messages.ts';
 
 /** One stream of a worker, and how far each side has come. */
 export interface Session {
@@ -196,7 +196,7 @@ export class Worker {
         const known = lease.phase ?? -1;
         // What is older, of a stream that was given up and arrived late, is no news.
         const isNews = held.phase >= known;
-        if (isNews) lease.metadata = held.metadata;
+        if (isNews) lease.metadata = metadataOf(held);
         const hasStreams = isNews && takeStreams(lease, held);
         if (held.phase > known) lease.phase = held.phase;
         if (held.phase > known || hasStreams) changed.push(lease);
