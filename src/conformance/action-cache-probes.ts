@@ -1,26 +1,20 @@
 import { Code } from '../base/status.ts';
 import {
-  type DeepPartial,
   Directory,
-  type GetActionResultRequest,
+  type DeepPartial,
   Tree,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
   ActionResult,
   UpdateActionResultRequest,
 } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Api, piecesOf } from './api.ts';
+import { findBytes, findResult, updateResult } from './action-results.ts';
 import { expectRefusal, expectSame, expectThat, NotApplicable } from './expect.ts';
+import { inliningProbes } from './inlining-probes.ts';
 import { aCache, cacheUpdates } from './needs.ts';
 import type { Area, Need } from './probe.ts';
-import type { Blob } from './random-blobs.ts';
 import { rpcs } from './rpcs.ts';
 import { hasField, withUnknownField } from './wire-fields.ts';
-
-/** More than fits into one message that every client takes. */
-const TOO_LARGE_TO_INLINE = 5 * 2 ** 20;
-
-const MESSAGE_BYTES_MAX = 4 * 2 ** 20;
 
 const noUpdates: Need = (tested) =>
   cacheUpdates(tested) === undefined ? 'action cache updates are enabled' : undefined;
@@ -34,7 +28,7 @@ export const actionCacheProbes: Area = {
       ids: ['AC-01'],
       title: 'a result that is not there is NOT_FOUND',
       run: async (api) => {
-        await expectRefusal(find(api, api.blob()), Code.NOT_FOUND, 'an unknown action');
+        await expectRefusal(findResult(api, api.blob()), Code.NOT_FOUND, 'an unknown action');
       },
     },
     {
@@ -42,7 +36,7 @@ export const actionCacheProbes: Area = {
       title: 'where updates are not enabled they are PERMISSION_DENIED',
       needs: [noUpdates],
       run: async (api) => {
-        const call = update(api, api.blob(), {});
+        const call = updateResult(api, api.blob(), {});
         await expectRefusal(call, Code.PERMISSION_DENIED, 'UpdateActionResult');
       },
     },
@@ -54,9 +48,9 @@ export const actionCacheProbes: Area = {
         const [action, output] = [api.blob(), api.blob()];
         await api.put(output);
         const outputFiles = [{ path: 'a/b', digest: output.digest.toMessage() }];
-        const stored = await update(api, action, { outputFiles, exitCode: 0 });
+        const stored = await updateResult(api, action, { outputFiles, exitCode: 0 });
         expectSame(stored.outputFiles[0]?.path, 'a/b', 'the path that the update answers');
-        const found = await find(api, action);
+        const found = await findResult(api, action);
         expectSame(found.outputFiles[0]?.digest?.hash, output.digest.hash, 'the stored digest');
       },
     },
@@ -71,9 +65,11 @@ export const actionCacheProbes: Area = {
         const tree = api.blobOf(Tree.encode(Tree.fromPartial({ root })).finish());
         await api.put(tree);
         const outputDirectories = [{ path: 'out', treeDigest: tree.digest.toMessage() }];
-        const refused = await update(api, action, { outputDirectories }).catch(() => undefined);
-        if (!refused) return; // It is not stored at all: as good.
-        await expectRefusal(find(api, action), Code.NOT_FOUND, 'a tree with a file missing');
+        const stored = await updateResult(api, action, { outputDirectories }).catch(
+          () => undefined,
+        );
+        if (!stored) return; // It is refused at once: as good.
+        await expectRefusal(findResult(api, action), Code.NOT_FOUND, 'a tree with a file missing');
       },
     },
     {
@@ -82,81 +78,19 @@ export const actionCacheProbes: Area = {
       needs: [cacheUpdates],
       run: async (api) => {
         const outputFiles = [{ path: 'a', digest: api.blob().digest.toMessage() }];
-        const call = update(api, api.blob(), { outputFiles });
+        const call = updateResult(api, api.blob(), { outputFiles });
         await expectRefusal(call, Code.FAILED_PRECONDITION, 'an output that nobody uploaded');
       },
     },
-    {
-      ids: ['AC-05', 'RES-32'],
-      title: 'nothing is inlined that was not asked for',
-      needs: [cacheUpdates],
-      run: async (api) => {
-        const { action } = await putResult(api);
-        const { stdoutRaw, stderrRaw, outputFiles } = await find(api, action);
-        const inlined = [stdoutRaw, stderrRaw, ...outputFiles.map(({ contents }) => contents)];
-        expectSame(
-          inlined.map(({ length }) => length),
-          [0, 0, 0, 0],
-          'the inlined bytes of stdout, stderr and two files',
-        );
-      },
-    },
-    {
-      ids: ['AC-06', 'AC-07', 'AC-10'],
-      title: 'small outputs are inlined when that is asked for, and only those',
-      needs: [cacheUpdates],
-      run: async (api) => {
-        const { action, output } = await putResult(api);
-        const hints = { inlineStdout: true, inlineOutputFiles: ['a', 'no such path'] };
-        const { stdoutRaw, outputFiles } = await find(api, action, hints);
-        expectSame(stdoutRaw.length, output.bytes.length, 'the inlined bytes of stdout');
-        const contents = outputFiles.map((file) => [file.path, file.contents.length]);
-        expectSame(
-          contents,
-          [
-            ['a', 1000],
-            ['b', 0],
-          ],
-          'the inlined bytes of the two files',
-        );
-      },
-    },
-    {
-      ids: ['AC-09'],
-      title: 'what is inlined has its digest too',
-      needs: [cacheUpdates],
-      run: async (api) => {
-        const { action, output } = await putResult(api);
-        const hints = { inlineStdout: true, inlineOutputFiles: ['a'] };
-        const { stdoutDigest, outputFiles } = await find(api, action, hints);
-        expectSame(stdoutDigest?.hash, output.digest.hash, 'the digest of stdout');
-        for (const { digest } of outputFiles) {
-          expectSame(digest?.hash, output.digest.hash, 'the digest of a file');
-        }
-      },
-    },
-    {
-      ids: ['AC-08', 'GEN-09'],
-      title: 'what would make the answer too large is not inlined, and no error',
-      needs: [cacheUpdates],
-      run: async (api) => {
-        const [action, output] = [api.blob(), api.blob(TOO_LARGE_TO_INLINE)];
-        await api.write(api.writeName(output.digest), piecesOf(output.bytes, 2 ** 20));
-        await update(api, action, { stdoutDigest: output.digest.toMessage() });
-        const request = { actionDigest: action.digest.toMessage(), inlineStdout: true };
-        const bytes = api.encoded(rpcs.getActionResult, request);
-        const [answer = new Uint8Array()] = await api.raw(rpcs.getActionResult.path, bytes);
-        expectThat(answer.length <= MESSAGE_BYTES_MAX, '4 MiB at most', `${answer.length} bytes`);
-      },
-    },
+    ...inliningProbes,
     {
       ids: ['AC-17'],
       title: 'raw output that is uploaded with a result is stored, and read by its digest',
       needs: [cacheUpdates],
       run: async (api) => {
         const [action, output] = [api.blob(), api.blob()];
-        await update(api, action, { stdoutRaw: output.bytes });
-        const { stdoutDigest, stdoutRaw } = await find(api, action);
+        await updateResult(api, action, { stdoutRaw: output.bytes });
+        const { stdoutDigest, stdoutRaw } = await findResult(api, action);
         const isThere = stdoutDigest?.hash === output.digest.hash;
         const isRaw = Buffer.compare(stdoutRaw, output.bytes) === 0;
         expectThat(isThere || isRaw, 'the output, raw or by its digest', 'neither');
@@ -169,11 +103,11 @@ export const actionCacheProbes: Area = {
       needs: [cacheUpdates],
       run: async (api) => {
         const action = api.blob();
-        for (const exitCode of [1, 2, 3]) await update(api, action, { exitCode });
-        expectSame((await find(api, action)).exitCode, 3, 'the exit code of the last update');
+        for (const exitCode of [1, 2, 3]) await updateResult(api, action, { exitCode });
+        expectSame((await findResult(api, action)).exitCode, 3, 'the exit code of the last update');
         const exitCodes = Array.from({ length: 20 }, (_, i) => i + 10);
-        await Promise.all(exitCodes.map((exitCode) => update(api, action, { exitCode })));
-        const { exitCode } = await find(api, action);
+        await Promise.all(exitCodes.map((exitCode) => updateResult(api, action, { exitCode })));
+        const { exitCode } = await findResult(api, action);
         expectThat(exitCodes.includes(exitCode), 'one of twenty updates at once', exitCode);
       },
     },
@@ -183,10 +117,8 @@ export const actionCacheProbes: Area = {
       needs: [cacheUpdates],
       run: async (api) => {
         const action = api.blob();
-        await update(api, action, {});
-        const request = { actionDigest: action.digest.toMessage() };
-        const bytes = api.encoded(rpcs.getActionResult, request);
-        const [answer = new Uint8Array()] = await api.raw(rpcs.getActionResult.path, bytes);
+        await updateResult(api, action, {});
+        const answer = await findBytes(api, action);
         expectThat(answer.length > 0, 'a message that is not empty', 'no bytes');
         expectThat(hasField(answer, [9]), 'execution_metadata to be set', 'no such field');
       },
@@ -200,12 +132,12 @@ export const actionCacheProbes: Area = {
         if (priorities.length === 0) throw new NotApplicable('no priorities are announced');
         for (const { minPriority, maxPriority } of priorities) {
           for (const priority of [minPriority, maxPriority]) {
-            await update(api, api.blob(), {}, { resultsCachePolicy: { priority } });
+            await updateResult(api, api.blob(), {}, { resultsCachePolicy: { priority } });
           }
         }
         const priority = Math.max(...priorities.map((range) => range.maxPriority)) + 1;
         if (priority > 2 ** 31 - 1) return;
-        const call = update(api, api.blob(), {}, { resultsCachePolicy: { priority } });
+        const call = updateResult(api, api.blob(), {}, { resultsCachePolicy: { priority } });
         await expectRefusal(call, Code.INVALID_ARGUMENT, `the priority ${priority}`);
       },
     },
@@ -224,7 +156,7 @@ export const actionCacheProbes: Area = {
           'a symlink to nothing': { outputSymlinks: [{ path: 'a', target: '' }] },
         };
         for (const [what, result] of Object.entries(wrong)) {
-          const call = update(api, api.blob(), result);
+          const call = updateResult(api, api.blob(), result);
           await expectRefusal(call, Code.INVALID_ARGUMENT, what);
         }
       },
@@ -258,8 +190,7 @@ export const actionCacheProbes: Area = {
         whole.actionResult = ActionResult.decode(withUnknownField(result));
         const updating = UpdateActionResultRequest.encode(whole).finish();
         await api.raw(rpcs.updateActionResult.path, updating);
-        const bytes = api.encoded(rpcs.getActionResult, request);
-        const [answer = new Uint8Array()] = await api.raw(rpcs.getActionResult.path, bytes);
+        const answer = await findBytes(api, action);
         const found = ActionResult.decode(answer);
         expectSame(
           [found.outputSymlinks.length, found.outputFileSymlinks.length],
@@ -275,36 +206,9 @@ export const actionCacheProbes: Area = {
       needs: [cacheUpdates],
       run: async (api) => {
         const action = api.blob();
-        await update(api, action, { exitCode: 1 });
-        expectSame((await find(api, action)).exitCode, 1, 'the exit code');
+        await updateResult(api, action, { exitCode: 1 });
+        expectSame((await findResult(api, action)).exitCode, 1, 'the exit code');
       },
     },
   ],
 };
-
-function find(api: Api, { digest }: Blob, hints: DeepPartial<GetActionResultRequest> = {}) {
-  return api.one(rpcs.getActionResult, { actionDigest: digest.toMessage(), ...hints });
-}
-
-function update(
-  api: Api,
-  { digest }: Blob,
-  actionResult: DeepPartial<ActionResult>,
-  more: { readonly resultsCachePolicy?: { readonly priority: number } } = {},
-) {
-  const actionDigest = digest.toMessage();
-  return api.one(rpcs.updateActionResult, { actionDigest, actionResult, ...more });
-}
-
-/** A result with two files and both streams, all of one blob of 1000 bytes. */
-async function putResult(api: Api): Promise<{ readonly action: Blob; readonly output: Blob }> {
-  const [action, output] = [api.blob(), api.blob()];
-  await api.put(output);
-  const digest = output.digest.toMessage();
-  await update(api, action, {
-    outputFiles: ['a', 'b'].map((path) => ({ path, digest })),
-    stdoutDigest: digest,
-    stderrDigest: digest,
-  });
-  return { action, output };
-}

@@ -7,6 +7,7 @@ import {
   ExecuteResponse,
 } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Operation } from '../proto/google/longrunning/operations.ts';
+import type { Timestamp } from '../proto/google/protobuf/timestamp.ts';
 import { PreconditionFailure } from '../proto/google/rpc/error_details.ts';
 import type { Status } from '../proto/google/rpc/status.ts';
 import type { Api } from './api.ts';
@@ -129,4 +130,9 @@ export async function contentOf(
   expectThat(digest !== undefined, 'a digest', 'none');
   const { responses } = await api.one(rpcs.batchRead, { digests: [digest] });
   return responses[0]?.data ?? new Uint8Array();
+}
+
+/** Nanoseconds since the Unix epoch; 0 without a timestamp. */
+export function nanosOf(stamp: Timestamp | undefined): bigint {
+  return stamp ? BigInt(stamp.seconds) * 1_000_000_000n + BigInt(stamp.nanos) : 0n;
 }

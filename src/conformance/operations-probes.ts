@@ -1,4 +1,5 @@
 import { Code } from '../base/status.ts';
+import type { Api } from './api.ts';
 import { unknownOperation } from './execution-probes.ts';
 import { expectRefusal } from './expect.ts';
 import { execution, offered } from './needs.ts';
@@ -45,8 +46,7 @@ export const operationsProbes: Area = {
       ids: ['OPS-02'],
       title: 'ListOperations refuses a page token that nobody gave',
       run: async (api) => {
-        const { instanceName } = api.tested;
-        const name = instanceName === '' ? 'operations' : `${instanceName}/operations`;
+        const name = collectionOf(api);
         const call = api.one(rpcs.listOperations, { name, pageToken: 'no such token' });
         const what = 'the page token "no such token"';
         await expectRefusal(offered('ListOperations', call), Code.INVALID_ARGUMENT, what);
@@ -56,11 +56,15 @@ export const operationsProbes: Area = {
       ids: ['OPS-03'],
       title: 'return_partial_success is refused',
       run: async (api) => {
-        const { instanceName } = api.tested;
-        const name = instanceName === '' ? 'operations' : `${instanceName}/operations`;
+        const name = collectionOf(api);
         const call = api.one(rpcs.listOperations, { name, returnPartialSuccess: true });
         await expectRefusal(call, Code.UNIMPLEMENTED, 'return_partial_success');
       },
     },
   ],
 };
+
+/** The name of all operations of the instance. */
+function collectionOf({ tested: { instanceName } }: Api): string {
+  return instanceName === '' ? 'operations' : `${instanceName}/operations`;
+}
