@@ -4,7 +4,10 @@ import { OriginFailure } from './origin-failure.ts';
 /** What one download takes of the room. */
 export interface RoomShare {
   readonly bytes: number;
-  /** Fails with RESOURCE_EXHAUSTED, told in the response, when there is no room for as much. */
+  /**
+   * Fails with RESOURCE_EXHAUSTED, told in the response, when there is no room for as much. Once the download is
+   * over, a look at its size that comes late takes nothing.
+   */
   growTo(bytes: number): void;
   /** The download is over, and nothing of it left. */
   end(): void;
@@ -24,6 +27,7 @@ export class DownloadRoom {
 
   share(): RoomShare {
     let taken = 0;
+    let isOver = false;
     const take = (bytes: number) => {
       this.#takenBytes += bytes - taken;
       taken = bytes;
@@ -33,10 +37,14 @@ export class DownloadRoom {
         return taken;
       },
       growTo: (bytes) => {
+        if (isOver) return;
         if (this.#takenBytes - taken + bytes > this.#sizeBytesMax) throw noRoom(this.#sizeBytesMax);
         take(bytes);
       },
-      end: () => take(0),
+      end: () => {
+        isOver = true;
+        take(0);
+      },
     };
   }
 }

@@ -176,8 +176,10 @@ export class LocalLogStreams implements LogStreams {
   }
 
   #awaitWriter(stream: Stream): void {
+    // It is finished even where its file cannot be closed.
+    const retain = () => this.#retain(stream);
     this.#after(this.#options.writerGraceMs, stream, () => {
-      void stream.log.finish().then(() => this.#retain(stream));
+      void stream.log.finish().then(retain, retain);
     });
   }
 

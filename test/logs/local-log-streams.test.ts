@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { chunksOf, collect } from '../../src/base/chunks.ts';
@@ -47,6 +47,31 @@ logStreamsContract(
   'LocalLogStreams in memory',
   async (t) => (await open(t, { folder: undefined })).logs,
 );
+
+test('a stream that was left is finished and forgotten even when its file cannot be closed', async (t) => {
+  const { clock, folder, put, read, gone } = await open(t);
+  const { name, written } = await put('hello', false);
+  await written;
+  const [file = ''] = readdirSync(folder);
+  const fd = readdirSync('/proc/self/fd').find((one) => opened(one) === path.join(folder, file));
+  closeSync(Number(fd));
+  await clock.asleep(1);
+  clock.advance(defaultLocalLogStreamsOptions.writerGraceMs);
+  // From then on it is kept for its time, and the number of the descriptor may be taken by another file.
+  await clock.asleep(1);
+  assert.equal(await read(name), 'hello');
+  clock.advance(60_000);
+  await assertEmpty(folder);
+  await gone(name);
+});
+
+function opened(fd: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
 
 test('LOG-12: a finished stream is kept for its time, and then gone with its file', async (t) => {
   const { clock, folder, put, read, gone } = await open(t);
