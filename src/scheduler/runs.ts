@@ -181,6 +181,7 @@ export class Runs {
         { details: [retryAfter(limits.retryDelayMs)] },
       );
     }
+    this.#refuseLargePlatform(request);
     const requirements = requirementsOf(request.properties, this.#ignored);
     knownWorkers.refuseNoAmount(requirements);
     const invocation = invocations.join(request, time.now);
@@ -208,6 +209,17 @@ export class Runs {
     queues.add(run);
     changes.newRun(run);
     return run;
+  }
+
+  /** It is kept as long as the run waits, and no worker could have all of it. */
+  #refuseLargePlatform({ action, properties }: ActionRequest): void {
+    const { platformCharsMax } = this.#options.limits;
+    const chars = properties.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
+    if (chars <= platformCharsMax) return;
+    throw new StatusError(
+      Code.INVALID_ARGUMENT,
+      `the platform properties of action ${action} have ${chars} characters, more than ${platformCharsMax}; name fewer`,
+    );
   }
 
   /** It is as urgent as the most urgent of those who asked, and goes when it is the turn of any (EXE-65). */

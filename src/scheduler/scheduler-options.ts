@@ -4,6 +4,8 @@ import { heapBytesMax } from '../base/memory.ts';
 export interface SchedulerOptions {
   /** Actions that wait for a worker; one more is refused with RESOURCE_EXHAUSTED (SC-27). */
   readonly queuedMax: number;
+  /** Names and values of an action's platform properties, all together, in characters. */
+  readonly platformCharsMax: number;
   /** Operations that are not done; several may wait for one action. */
   readonly pendingOperationsMax: number;
   /** When a client that was refused for want of room should come back. */
@@ -64,6 +66,8 @@ export interface SchedulerOptions {
 export const defaultSchedulerOptions: SchedulerOptions = {
   // About 2 KB each in memory: 200 MB.
   queuedMax: 100_000,
+  // As many as a worker may offer. Real ones have some hundred.
+  platformCharsMax: 64 * 1024,
   pendingOperationsMax: 200_000,
   retryDelayMs: 5_000,
   // ACT-08 without what says where, in what, and with which network a command can run at all.

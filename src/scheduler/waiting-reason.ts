@@ -5,6 +5,9 @@ import type { PlatformQueue } from './platform-queue.ts';
 import type { Run } from './run.ts';
 import type { Worker } from './worker.ts';
 
+/** Some lines: it goes to each watcher, each time the operation changes. */
+const reasonCharsMax = 8_000;
+
 /** So many workers in one state are named; more are counted. */
 const namedMax = 3;
 
@@ -46,6 +49,12 @@ const drained = { one: 'is drained', several: 'are drained' };
 
 /** Why a queued run is not given to a worker, for people: which property none has, or what those do that match. */
 export function explainWaiting(waiting: Waiting): string {
+  const reason = wholeReason(waiting);
+  if (reason.length <= reasonCharsMax) return reason;
+  return `${reason.slice(0, reasonCharsMax).toWellFormed()}…`;
+}
+
+function wholeReason(waiting: Waiting): string {
   const { requirements } = waiting.run;
   // Those of before a restart have not said yet what they offer.
   const told = waiting.known.filter(({ offered }) => offered !== nothingOffered);
