@@ -46,7 +46,6 @@ export async function checkOut(
     [['checkout-index', '--all', '--force', '--quiet'], undefined],
   ];
   for (const [args, onOutput] of steps) {
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { exitCode, stderr } = await runGit(repository, args, signal, onOutput);
     if (exitCode === 0) {
       if (onOutput) share.growTo(share.bytes + bytes);

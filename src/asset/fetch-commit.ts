@@ -101,7 +101,7 @@ async function fetchedBytes({ folder }: GitRepository): Promise<number> {
   let bytes = 0;
   for (const entry of entries) {
     if (!entry.isFile()) continue;
-    // oxlint-disable-next-line no-await-in-loop -- there may be thousands, which are not to be looked at together
+    // There may be thousands, which are not to be looked at together.
     const stats = await stat(path.join(entry.parentPath, entry.name)).catch(() => undefined);
     bytes += stats?.size ?? 0;
   }

@@ -78,6 +78,6 @@ function dlopen(file: string): object {
 }
 
 function cacheFolder(): string {
-  // oxlint-disable-next-line no-process-env -- the XDG rule for caches; no setting of ours.
+  // The XDG rule for caches; no setting of ours.
   return process.env['XDG_CACHE_HOME'] || path.join(findHomeFolder(), '.cache');
 }

@@ -32,7 +32,6 @@ export class SilenceWatch implements Disposable {
   /** One timer for each upload, not for each of its messages. */
   async #watch(limitMs: number, reason: () => StatusError): Promise<void> {
     for (let leftMs = limitMs; leftMs > 0;) {
-      // oxlint-disable-next-line no-await-in-loop -- until it has been silent that long
       await this.#clock.sleep(leftMs, this.#over.signal);
       const now = this.#clock.now();
       leftMs = (this.#waitsSince ?? now) + limitMs - now;

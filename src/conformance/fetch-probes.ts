@@ -23,7 +23,6 @@ export const fetchProbes: Area = {
       run: async (api) => {
         for (const rpc of [rpcs.fetchBlob, rpcs.fetchDirectory]) {
           const call = api.raw(rpc.path, new Uint8Array());
-          // oxlint-disable-next-line no-await-in-loop -- one after the other, as all probes
           await expectRefusal(call, Code.INVALID_ARGUMENT, 'an empty request');
         }
       },

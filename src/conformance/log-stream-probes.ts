@@ -198,7 +198,6 @@ async function writeThree(api: Api, writeName: string): Promise<Buffer> {
     const data = textOfLog(line);
     const piece = { data, writeOffset: written.length, finishWrite: line === 3 };
     written = Buffer.concat([written, data]);
-    // oxlint-disable-next-line no-await-in-loop -- each begins where the last ended
     expectSame(await write(api, writeName, piece), written.length, 'committed_size');
   }
   return written;
@@ -214,7 +213,6 @@ function reader(api: Api, resourceName: string) {
       const parts: Uint8Array[] = [];
       let left = sizeBytes;
       while (left > 0) {
-        // oxlint-disable-next-line no-await-in-loop -- one message after the other
         const { done, value } = await answers.next();
         if (done) break;
         const { data } = rpcs.read.response.decode(value);

@@ -45,7 +45,6 @@ export const pushProbes: Area = {
           [() => api.one(rpcs.pushBlob, { blobDigest }), 'a PushBlob without a URI'],
           [() => api.one(rpcs.pushBlob, { uris: [urn(api)] }), 'a PushBlob without a digest'],
         ] as const) {
-          // oxlint-disable-next-line no-await-in-loop -- each tells of one thing
           await expectRefusal(ask(), Code.INVALID_ARGUMENT, what);
         }
       },
@@ -69,7 +68,6 @@ export const pushProbes: Area = {
         const uris = [urn(api), urn(api), urn(api)];
         const { digest } = await pushed(api, uris);
         for (const uri of uris) {
-          // oxlint-disable-next-line no-await-in-loop -- one after the other, as all probes
           const { uri: used } = await expectFound(api, digest, { uris: [urn(api), uri] });
           expectSame(used, uri, 'the URI that was used');
         }

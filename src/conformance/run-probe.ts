@@ -34,7 +34,6 @@ export async function runProbe(
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     if (clock.now() >= limits.endAt) return { kind: 'not run' };
-    // oxlint-disable-next-line no-await-in-loop -- the second is for what the first met
     const thrown = await errorOf((...heard) => run(attempt, ...heard), wire, limits, clock, signal);
     if (thrown === undefined) return { kind: 'pass' };
     if (thrown === CUT_SHORT) return { kind: 'not run' };
@@ -63,7 +62,6 @@ async function errorOf(
       const dueAt = Math.min(heardAt + silenceMs, startedAt + PROBE_MS_MAX, endAt);
       const leftMs = dueAt - clock.now();
       if (leftMs <= 0) break;
-      // oxlint-disable-next-line no-await-in-loop -- until nothing new is heard
       await clock.sleep(leftMs, watched);
     }
     const now = clock.now();

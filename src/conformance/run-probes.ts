@@ -70,13 +70,11 @@ async function expectServer(
 ): Promise<void> {
   for (let left = CONNECTS_MAX - 1; ; left--) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- each try waits for the last
       await fetchCapabilities(wire, tested.instanceName, signal);
       return;
     } catch (thrown) {
       if (left === 0 || StatusError.from(thrown).code !== Code.UNAVAILABLE) throw thrown;
     }
-    // oxlint-disable-next-line no-await-in-loop -- as above
     await clock.sleep(1000, signal);
   }
 }

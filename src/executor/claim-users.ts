@@ -44,13 +44,11 @@ export async function claimUsers(
       );
     }
     if (uid === known) {
-      // oxlint-disable-next-line no-await-in-loop -- seldom, for some more
       accounts = await withAccounts(uid, count);
       known += count;
     }
     const hasAccount = accounts.has(uid);
     if (hasAccount && !isFixed) continue;
-    // oxlint-disable-next-line no-await-in-loop -- in order
     const claim = await tryClaim(uid);
     if (claim) {
       closing.defer(claim);

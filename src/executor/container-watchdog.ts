@@ -36,10 +36,8 @@ export async function runContainerWatchdog(socket: string, label: string): Promi
   await once(process.stdin, 'close');
   const engine = new DockerEngine(socket);
   for (let look = 0; look < looks; look++) {
-    // oxlint-disable-next-line no-await-in-loop -- one look after the other
     const left = await engine.labelled(label);
     if (left.length === 0) return;
-    // oxlint-disable-next-line no-await-in-loop -- one look after the other
     await Promise.allSettled(left.map(({ id }) => engine.remove(id)));
   }
 }

@@ -29,7 +29,6 @@ export async function copyOutput(
       [stdoutPath, 'output'],
       [stderrPath, 'error'],
     ] as const) {
-      // oxlint-disable-next-line no-await-in-loop -- two files
       files.push(new Output(await open(file, 'ax', 0o600), name, bytesMax, onLimit));
     }
     const [stdout, stderr] = files as [Output, Output];

@@ -215,7 +215,6 @@ async function outcomeFrom(
 ): Promise<Outcome> {
   let started: Pick<CommandMarks, 'session' | 'startTicks'> | undefined;
   for (;;) {
-    // oxlint-disable-next-line no-await-in-loop -- reports come one after the other
     const { value: report, done } = await reports.next();
     if (done === true) {
       // It may have gone after the command started and before it said so.

@@ -32,7 +32,6 @@ export class FileBytes implements LogBytes {
     this.#handle ??= await open(this.#file, flags, 0o600);
     for (let done = 0; done < bytes.length;) {
       const left = bytes.length - done;
-      // oxlint-disable-next-line no-await-in-loop -- a write may take a part
       const { bytesWritten } = await this.#handle.write(bytes, done, left, at + done);
       done += bytesWritten;
     }

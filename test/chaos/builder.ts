@@ -69,7 +69,6 @@ export class Builder {
     const { builds, findings } = this.#history;
     try {
       for (const steps of rounds) {
-        // oxlint-disable-next-line no-await-in-loop -- a round needs what the one before made
         await Promise.all(steps.map((step) => this.#run(step, signal)));
       }
       builds.ended += 1;
@@ -84,10 +83,8 @@ export class Builder {
     const { done, findings } = this.#history;
     const { actions } = await this.#connected(signal);
     for (const { action, step } of done.values()) {
-      // oxlint-disable-next-line no-await-in-loop -- there are thousands
       const result = await actions.find(action, signal);
       if (!result) findings.push(`the result of ${step.name} is lost`);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       else await this.#compare(step, result, signal);
     }
   }
@@ -96,7 +93,6 @@ export class Builder {
   async #run(step: Step, signal: AbortSignal): Promise<void> {
     for (let tries = 0; ; tries += 1) {
       try {
-        // oxlint-disable-next-line no-await-in-loop -- the next try only if this one failed
         await this.#runOnce(step, signal);
         return;
       } catch (thrown) {
@@ -106,9 +102,7 @@ export class Builder {
         const what = `${nameOf(error.code)}: ${error.message.replaceAll(/[0-9a-f-]{8,}\S*/g, '…').slice(0, 120)}`;
         again.set(what, (again.get(what) ?? 0) + 1);
         if (tries >= 100) throw error;
-        // oxlint-disable-next-line no-await-in-loop -- as above
         if (!passing.has(error.code) && !(await this.#released(error, signal))) throw error;
-        // oxlint-disable-next-line no-await-in-loop -- as above
         await systemClock.sleep(500, signal);
       }
     }
@@ -176,7 +170,6 @@ export class Builder {
     const { admin } = await this.#connected(signal);
     const { actions } = await admin.listQuarantinedActions(signal);
     for (const { actionDigest, digestFunction } of actions) {
-      // oxlint-disable-next-line no-await-in-loop -- seldom more than one
       await admin.releaseAction({ actionDigest, digestFunction }, signal);
     }
     return true;

@@ -57,7 +57,6 @@ export async function chaos(
       const version = Math.floor((history.builds.ended * 2) / builders);
       const steps = stepsOf(version, folder, () => random() * 400);
       const leaving = random() < 0.1 ? AbortSignal.timeout(Math.floor(random() * 5_000)) : never;
-      // oxlint-disable-next-line no-await-in-loop -- a person makes one build after the other
       await builder.build(steps, AbortSignal.any([leaving, late.signal]));
     }
     builder.close();
@@ -123,9 +122,7 @@ async function lookAround(
   await gone('processes', () => processesNaming(mark));
   for (const { machine } of others) {
     const own = path.join(farm.root, machine.name);
-    // oxlint-disable-next-line no-await-in-loop -- most are gone already
     await gone(`folders of ${machine.name}`, () => readdirSync(path.join(own, 'actions')));
-    // oxlint-disable-next-line no-await-in-loop -- as above
     await gone(`results of ${machine.name}`, () => readdirSync(path.join(own, 'outbox')));
   }
   const open = readdirSync(`/proc/${server?.machine.pid}/fd`).length;

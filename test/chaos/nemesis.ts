@@ -42,14 +42,12 @@ export class Nemesis {
   async #break(signal: AbortSignal): Promise<void> {
     const { victims, faultMsMax, pauseMsMax } = this.#options;
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other is meant
       await this.#wait(pauseMsMax, signal);
       if (signal.aborted) return;
       const whole = victims.filter((victim) => !this.#broken.has(victim));
       const victim = this.#one(whole);
       if (!victim) continue;
       this.#broken.add(victim);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await this.#harm(victim, () => this.#wait(faultMsMax, signal));
       this.#broken.delete(victim);
     }

@@ -151,9 +151,7 @@ describe('a worker that uses Docker', { timeout: 300_000, skip: dockerSkip }, ()
     await once(worker.stdout, 'data');
     assert.equal(daemon.containers().length, 5);
     worker.kill('SIGKILL');
-    // oxlint-disable-next-line no-await-in-loop -- polls
     while (daemon.containers().length > 0) await wait(50);
-    // oxlint-disable-next-line no-await-in-loop -- polls
     while (processesNaming(daemon.socket).length > 0) await wait(50);
   });
 

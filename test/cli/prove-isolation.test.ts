@@ -40,7 +40,6 @@ test(
       const [executor] = executors;
       assert.ok(executor && proofs.length > 0);
       for (const proof of proofs) {
-        // oxlint-disable-next-line no-await-in-loop -- an executor runs one command at a time
         await proof(executor, path.join(config.rootPath, `again-${++tests}`), never);
       }
     };

@@ -46,7 +46,6 @@ test(
     const actions: Awaited<ReturnType<typeof execute>>[] = [];
     // Some before, some during, some after each transaction.
     for (let n = 0; !/wrote 2/.test(holding.output()) || n < 20; n += 4) {
-      // oxlint-disable-next-line no-await-in-loop -- until the other process has written twice
       const wave = await Promise.all([0, 1, 2, 3].map((more) => execute(n + more)));
       for (const { name } of wave) names.add(name);
       actions.push(...wave);
@@ -57,10 +56,8 @@ test(
     await server.kill();
     await farm.startServer();
     for (const { name, actionDigest } of actions) {
-      // oxlint-disable-next-line no-await-in-loop -- some dozens
       const operation = await client.getOperation(name);
       assert.equal(responseOf([operation]).result?.exitCode, 0, name);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       assert.equal((await client.getActionResult({ actionDigest })).exitCode, 0);
     }
     assert.equal(linesOf(path.join(seen, 'runs')).length, actions.length);

@@ -38,7 +38,6 @@ async function start(client: ApiClient, actionDigest: Digest, way?: Way): Promis
     const limit = way === 'its deadline' ? { deadlineMs } : {};
     const operations = client.execute({ actionDigest }, { signal, ...limit });
     try {
-      // oxlint-disable-next-line no-await-in-loop -- the next one only if this one came too late
       const { name, done } = (await operations.next()).value as Operation;
       assert.equal(done, false, 'it waits');
       const leave = async () => {

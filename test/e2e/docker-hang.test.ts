@@ -37,7 +37,6 @@ answer_timeout = "8s"`;
         const files = globSync(path.join(farm.root, worker, 'actions/*/root', name));
         const folder = files.map((file) => path.dirname(file)).find((at) => at !== last);
         if (folder !== undefined) return folder;
-        // oxlint-disable-next-line no-await-in-loop -- polls
         await wait(50);
       }
     };

@@ -21,7 +21,6 @@ async function startedIn(farm: Farm, name: string): Promise<string> {
   for (;;) {
     const [file] = globSync(path.join(farm.root, 'one/actions/*/root', name));
     if (file !== undefined) return path.dirname(file);
-    // oxlint-disable-next-line no-await-in-loop -- polls
     await wait(50);
   }
 }

@@ -77,7 +77,6 @@ test(
     await farm.startWorker('one', { slots: 4 });
     const ends = all.map(async (states) => {
       for (;;) {
-        // oxlint-disable-next-line no-await-in-loop -- states come one after the other
         const { response } = await next(states);
         if (response) return response;
       }

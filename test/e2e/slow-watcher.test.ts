@@ -78,7 +78,6 @@ test(
     const before = residentMiB(server.pid);
     for (let n = 0; n < changes; n += 1) {
       say({ draining: n % 2 === 0 });
-      // oxlint-disable-next-line no-await-in-loop -- so that the server tells this one before it reads the next
       await client.getOperation(name);
     }
     const growth = residentMiB(server.pid) - before;

@@ -31,7 +31,6 @@ async function oneContainer(): Promise<string> {
   for (;;) {
     const [name] = daemon.docker('ps', '--format', '{{.Names}}').split('\n');
     if (name) return name;
-    // oxlint-disable-next-line no-await-in-loop -- polls
     await wait(20);
   }
 }
@@ -174,7 +173,6 @@ describe('a container', { timeout: 300_000, skip: dockerSkip }, () => {
     for (const fd of [6, 7, 8, 9]) {
       const link = path.join(inputRoot, `link-${fd}`);
       symlinkSync(`/proc/self/fd/${fd}`, link);
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       await assert.rejects(run(['pwd'], { workingDirectory: link }), { code: Code.INTERNAL });
     }
     assert.deepEqual(daemon.containers(), []);
@@ -346,7 +344,6 @@ describe('a container', { timeout: 300_000, skip: dockerSkip }, () => {
       daemon.resume();
     }
     // What it was asked for meanwhile it does now, too.
-    // oxlint-disable-next-line no-await-in-loop -- polls
     while (
       !(await executor.clean().then(
         () => true,

@@ -54,7 +54,6 @@ describe('what a container may use', { timeout: 300_000, skip: dockerSkip }, () 
       [0.5, 50_000],
       [64, 200_000],
     ] as const) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       await run(['sh', '-c', look], { cpusMax });
       assert.equal(Number.parseInt(stdout()), quota);
     }
@@ -79,7 +78,6 @@ describe('what a container may use', { timeout: 300_000, skip: dockerSkip }, () 
       'exec dd if=/dev/zero of=/tmp/large bs=2000000 count=2',
       'truncate -s 1000G large; exit $?',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       const outcome = await run(['sh', '-c', script]);
       assert.equal(outcome.kind, 'resource-limit', `${script}: ${stderr()}`);
       if (outcome.kind !== 'resource-limit') return;

@@ -96,7 +96,6 @@ describe('a host executor', { timeout: 240_000 }, () => {
       'exec dd if=/dev/zero of=large bs=2000000 count=2',
       'truncate -s 1P large; exit $?',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       const outcome = await run(['sh', '-c', script]);
       assert.equal(outcome.kind, 'resource-limit', `${script}: ${stderr()}`);
       if (outcome.kind !== 'resource-limit') return;
@@ -150,7 +149,6 @@ describe('a host executor', { timeout: 240_000 }, () => {
   it('WK-03: ends a command a second after it began, or a millisecond, if that is its timeout', async (t) => {
     const { run, stdout } = await executorBench(t, { graceMs: 50 });
     for (const timeoutMs of [1, 1_000]) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       const outcome = await run(['sh', '-c', 'echo said; exec sleep 1000'], { timeoutMs });
       assert.equal(outcome.kind, 'timed-out');
       assert.ok(outcome.wallTimeMs >= timeoutMs - 1, String(outcome.wallTimeMs));
@@ -272,7 +270,6 @@ describe('a host executor', { timeout: 240_000 }, () => {
     for (let round = 0; round < 20; round++) {
       const file = path.join(folder, `tool-${round}`);
       writeFileSync(file, sleep, { mode: 0o755 });
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       assert.equal((await run([file])).kind, 'exited');
     }
   });

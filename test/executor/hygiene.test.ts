@@ -53,7 +53,6 @@ function launcherOf(worker: number): number {
 async function untilGone(mark: string, cgroup: CgroupRequest | undefined): Promise<void> {
   const isGone = () => leftOn(uid, mark).length === 0 && (!cgroup || !isLeft(cgroup));
   const endAt = Date.now() + 60_000;
-  // oxlint-disable-next-line no-await-in-loop -- polls
   while (!isGone() && Date.now() < endAt) await wait(20);
   assertGone(mark, cgroup);
 }

@@ -102,7 +102,6 @@ describe('a prepared network namespace', { timeout: 180_000 }, () => {
         [file, isRoot ? /file .*nsenter: .*Invalid argument/ : needsRoot],
         ['/proc/self/ns/net', isRoot ? /the worker's own/ : needsRoot],
       ] as const) {
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
         await assert.rejects(findNetworkNamespace(namespace), {
           code: Code.FAILED_PRECONDITION,
           message: why,

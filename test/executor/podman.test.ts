@@ -125,7 +125,6 @@ describe("a container of Podman's", { timeout: 300_000, skip: podmanSkip }, () =
     await run(['sleep', '0.3']);
     const rejected = assert.rejects(run(['sleep', mark]), { code: Code.UNAVAILABLE });
     while (processesNaming(mark).length === 0) {
-      // oxlint-disable-next-line no-await-in-loop -- polls
       await wait(20);
     }
     await podman.end('SIGKILL');

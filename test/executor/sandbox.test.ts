@@ -34,7 +34,6 @@ async function oneNaming(mark: string): Promise<string> {
   for (;;) {
     const [found] = processesNaming(mark);
     if (found !== undefined) return found;
-    // oxlint-disable-next-line no-await-in-loop -- polls
     await new Promise(setImmediate);
   }
 }
@@ -156,7 +155,6 @@ describe('a sandbox', { timeout: 180_000, skip: sandboxSkip }, () => {
       ['/tmp/', /each command has its own there/],
       ['/', /each command has its own there/],
     ] as const) {
-      // oxlint-disable-next-line no-await-in-loop -- one error after the other
       await assert.rejects(findSandbox(t, { readonlyPaths: [unshown] }), why);
     }
   });

@@ -32,7 +32,6 @@ answer_timeout = "${answerTimeout}"`;
     const run = (image: string) =>
       cli(['run', '--no-cache', '--platform', `container-image=${image}`, '--', 'true']);
     for (const image of ['test', 'env', 'test', 'env']) {
-      // oxlint-disable-next-line no-await-in-loop -- whoever is free could get it
       const { stderr } = await run(`docker://busybox:${image}`);
       assert.match(stderr, new RegExp(`executed on ${image}`));
     }

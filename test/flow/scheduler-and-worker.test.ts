@@ -108,10 +108,8 @@ describe('a scheduler and its workers', { timeout: 60_000 }, () => {
     const { startWorker, enqueue, states } = bench(t);
     const { executor } = await startWorker('one');
     const watched: Promise<OperationState[]>[] = [];
-    // oxlint-disable-next-line no-await-in-loop -- they run in the order in which they came
     for (const script of ['a', 'b', 'c', 'd']) watched.push(states(await enqueue(script)));
     for (const script of ['a', 'b', 'c', 'd']) {
-      // oxlint-disable-next-line no-await-in-loop -- one slot
       (await executor.started(script))({});
       assert.ok(executor.running.size <= 1);
     }

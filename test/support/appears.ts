@@ -40,11 +40,9 @@ export async function becomes<T>(
 ): Promise<T> {
   const late = AbortSignal.timeout(TIMEOUT_MS);
   for (;;) {
-    // oxlint-disable-next-line no-await-in-loop -- looks again and again
     const seen = await look();
     if (isSo(seen)) return seen;
     if (late.aborted) throw new Error(`still ${JSON.stringify(seen)} after ${TIMEOUT_MS} ms`);
-    // oxlint-disable-next-line no-await-in-loop -- as above
     await wait(LOOK_EVERY_MS);
   }
 }

@@ -203,12 +203,10 @@ async function startIn(
   const endAt = performance.now() + startMsMax;
   for (;;) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- polls
       await engine.facts();
       return daemon;
     } catch (error) {
       if (performance.now() > endAt || daemon.exitCode !== null) throw error;
-      // oxlint-disable-next-line no-await-in-loop -- polls
       await wait(50);
     }
   }

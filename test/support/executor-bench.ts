@@ -65,7 +65,6 @@ export async function lineOf(file: string): Promise<string> {
     if (existsSync(file) && readFileSync(file, 'utf8').endsWith('\n')) {
       return readFileSync(file, 'utf8').trim();
     }
-    // oxlint-disable-next-line no-await-in-loop -- polls
     await wait(5);
   }
 }
@@ -81,6 +80,5 @@ export function isAlive(id: string): boolean {
 
 /** Waits for the end of a process that is not a child. */
 export async function untilDead(id: string): Promise<void> {
-  // oxlint-disable-next-line no-await-in-loop -- polls
   while (isAlive(id)) await wait(5);
 }

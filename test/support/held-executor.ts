@@ -31,13 +31,11 @@ export class HeldExecutor implements Executor {
     for (;;) {
       const end = this.running.get(script);
       if (end) return end;
-      // oxlint-disable-next-line no-await-in-loop -- waits for the next change
       await this.#changed.promise;
     }
   }
 
   async ended(script: string): Promise<void> {
-    // oxlint-disable-next-line no-await-in-loop -- waits for the next change
     while (this.running.has(script)) await this.#changed.promise;
   }
 

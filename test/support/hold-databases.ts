@@ -18,10 +18,8 @@ const writers = files.map((file) => new Database(file, { timeout: 60_000 }));
 for (let round = 1; ; round += 1) {
   for (const [n, db] of writers.entries()) {
     db.exec('begin immediate');
-    // oxlint-disable-next-line no-await-in-loop -- one after the other is meant
     await wait(holdMs);
     db.exec('commit');
-    // oxlint-disable-next-line no-await-in-loop -- as above
     await db.backup(path.join(copies, `${n}`));
   }
   process.stdout.write(`wrote ${round}\n`);

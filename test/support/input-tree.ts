@@ -35,14 +35,12 @@ export async function putTree(
   for (const name of names) {
     const entry = entries.get(name) ?? '';
     if (entry instanceof Map) {
-      // oxlint-disable-next-line no-await-in-loop -- a few small messages
       const digest = await putTree(store, entry as ReadonlyMap<string, TreeEntry>, digestFunction);
       message.directories.push({ name, digest: digest.toMessage() });
     } else if (typeof entry === 'object' && 'link' in entry) {
       message.symlinks.push({ name, target: entry.link, nodeProperties: undefined });
     } else {
       const file = typeof entry === 'string' ? { content: entry } : (entry as TreeFile);
-      // oxlint-disable-next-line no-await-in-loop -- a few small files
       const digest = (await store.put(file.content, digestFunction)).toMessage();
       const { isExecutable = false, properties } = file;
       const nodeProperties = properties && {

@@ -71,10 +71,8 @@ export async function startPodman(t: {
   });
   const answers = async () => {
     const endAt = performance.now() + startMsMax;
-    // oxlint-disable-next-line no-await-in-loop -- polls
     while (!(await isThere(engine))) {
       if (performance.now() > endAt || service.exitCode !== null) throw new Error('no Podman');
-      // oxlint-disable-next-line no-await-in-loop -- polls
       await wait(50);
     }
   };

@@ -30,7 +30,6 @@ async function beginAs({ session: number, startTicks }: CommandMarks): Promise<C
     const child = begin('sleep', '1000');
     if (child.pid === number && startTicksOf(number) !== startTicks) return child;
     child.kill('SIGKILL');
-    // oxlint-disable-next-line no-await-in-loop -- one process after the other
     await once(child, 'exit');
   }
   throw new Error(`no process was given the number ${number}`);
@@ -56,15 +55,12 @@ await closed;
 for (const sandboxed of [false, true]) {
   const gone = begin('true');
   const marks = marksOf(gone, sandboxed);
-  // oxlint-disable-next-line no-await-in-loop -- one command after the other
   await once(gone, 'exit');
-  // oxlint-disable-next-line no-await-in-loop -- one command after the other
   const stranger = await beginAs(marks);
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     assert.equal(signalCommand(marks, signal), false, 'nothing of it is left');
   }
   stranger.kill('SIGHUP');
-  // oxlint-disable-next-line no-await-in-loop -- one command after the other
   assert.equal(await endsBySignal(stranger), 'SIGHUP', 'no other signal came before');
 }
 process.stdout.write('spared\n');

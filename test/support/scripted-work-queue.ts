@@ -43,7 +43,6 @@ export class ScriptedConnection {
     for (;;) {
       const latest = this.states.at(-1);
       if (latest && test(latest)) return latest;
-      // oxlint-disable-next-line no-await-in-loop -- one state after the other
       await this.#heard.promise;
     }
   }
@@ -101,7 +100,6 @@ export class ScriptedWorkQueue implements WorkQueue {
 
   /** The connection of that number, from 0, once it is made. */
   async connection(index: number): Promise<ScriptedConnection> {
-    // oxlint-disable-next-line no-await-in-loop -- one connection after the other
     while (!this.#connections[index]) await this.#connected.promise;
     return this.#connections[index];
   }

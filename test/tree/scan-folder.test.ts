@@ -98,7 +98,6 @@ test('RES-15, RES-16: each directory comes once, after all its parents', async (
       const folder = Array.from({ length: depth }, () => 'abc'[Math.floor(random() * 3)]);
       entries[folder.join('/')] = undefined;
     }
-    // oxlint-disable-next-line no-await-in-loop -- one small folder after the other
     const scanned = await scan(folderWith(t, entries));
     const at = new Map(scanned.directories.map(({ digest }, index) => [digest.hash, index]));
     assert.equal(at.size, scanned.directories.length);

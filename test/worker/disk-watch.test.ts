@@ -40,7 +40,6 @@ test('DF-08: what a command made on a disk that was full is no success, whatever
   };
   const fill = 'head -c 9000000 /dev/zero >fill 2>/dev/null';
   for (const script of [`${fill}; true`, `${fill}; sleep 2; rm fill; true`]) {
-    // oxlint-disable-next-line no-await-in-loop -- they share the disk
     await assert.rejects(run(script), {
       code: Code.RESOURCE_EXHAUSTED,
       message: /the disk of .* was full while the command ran/,

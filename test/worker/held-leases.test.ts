@@ -54,7 +54,6 @@ test('WK-04: a slot whose action left something takes no other until that is gon
     },
   );
   const until = async (isSo: () => boolean) => {
-    // oxlint-disable-next-line no-await-in-loop -- one change after the other
     while (!isSo()) await changed.promise;
   };
   const lease = async (script: string) =>
@@ -80,7 +79,6 @@ test('WK-04: a slot whose action left something takes no other until that is gon
   );
   const triedAgain = async (isSo: () => boolean) => {
     for (; !isSo(); clock.advance(5_000)) {
-      // oxlint-disable-next-line no-await-in-loop -- one try after the other
       await turn();
     }
   };

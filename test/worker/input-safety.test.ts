@@ -197,7 +197,6 @@ describe('programs that were fetched a moment before', { timeout: 120_000 }, () 
       executors.map(async (executor, slot) => {
         const each: (number | undefined)[] = [];
         for (let n = 0; n < 20; n++) {
-          // oxlint-disable-next-line no-await-in-loop -- a slot runs one action at a time
           each.push((await runOne(executor, slot * 1_000 + n)).result?.exitCode);
         }
         return each;

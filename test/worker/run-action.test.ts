@@ -216,7 +216,6 @@ describe('running an action', { timeout: 180_000 }, () => {
       ['0', false],
       ['x86', false],
     ] as const) {
-      // oxlint-disable-next-line no-await-in-loop -- one at a time, as a slot does
       const response = await runScript(look, {
         command: { platform: { properties: [{ name: 'cpu', value: cpu }] } },
       });
@@ -424,7 +423,6 @@ describe('running an action', { timeout: 180_000 }, () => {
     const action = await putAction(store, `echo $$ > ${started}; exec sleep 100`);
     const running = run(action, {}, stop.signal);
     while (!existsSync(started) || !readFileSync(started, 'utf8').endsWith('\n')) {
-      // oxlint-disable-next-line no-await-in-loop -- polls
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     stop.abort();

@@ -36,7 +36,6 @@ async function upload(store: FullStore, pauses: number): Promise<readonly Digest
   const uploading = uploadPatiently(store, sources, clock, never);
   uploading.catch(() => {});
   for (let pause = 0; pause < pauses; pause += 1) {
-    // oxlint-disable-next-line no-await-in-loop -- one pause after the other
     await clock.asleep(1);
     clock.advance(16_000);
   }
