@@ -5,7 +5,10 @@ import type { ActionResult } from '../proto/build/bazel/remote/execution/v2/remo
 export interface ActionCache {
   /** The action's result, if one is stored; it counts as used just now. */
   find(action: Digest, signal: AbortSignal): Promise<ActionResult | undefined>;
-  /** Stores `result` for the action, in place of an earlier one, at once and whole (AC-18). Outlives this process. */
+  /**
+   * Stores `result` for the action, in place of an earlier one, at once and whole (AC-18). Outlives this
+   * process, unless the storage is in its memory.
+   */
   update(action: Digest, result: ActionResult, signal: AbortSignal): Promise<void>;
 }
 

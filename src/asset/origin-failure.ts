@@ -19,6 +19,7 @@ export function shown(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`.slice(0, SHOWN_CHARACTERS_MAX);
 }
 
+/** Longer paths are cut: scheme and host stand in front. */
 const SHOWN_CHARACTERS_MAX = 300;
 
 /** A host that does not answer may do so later; one that no DNS knows does not exist. */

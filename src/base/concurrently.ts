@@ -11,17 +11,26 @@ export async function concurrently<T>(
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   const iterator = items[Symbol.iterator]();
+  // Items may be made on the way: one that cannot be is a failure as that of its work.
+  const take = (): IteratorResult<T, undefined> => {
+    try {
+      return iterator.next();
+    } catch (thrown) {
+      failed.abort(thrown);
+      return { done: true, value: undefined };
+    }
+  };
   const lane = async (first: T) => {
     await work(first, either);
     while (!either.aborted) {
-      const next = iterator.next();
+      const next = take();
       if (next.done) return;
       await work(next.value, either);
     }
   };
   const lanes: Promise<void>[] = [];
   while (lanes.length < atOnceMax && !either.aborted) {
-    const first = iterator.next();
+    const first = take();
     if (first.done) break;
     lanes.push(lane(first.value).catch((thrown: unknown) => failed.abort(thrown)));
   }

@@ -42,6 +42,7 @@ export function createLog(options: LogOptions, bound: LogFields = {}): Log {
   };
 }
 
+/** Ids and names of tools have less; a client may send a thousand times as much. */
 const FIELD_CHARACTERS_MAX = 200;
 
 /** Text of a client as a field: nothing when it is empty, and not all of it when it is long (MD-05). */

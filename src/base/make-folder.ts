@@ -7,23 +7,23 @@ import path from 'node:path';
  */
 export function makeFolder(folder: string, mode: number): void {
   const missing: string[] = [];
-  for (let at = path.resolve(folder); isParentMissing(at, mode); at = path.dirname(at)) {
+  for (let at = path.resolve(folder); !madeOne(at, mode); at = path.dirname(at)) {
     missing.unshift(at);
   }
   for (const at of missing) {
-    if (isParentMissing(at, mode)) mkdirSync(at, { mode });
+    if (!madeOne(at, mode)) mkdirSync(at, { mode });
   }
 }
 
-/** Makes a folder unless it is there, or the one above it is not. */
-function isParentMissing(folder: string, mode: number): boolean {
+/** Makes a folder unless it is there; false when the one above it is not. */
+function madeOne(folder: string, mode: number): boolean {
   try {
     mkdirSync(folder, { mode });
-    return false;
+    return true;
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && path.dirname(folder) !== folder) return true;
-    if (code === 'EEXIST' && statSync(folder).isDirectory()) return false;
+    if (code === 'ENOENT' && path.dirname(folder) !== folder) return false;
+    if (code === 'EEXIST' && statSync(folder).isDirectory()) return true;
     throw thrown;
   }
 }

@@ -53,8 +53,12 @@ function keep(name: string, bytes: Uint8Array, folder: string): string | undefin
       makeFolder(folder, 0o700);
       // By rename, so that a start at the same moment sees all of it or nothing.
       const temporary = `${file}.${process.pid}`;
-      writeFileSync(temporary, bytes, { mode: 0o500 });
-      renameSync(temporary, file);
+      try {
+        writeFileSync(temporary, bytes, { mode: 0o500 });
+        renameSync(temporary, file);
+      } finally {
+        rmSync(temporary, { force: true });
+      }
     }
     return file;
   } catch {

@@ -2,7 +2,7 @@ import type { Chunks } from './chunks.ts';
 
 /**
  * What `promise` comes to, unless one of the signals aborts first: then it fails with that one's
- * reason. Unlike Promise.race, it leaves nothing behind at a promise or signal that lives on.
+ * reason. It leaves nothing behind at a signal that lives on, and at the promise no more than until that settles.
  */
 export function orAborted<T>(promise: Promise<T>, ...signals: readonly AbortSignal[]): Promise<T> {
   return new Promise<T>((resolve, reject) => {

@@ -12,9 +12,9 @@ import { blobIndexMigrations, SqliteBlobIndex } from './sqlite-blob-index.ts';
 const parts = ['', '-wal', '-shm'];
 
 /**
- * The index of the blobs below `root`. One that is damaged is put aside, with the last one of them, and an
- * empty one opened, which the sweep fills (CC-07). To look for damage takes as long as the index is large, so what
- * does not show in the first pages is found when it is read; a mark then tells the next start.
+ * The index of the blobs below `root`. One that is damaged is put aside, in place of the one before it, and
+ * an empty one opened, which the sweep fills (CC-07). To read all of an index takes the longer the larger it
+ * is: what does not show at once is found when it is read, and a mark tells the next start.
  */
 export function openIndex(
   { root, durability }: { readonly root: string; readonly durability: Durability },

@@ -30,8 +30,9 @@ export interface Connections {
 
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
- * windows, bounds the connections and can end them, lets clients cancel calls, keeps calls with far deadlines alive, and ends those
- * whose client sends on after the answer. Call it before the server listens.
+ * windows, bounds the connections and can end them, lets clients cancel calls, keeps calls with far
+ * deadlines alive, and ends those whose client sends on after the answer. Call it before the server
+ * listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
  * clients only. And without channelz, whose bookkeeping costs each call, `forceShutdown` knows of no

@@ -53,8 +53,8 @@ const BYTES_PER_PROPERTY = 150;
  * The Directory whose encoding `bytes` are and whose digest is `digest`; that they match is not checked
  * here. Fails with INVALID_ARGUMENT when they are not a Directory, or one that no disk can hold: names
  * that are not one segment (DIR-01, DIR-02), a name given twice (DIR-03), an empty symlink target
- * (DIR-10), a time that is none, or a child's digest that is malformed under this function (DIG-12). The order of the nodes
- * is taken as it is: it matters to who makes digests, not to who reads them (DIR-04).
+ * (DIR-10), a time that is none, or a child's digest that is malformed under this function (DIG-12). The
+ * order of the nodes is taken as it is: it matters to who makes digests, not to who reads them (DIR-04).
  */
 export function parseDirectory(bytes: Uint8Array, digest: Digest): ParsedDirectory {
   const what = `directory ${digest}`;

@@ -3,9 +3,9 @@ import path from 'node:path';
 import { Code, StatusError } from '../base/status.ts';
 
 /**
- * The folder at `fromRoot` in the input root `root`, as a real path; undefined when it is not there, or
- * is no folder; so it is with all when the root is gone. Links on the way are followed only while they stay inside: FAILED_PRECONDITION otherwise,
- * for a command may have put them there (RES-22).
+ * The folder at `fromRoot` in the input root `root`, as a real path; undefined when it is not there, or is no
+ * folder, or the root is gone. Links on the way are followed only while they stay inside: FAILED_PRECONDITION
+ * otherwise, for a command may have put them there (RES-22).
  */
 export function findFolder(root: string, fromRoot: string): Promise<string | undefined> {
   return walk(root, fromRoot, () => Promise.resolve(undefined));

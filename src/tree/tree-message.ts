@@ -26,8 +26,8 @@ const NODES_MAX = 1_000_000;
  * The Tree whose encoding `bytes` are; `digest` gives the digest function and names it in errors. Each
  * directory is found by the digest of its very bytes, so fields unknown here do no harm (DIR-19). Fails
  * with INVALID_ARGUMENT when it is not a Tree, has no root, has more than a million nodes, takes more than a
- * quarter of the heap, or has a directory that is not well-formed.
- * That all directories referred to are there is not checked.
+ * quarter of the heap, or has a directory that is not well-formed. That all directories referred to are there
+ * is not checked.
  */
 export function parseTree(bytes: Uint8Array, digest: Digest): ParsedTree {
   const slices = slicesOf(bytes, digest);

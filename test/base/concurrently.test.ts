@@ -37,6 +37,23 @@ test('a failure starts no more items, and waits for those that run', async () =>
   assert.equal(ended, 1);
 });
 
+function* twoAndNoMore() {
+  yield* [1, 2];
+  throw new Error('no third');
+}
+
+test('items that can be made no longer end it, once those that run have ended', async () => {
+  for (const atOnceMax of [1, 2, 3]) {
+    let ended = 0;
+    const work = async () => {
+      await turn();
+      ended++;
+    };
+    await assert.rejects(concurrently(twoAndNoMore(), atOnceMax, work, never), /no third/);
+    assert.equal(ended, 2);
+  }
+});
+
 test('nothing starts once the signal has aborted', async () => {
   const aborted = AbortSignal.abort();
   const started = concurrently([1], 2, async () => assert.fail('started'), aborted);

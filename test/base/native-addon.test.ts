@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -45,6 +45,18 @@ test('a kept addon that is not whole is written again', (t) => {
   writeFileSync(broken, bytes.subarray(0, 100));
   assert.ok('blake3' in dlopenBytes('later.node', bytes, folder));
   assert.ok(readFileSync(broken).equals(bytes));
+});
+
+test('an addon is loaded where it cannot be kept, and nothing is left there', (t) => {
+  const bytes = addonBytes(t);
+  if (!bytes) return;
+  const folder = path.join(tempDir(t), 'native');
+  dlopenBytes('blake3.node', bytes, folder);
+  const [kept = ''] = readdirSync(folder);
+  const other = kept.replace('blake3', 'other');
+  mkdirSync(path.join(folder, other));
+  assert.ok('blake3' in dlopenBytes('other.node', bytes, folder));
+  assert.deepEqual(readdirSync(folder).toSorted(), [kept, other].toSorted());
 });
 
 test('an addon is loaded even where no folder can be made', (t) => {

@@ -34,6 +34,7 @@ import { type Service, unary } from '../method.ts';
 
 const servicePath = '/expbuild.admin.v1.AdminService';
 
+/** More than a person reads, and as many as fit in a message. */
 const LIMIT_DEFAULT = 1_000;
 const LIMIT_MAX = 10_000;
 

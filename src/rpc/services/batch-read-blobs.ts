@@ -16,6 +16,7 @@ import { RESPONSE_BYTES_MAX } from '../limits.ts';
 import { batchDigestFunction } from '../request-digests.ts';
 import { BatchStatuses, entryBytes } from './batch-statuses.ts';
 
+/** As many as are written at once; small blobs are read one after the other anyway. */
 const READS_AT_ONCE = 64;
 
 /**

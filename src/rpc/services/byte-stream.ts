@@ -18,6 +18,7 @@ import { writeBlob } from './write-blob.ts';
 import { WriteRequests } from './write-requests.ts';
 
 const servicePath = '/google.bytestream.ByteStream';
+
 /**
  * Blobs of any size, as streams, plain or compressed; and the output of commands that run, where there
  * are `logs`.

@@ -21,6 +21,7 @@ import { waitForOperation, waitMsOf } from '../wait-for-operation.ts';
 
 const servicePath = '/google.longrunning.Operations';
 
+/** Of pages: an operation takes some hundred bytes, and one that is done has its result in it. */
 const PAGE_SIZE_DEFAULT = 100;
 const PAGE_SIZE_MAX = 1000;
 /** What a page has beside its operations: the token, and some bytes for each of them. */

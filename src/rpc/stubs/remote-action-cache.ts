@@ -9,6 +9,7 @@ import {
 import type { Channel, Rpc } from './channel.ts';
 import { withRetries } from './retries.ts';
 
+/** A result may have 4 MiB, and the server asks for all its blobs before it answers. */
 const DEADLINE_MS = 60_000;
 
 const getActionResult: Rpc<GetActionResultRequest, ActionResult> = {

@@ -23,6 +23,7 @@ export interface TransferCodecs {
   readonly batches: Codec | undefined;
 }
 
+/** It asks nobody: a server that is just starting, or busy, answers in this time. */
 const DEADLINE_MS = 30_000;
 
 /** What fits into the 4 MiB that every gRPC implementation takes, less room for digests (CLI-03). */

@@ -12,6 +12,7 @@ import type { CallOptions, Channel, Rpc } from './channel.ts';
 import { operationStateOf } from './operation-state.ts';
 import { Backoff, isBreak, isTransient, withRetries } from './retries.ts';
 
+/** The answer is one row later; whoever cancels wants to leave. */
 const CANCEL_DEADLINE_MS = 10_000;
 
 const executeRpc: Rpc<ExecuteRequest, Operation> = {

@@ -32,8 +32,7 @@ const PACKED_SHARE_MAX = 0.8;
  * number it gives (CLI-09). If the chunks are seekable, a write that breaks goes on behind what the server
  * has of it (CLI-08, BS-45), and it goes compressed where that is wanted and a sample says that it helps. What
  * breaks then goes on as it is: it would begin again after each break (BS-48), and a large blob on a bad line
- * never end. Of other chunks the bytes already sent are gone, and the
- * caller has the source.
+ * never end. Of other chunks the bytes already sent are gone, and the caller has the source.
  */
 export async function streamWrite(
   blobs: RemoteBlobs,
