@@ -21,11 +21,11 @@ export interface DownloadOptions {
 
 /**
  * Stores what an origin sends, and gives its digest, in constant memory: the digest is known only at the
- * end, so the bytes go to a file first. Nothing is stored unless they have the checksum (AST-07, AST-18):
+ * end, so the bytes go to a file first. `fetch` is called once there is one to take them. Nothing is stored unless they have the checksum (AST-07, AST-18):
  * the failure is ABORTED then, and RESOURCE_EXHAUSTED for more bytes than are allowed.
  */
 export async function downloadBlob(
-  content: HttpContent,
+  fetch: () => Promise<HttpContent>,
   blobs: BlobStore,
   wanted: { readonly digestFunction: DigestFunction; readonly integrity: Integrity | undefined },
   options: DownloadOptions,
@@ -34,7 +34,7 @@ export async function downloadBlob(
   const file = path.join(options.folder, options.newId());
   const share = options.room.share();
   try {
-    await receive(content, file, wanted.integrity, options.sizeBytesMax, share);
+    await receive(fetch, file, wanted.integrity, options.sizeBytesMax, share);
     const digest = await digestOfFile(file, wanted.digestFunction, signal);
     await blobs.write(digest, fileChunks(file), signal);
     return digest;
@@ -45,7 +45,7 @@ export async function downloadBlob(
 }
 
 async function receive(
-  { chunks, sizeBytes = 0 }: HttpContent,
+  fetch: () => Promise<HttpContent>,
   target: string,
   integrity: Integrity | undefined,
   sizeBytesMax: number,
@@ -55,6 +55,7 @@ async function receive(
   let receivedBytes = 0;
   const file = await open(target, 'wx', 0o600);
   try {
+    const { chunks, sizeBytes = 0 } = await fetch();
     for await (const chunk of chunks) {
       receivedBytes += chunk.length;
       if (Math.max(receivedBytes, sizeBytes) > sizeBytesMax) throw tooLarge(sizeBytesMax);

@@ -17,9 +17,9 @@ export function httpOrigin(policy: HostPolicy, options: HttpOptions & DownloadOp
     kind: 'blob',
     qualifiers: new Set(['checksum.sri', canonicalIdName]),
     takes: ({ protocol }) => protocol === 'http:' || protocol === 'https:',
-    fetch: async ({ url, headers, ...wanted }, blobs, signal) => {
-      const content = await httpContent(url, headers, policy, options, signal);
-      return downloadBlob(content, blobs, wanted, options, signal);
+    fetch: ({ url, headers, ...wanted }, blobs, signal) => {
+      const fetch = () => httpContent(url, headers, policy, options, signal);
+      return downloadBlob(fetch, blobs, wanted, options, signal);
     },
   };
 }
