@@ -6,8 +6,6 @@ import type {
 import type { OperationState } from './operations.ts';
 import type { Offered } from './platform.ts';
 import type { QuarantinedAction } from './quarantine.ts';
-import type { Operation, Run } from './run.ts';
-import type { Worker } from './worker.ts';
 
 /** What is to become of a worker: draining lasts until it is undone, whatever is restarted. */
 export type WorkerWish = 'drain' | 'undrain' | 'terminate';
@@ -79,64 +77,4 @@ export interface Administration {
   quarantined(): readonly QuarantinedAction[];
   /** Lets the action run again; false when it was free to. */
   release(action: Digest): boolean;
-}
-
-export function viewOfWorker(worker: Worker): WorkerView {
-  return {
-    id: worker.id,
-    bootId: worker.bootId,
-    softwareVersion: worker.softwareVersion,
-    isolation: worker.isolation,
-    isConnected: worker.session !== undefined,
-    isDraining: worker.isDraining,
-    trouble: worker.trouble,
-    isDrained: worker.isDrained,
-    isTerminating: worker.isTerminating,
-    isResting: worker.rest !== undefined,
-    slots: worker.slots,
-    busySlots: worker.busySlots,
-    offered: worker.offered,
-    lastSeenAt: worker.lastSeenAt,
-    operationNames: [...worker.leases.values()].flatMap(({ run }) =>
-      [...run.operations].map(({ name }) => name),
-    ),
-  };
-}
-
-export function isMeant({ id, offered }: Worker, selection: WorkerSelection): boolean {
-  if ('ids' in selection) return selection.ids.has(id);
-  return selection.properties.every(({ name, value }) => offered.values.get(name)?.has(value));
-}
-
-export function isSelected(
-  { name, instanceName, requestMetadata, done }: Operation,
-  wanted: OperationSelection,
-): boolean {
-  if (wanted.names && !wanted.names.has(name)) return false;
-  if (done && !wanted.includeDone) return false;
-  if (wanted.instanceName !== undefined && instanceName !== wanted.instanceName) return false;
-  const { toolInvocationId } = wanted;
-  return toolInvocationId === undefined || requestMetadata?.toolInvocationId === toolInvocationId;
-}
-
-function earlierAttemptsOf({ losses, failures, refusals, requirements }: Run): number {
-  return losses + failures + refusals + (requirements.memoryAbove > 0 ? 1 : 0);
-}
-
-/** `state` is the operation's, as its clients see it. */
-export function viewOfOperation(
-  { run, requestMetadata, watchers }: Operation,
-  state: OperationState,
-  waitingReason: string | undefined,
-): OperationView {
-  return {
-    state,
-    waitingReason,
-    workerId: run && 'lease' in run.place ? run.place.lease.workerId : undefined,
-    requestMetadata,
-    priority: run?.priority ?? 0,
-    queuedAt: run?.queuedAt,
-    earlierAttempts: run ? earlierAttemptsOf(run) : 0,
-    watchers,
-  };
 }

@@ -22,11 +22,6 @@ export class Heap<T> {
     return this.#entries[0]?.value;
   }
 
-  /** In no order. */
-  values(): T[] {
-    return this.#entries.map(({ value }) => value);
-  }
-
   add(value: T): HeapEntry<T> {
     const entry = { value, index: this.#entries.length };
     this.#entries.push(entry);

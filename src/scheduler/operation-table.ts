@@ -67,11 +67,9 @@ export class OperationTable {
     return [...this.#operations.values()].filter(({ isDeleted }) => !isDeleted);
   }
 
-  /** Those that are not deleted, oldest first. */
+  /** Those of one instance that are not deleted, oldest first. */
   list(instanceName: string): Operation[] {
-    return [...this.#operations.values()].filter(
-      (operation) => operation.instanceName === instanceName && !operation.isDeleted,
-    );
+    return this.all().filter((operation) => operation.instanceName === instanceName);
   }
 
   /** A new operation that waits for the run, or for `finish`. */

@@ -1,8 +1,8 @@
-import { isSelected, type OperationSelection, viewOfOperation } from './administration.ts';
+import type { OperationSelection, OperationView } from './administration.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { OperationState } from './operations.ts';
 import { stateOf } from './operation-state.ts';
-import type { Operation } from './run.ts';
+import type { Operation, Run } from './run.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { WorkerTable } from './worker-table.ts';
 
@@ -30,7 +30,10 @@ export class OperationViews {
   }
 
   /** Oldest first, `limit` at most, and how many there are in all. */
-  page(selection: OperationSelection, limit: number) {
+  page(
+    selection: OperationSelection,
+    limit: number,
+  ): { readonly listed: readonly OperationView[]; readonly total: number } {
     const all = this.select(selection);
     const listed = all
       .slice(0, limit)
@@ -43,4 +46,37 @@ export class OperationViews {
     if (run?.place.kind === 'queued') return this.#queues.explain(run);
     return run?.place.kind === 'leased' ? this.#workers.explain(run.place.lease) : undefined;
   }
+}
+
+function isSelected(
+  { name, instanceName, requestMetadata, done }: Operation,
+  wanted: OperationSelection,
+): boolean {
+  if (wanted.names && !wanted.names.has(name)) return false;
+  if (done && !wanted.includeDone) return false;
+  if (wanted.instanceName !== undefined && instanceName !== wanted.instanceName) return false;
+  const { toolInvocationId } = wanted;
+  return toolInvocationId === undefined || requestMetadata?.toolInvocationId === toolInvocationId;
+}
+
+/** `state` is the operation's, as its clients see it. */
+function viewOfOperation(
+  { run, requestMetadata, watchers }: Operation,
+  state: OperationState,
+  waitingReason: string | undefined,
+): OperationView {
+  return {
+    state,
+    waitingReason,
+    workerId: run && 'lease' in run.place ? run.place.lease.workerId : undefined,
+    requestMetadata,
+    priority: run?.priority ?? 0,
+    queuedAt: run?.queuedAt,
+    earlierAttempts: run ? earlierAttemptsOf(run) : 0,
+    watchers,
+  };
+}
+
+function earlierAttemptsOf({ losses, failures, refusals, requirements }: Run): number {
+  return losses + failures + refusals + (requirements.memoryAbove > 0 ? 1 : 0);
 }

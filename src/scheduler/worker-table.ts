@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
 import { Code, StatusError } from '../base/status.ts';
 import type { HeldLease, Hello, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
-import {
-  isMeant,
-  viewOfWorker,
-  type WorkerSelection,
-  type WorkerView,
-  type WorkerWish,
-} from './administration.ts';
+import type { WorkerSelection, WorkerView, WorkerWish } from './administration.ts';
 import type { Changes } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { StoredLease, StoredScheduler } from './operation-rows.ts';
@@ -17,6 +11,7 @@ import type { SchedulerOptions } from './scheduler-options.ts';
 import type { SteadyTime } from './steady-time.ts';
 import { type Session, Worker } from './worker.ts';
 import type { WorkerLeases } from './worker-leases.ts';
+import { isMeant, viewOfWorker } from './worker-views.ts';
 import { WorkerWishes } from './worker-wishes.ts';
 import { checkHello, troubleOf } from './worker-messages.ts';
 
