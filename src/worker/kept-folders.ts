@@ -8,7 +8,7 @@ import type { Log } from '../base/log.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { FolderUse, InputFolders, TakenFolder } from '../tree/input-folders.ts';
 import { changeIn, findChange, stampOf, type WrittenFolder } from '../tree/written-folder.ts';
-import { removeFolder } from './remove-folder.ts';
+import { removeFolder, takeOver } from './remove-folder.ts';
 
 export interface KeptFoldersOptions {
   /** Files, directories and symlinks that are kept; some 100 bytes of memory each. */
@@ -200,21 +200,24 @@ export class KeptFolders implements InputFolders {
   }
 }
 
-/** The largest directories that are whole, as far as their stamps tell. */
+interface Looked extends TakenFolder {
+  readonly above: Looked | undefined;
+}
+
+/** The largest directories that are whole, as far as their stamps tell. What is above them is nobody's to change any more. */
 async function unchangedPieces(root: WrittenFolder, place: string): Promise<TakenFolder[]> {
-  const all: { readonly path: string; readonly written: WrittenFolder }[] = [
-    { path: place, written: root },
-  ];
-  for (const { path: at, written } of all) {
+  const all: Looked[] = [{ path: place, written: root, above: undefined }];
+  for (const above of all) {
+    const { path: at, written } = above;
     for (const [index, below] of written.folders.entries()) {
-      all.push({ path: `${at}/${written.parsed.directories[index]?.name ?? ''}`, written: below });
+      const name = written.parsed.directories[index]?.name ?? '';
+      all.push({ path: `${at}/${name}`, written: below, above });
     }
   }
   const whole = new Set<WrittenFolder>();
   let looks = 0;
   for (const { path: at, written } of all.toReversed()) {
-    // What has a mode of its own may not let its entries go.
-    if (written.parsed.properties !== undefined) continue;
+    if (hasOwnProperties(written)) continue;
     if (!written.folders.every((below) => whole.has(below))) continue;
     // Shared files are looked at before they are used again.
     if (changeIn(at, written, 'trust') === undefined) whole.add(written);
@@ -223,8 +226,43 @@ async function unchangedPieces(root: WrittenFolder, place: string): Promise<Take
     looks = 0;
     await setImmediate();
   }
-  const parts = new Set(all.flatMap(({ written }) => (whole.has(written) ? written.folders : [])));
-  return all.filter(({ written }) => whole.has(written) && !parts.has(written));
+  return isolated(all, whole);
+}
+
+/**
+ * What has a mode of its own may not let its entries go. A file that has is its command's, which may have given
+ * one of another user what it takes to write to it later.
+ */
+function hasOwnProperties({ parsed }: WrittenFolder): boolean {
+  return [parsed, ...parsed.files].some(({ properties }) => properties !== undefined);
+}
+
+/**
+ * Those that are whole and in nothing whole. Commands of other users may have got the rights to move what is in the
+ * folders above: from now on they cannot, and what they moved before is left out.
+ */
+function isolated(all: readonly Looked[], whole: ReadonlySet<WrittenFolder>): TakenFolder[] {
+  const found: TakenFolder[] = [];
+  const safe = new Set<Looked | undefined>([undefined]);
+  for (const one of all) {
+    if (!safe.has(one.above)) continue;
+    const { dev, ino } = one.written.stamp;
+    const now = lstatSync(one.path, { throwIfNoEntry: false });
+    if (now?.dev !== dev || now.ino !== ino) continue;
+    if (whole.has(one.written)) found.push(one);
+    else if (isTakenOver(one.path)) safe.add(one);
+  }
+  return found;
+}
+
+function isTakenOver(folder: string): boolean {
+  if (process.getuid?.() !== 0) return true;
+  try {
+    takeOver(folder);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function keyOf(digest: Digest, { owner, hardLinks }: FolderUse): string {

@@ -1,3 +1,4 @@
+import { closeSync, constants, fchmodSync, fchownSync, openSync } from 'node:fs';
 import { chmod, lstat, rename, rmdir, unlink } from 'node:fs/promises';
 import { concurrently } from '../base/concurrently.ts';
 import { folderEntries } from '../base/folder-entries.ts';
@@ -7,12 +8,13 @@ const pathBytesMax = 2_000;
 
 /** Twice the file threads of Node: they are never idle. */
 const unlinksAtOnce = 8;
+const isRoot = process.getuid?.() === 0;
 const never = new AbortController().signal;
 
 /**
  * Removes a folder and all in it, also what a command made hard to remove: folders without rights, names
- * that are not UTF-8, paths longer than the system takes. Links are removed, never followed. Nothing
- * happens when the folder is not there.
+ * that are not UTF-8, paths longer than the system takes. Links are removed, never followed; as root, also not
+ * those that a command of another slot puts there meanwhile. Nothing happens when the folder is not there.
  */
 export async function removeFolder(folder: string): Promise<void> {
   const stats = await lstat(folder).catch(undefinedIfGone);
@@ -39,6 +41,7 @@ function undefinedIfGone(error: unknown): undefined {
 async function removePlain(folder: string): Promise<void> {
   const folders: Buffer[] = [Buffer.from(folder)];
   for (const at of folders) {
+    if (isRoot) takeOver(at);
     for await (const entries of folderEntries(at)) {
       const files: Buffer[] = [];
       for (const entry of entries) {
@@ -48,6 +51,22 @@ async function removePlain(folder: string): Promise<void> {
     }
   }
   for (const emptied of folders.toReversed()) await rmdir(emptied);
+}
+
+/**
+ * Makes a folder root's own, and nobody else's to change. A command may have opened it to all and handed it to
+ * one of another user, which could put links in the place of what was seen in it: whoever goes down a tree as root
+ * takes over each folder first. Throws when it is none, or a link to one.
+ */
+export function takeOver(folder: string | Buffer): void {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const opened = openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    fchownSync(opened, 0, 0);
+    fchmodSync(opened, 0o700);
+  } finally {
+    closeSync(opened);
+  }
 }
 
 function inside(folder: Buffer, name: Buffer): Buffer {
@@ -60,7 +79,8 @@ async function removeStubborn(folder: string): Promise<void> {
   const pending: Buffer[] = [Buffer.from(folder)];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     folders.push(at);
-    await chmod(at, 0o700);
+    if (isRoot) takeOver(at);
+    else await chmod(at, 0o700);
     for await (const entries of folderEntries(at)) {
       for (const { name } of entries) {
         const place = inside(at, name);

@@ -241,6 +241,14 @@ describe('kept folders', () => {
     return undefined;
   });
 
+  it('WK-06: a file with a mode of its own, which its command can hand on open, is not kept', async (t) => {
+    const { act } = await bench(t);
+    const own = { content: 'own', properties: { unixMode: 0o644 } };
+    const other = dir({ ...four('other'), own, inner: dir(four('inner')) });
+    await act(other);
+    assert.deepEqual(await act(other), ['inner']);
+  });
+
   it('two that run at once never get the same folder', async (t) => {
     const { act, lines } = await bench(t);
     await act(tree);

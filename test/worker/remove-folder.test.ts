@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { removeFolder } from '../../src/worker/remove-folder.ts';
@@ -69,4 +79,35 @@ test('WK-04: removes a folder of more entries than are read at once', async (t) 
   }
   await removeFolder(folder);
   assert.deepEqual(readdirSync(parent), []);
+});
+
+test('WK-04: as root, follows no link that another user puts in the place of a folder meanwhile', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('needs root to be another user');
+  const parent = tempDir(t);
+  const kept = path.join(parent, 'kept');
+  mkdirSync(kept, { mode: 0o700 });
+  writeFileSync(path.join(kept, 'file'), 'x');
+  const open = path.join(parent, 'action', 'open');
+  mkdirSync(open, { recursive: true });
+  writeFileSync(path.join(open, 'first'), '');
+  for (let index = 0; index < 300; index++) mkdirSync(path.join(open, `x${index}`));
+  chmodSync(open, 0o777);
+  chownSync(open, 59_001, 59_001);
+  // It is in the folder already, and waits for what is removed before other folders.
+  const swap = `until [ ! -e first ]; do :; done
+    i=299; while [ $i -ge 0 ]; do mv x$i z$i && ln -s '${kept}' x$i || exit; i=$((i-1)); done`;
+  const swapping = spawn('/bin/sh', ['-c', `echo ready; ${swap}`], {
+    cwd: open,
+    uid: 59_002,
+    gid: 59_002,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await once(swapping.stdout, 'data');
+  swapping.stdout.resume();
+  const ended = once(swapping, 'exit');
+  await removeFolder(path.join(parent, 'action'));
+  await ended;
+  assert.deepEqual(readdirSync(parent), ['kept']);
+  assert.deepEqual(readdirSync(kept), ['file']);
+  return undefined;
 });
