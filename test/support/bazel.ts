@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -101,9 +101,9 @@ export function bazelWorkspace(
   };
   t.after(async () => {
     for (let base = 1; base <= outputBases; base++) await call(base, 'shutdown', []);
-    // Bazel makes directories read-only.
-    execFileSync('chmod', ['-R', 'u+w', root]);
-    rmSync(root, { recursive: true, force: true });
+    // Bazel makes directories read-only, and its server may still be at its last words.
+    spawnSync('chmod', ['-R', 'u+w', root]);
+    rmSync(root, { recursive: true, force: true, maxRetries: 5 });
   });
   return {
     folder,
