@@ -7,6 +7,7 @@ import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { orAborted } from '../base/until-aborted.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
+import { diskBytesOf } from '../cas/stored-blob.ts';
 import {
   type HeldFiles,
   type InputFile,
@@ -19,7 +20,7 @@ import { transferEach } from '../tree/transfer-each.ts';
 import { type FileFacts, factsOf, isSame } from './file-facts.ts';
 
 export interface FileCacheOptions {
-  /** Files nobody uses go once there are more bytes than this. */
+  /** Of the disk; files nobody uses go once all together take more. */
   readonly bytesMax: number;
   readonly newId: NewId;
   readonly log: Log;
@@ -27,7 +28,7 @@ export interface FileCacheOptions {
 
 interface Entry {
   readonly name: string;
-  readonly sizeBytes: number;
+  readonly diskBytes: number;
   /** Actions that hold it; it stays while there are any. */
   holders: number;
   /** Settles once the file is on the disk and known to be right; undefined before the first use. */
@@ -54,7 +55,7 @@ export class FileCache implements InputFiles {
   readonly #options: FileCacheOptions;
   /** By file name, the ones used last at the end. */
   readonly #entries = new Map<string, Entry>();
-  #sizeBytes = 0;
+  #diskBytes = 0;
 
   private constructor(folder: string, options: FileCacheOptions) {
     this.#folder = folder;
@@ -80,9 +81,9 @@ export class FileCache implements InputFiles {
     return cache;
   }
 
-  /** Bytes of all its files. */
-  get sizeBytes(): number {
-    return this.#sizeBytes;
+  /** Of all its files, as whole blocks. */
+  get diskBytes(): number {
+    return this.#diskBytes;
   }
 
   async hold(
@@ -171,13 +172,13 @@ export class FileCache implements InputFiles {
 
   #add(entry: Entry): void {
     this.#entries.set(entry.name, entry);
-    this.#sizeBytes += entry.sizeBytes;
+    this.#diskBytes += entry.diskBytes;
   }
 
   #forget(entry: Entry): void {
     if (this.#entries.get(entry.name) !== entry) return;
     this.#entries.delete(entry.name);
-    this.#sizeBytes -= entry.sizeBytes;
+    this.#diskBytes -= entry.diskBytes;
   }
 
   /** A power cut, or a hand, may have changed what an earlier process left. */
@@ -235,7 +236,7 @@ export class FileCache implements InputFiles {
    */
   #evict(): void {
     for (const entry of this.#entries.values()) {
-      if (this.#sizeBytes <= this.#options.bytesMax) return;
+      if (this.#diskBytes <= this.#options.bytesMax) return;
       if (entry.holders > 0) continue;
       this.#forget(entry);
       rmSync(this.#pathOf(entry.name), { recursive: true, force: true });
@@ -266,7 +267,7 @@ function newEntry(name: string, sizeBytes: number): Entry {
   const stop = new AbortController();
   return {
     name,
-    sizeBytes,
+    diskBytes: diskBytesOf(sizeBytes),
     holders: 0,
     ready: undefined,
     right: undefined,
