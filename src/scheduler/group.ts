@@ -1,6 +1,5 @@
 import { Heap, type HeapEntry } from './heap.ts';
 import type { Invocation } from './invocations.ts';
-import type { PlatformQueue } from './platform-queue.ts';
 import type { Run } from './run.ts';
 
 /** The runs of one invocation in a group, the most urgent first. */
@@ -32,19 +31,13 @@ export interface Turn {
 
 /** Runs of a queue that avoid the same workers: what one of them cannot get, none of them can. */
 export class Group {
-  readonly queue: PlatformQueue;
   readonly avoided: ReadonlySet<string>;
   readonly #isBefore: (a: Run, b: Run) => boolean;
   /** Whoever has had least comes first. Time makes it more, never less: who is first is looked at again. */
   readonly #order: Heap<Line>;
   readonly #lines = new Map<Invocation, HeapEntry<Line>>();
 
-  constructor(
-    queue: PlatformQueue,
-    avoided: ReadonlySet<string>,
-    isBefore: (a: Run, b: Run) => boolean,
-  ) {
-    this.queue = queue;
+  constructor(avoided: ReadonlySet<string>, isBefore: (a: Run, b: Run) => boolean) {
     this.avoided = avoided;
     this.#isBefore = isBefore;
     this.#order = new Heap((a, b) => this.#goesBefore(a, b));

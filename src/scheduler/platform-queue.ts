@@ -145,7 +145,7 @@ export class PlatformQueue {
     const key = keyOf(avoided);
     const known = this.#groups.get(key);
     if (known) return known;
-    const group = new Group(this, new Set(avoided), this.#isBefore);
+    const group = new Group(new Set(avoided), this.#isBefore);
     this.#groups.set(key, group);
     return group;
   }

@@ -24,7 +24,12 @@ export interface RunQueuesOptions {
   readonly onChanged: (run: Run) => void;
 }
 
-/** All queued runs, one queue for each platform asked for, and who could run them. */
+/** Whose turn it is of all. */
+interface NextRun extends Turn {
+  readonly queue: PlatformQueue;
+}
+
+/** All queued runs, and which of them goes where when a worker has a free slot. */
 export class RunQueues {
   readonly #options: RunQueuesOptions;
   readonly #workers: KnownWorkers;
@@ -118,15 +123,15 @@ export class RunQueues {
     while (this.#freeSlots.size > 0) {
       const next = this.#findNext(groups);
       if (!next) break;
-      const { run, invocation, group } = next;
+      const { run, invocation, group, queue } = next;
       const kind = run.request.affinityKey;
-      const worker = group.queue.findWorker(run, this.#freeSlots, this.#familiar.of(kind));
+      const worker = queue.findWorker(run, this.#freeSlots, this.#familiar.of(kind));
       if (!worker) {
         groups.delete(group);
-        this.#notePossibleBlock(group.queue);
+        this.#notePossibleBlock(queue);
         continue;
       }
-      const isReleased = group.queue.unblocked();
+      const isReleased = queue.unblocked();
       this.remove(run);
       this.#options.invocations.serve(invocation, worker, this.#options.time.now);
       this.#familiar.ran(kind, worker.id);
@@ -181,24 +186,25 @@ export class RunQueues {
     this.#reasons.clear();
   }
 
-  #groupsThatMayGo(): Set<Group> {
-    const groups = new Set<Group>();
+  /** With the queue of each. */
+  #groupsThatMayGo(): Map<Group, PlatformQueue> {
+    const groups = new Map<Group, PlatformQueue>();
     if (this.#freeSlots.size === 0) return groups;
     for (const queue of this.#queues.values()) {
       if (!queue.hasAny(this.#freeSlots)) continue;
-      for (const group of queue.groups()) groups.add(group);
+      for (const group of queue.groups()) groups.set(group, queue);
     }
     return groups;
   }
 
-  #findNext(groups: ReadonlySet<Group>): Turn | undefined {
+  #findNext(groups: ReadonlyMap<Group, PlatformQueue>): NextRun | undefined {
     const { now } = this.#options.time;
-    let next: Turn | undefined;
-    for (const group of groups) {
+    let next: NextRun | undefined;
+    for (const [group, queue] of groups) {
       const turn = group.first(now);
       if (!turn || (next && turn.used > next.used)) continue;
       if (next?.used === turn.used && this.#isBefore(next.run, turn.run)) continue;
-      next = turn;
+      next = { ...turn, queue };
     }
     return next;
   }
