@@ -20,7 +20,7 @@ import type { ParsedFile } from './directory.ts';
 import { type HeldFiles, type InputFiles, inputModeOf, inputTime } from './input-files.ts';
 import type { InputFolders } from './input-folders.ts';
 import { missingBlobs } from './missing-blobs.ts';
-import { type Planned, planInputRoot, type PlanOptions } from './plan-input-root.ts';
+import { type Planned, planInputRoot, type PlanOptions, putAllBack } from './plan-input-root.ts';
 import { latestStampMs, stampOf, type WrittenFolder, writtenFolder } from './written-folder.ts';
 
 export interface FetchOptions extends PlanOptions {
@@ -65,7 +65,7 @@ export async function fetchInputRoot(
     await finishFolders(made);
     return folders && (await writtenRoot(planned, folders, signal));
   } catch (error) {
-    for (const { taken } of planned.slice(placed)) if (taken) folders?.putBack(taken, options);
+    putAllBack(planned.slice(placed), options);
     throw pathTooLong(error) ?? error;
   } finally {
     held?.release();

@@ -56,15 +56,26 @@ export async function planInputRoot(
     return found.parsed;
   };
   const planned = [newPlanned(rootPath, root, parsedOf(root), undefined)];
-  for (const { path, parsed, taken, below } of planned) {
-    for (const { name, digest } of taken ? [] : parsed.directories) {
-      const found = await folders?.take(digest, options);
-      const child = newPlanned(`${path}/${name}`, digest, parsedOf(digest), found);
-      below.push(child);
-      planned.push(child);
+  try {
+    for (const { path, parsed, taken, below } of planned) {
+      for (const { name, digest } of taken ? [] : parsed.directories) {
+        signal.throwIfAborted();
+        const found = await folders?.take(digest, options);
+        const child = newPlanned(`${path}/${name}`, digest, parsedOf(digest), found);
+        below.push(child);
+        planned.push(child);
+      }
     }
+  } catch (error) {
+    putAllBack(planned, options);
+    throw error;
   }
   return planned;
+}
+
+/** For what is not to be made after all: nobody else could find what was taken for it. */
+export function putAllBack(planned: readonly Planned[], options: PlanOptions): void {
+  for (const { taken } of planned) if (taken) options.folders?.putBack(taken, options);
 }
 
 async function missingFiles(tree: WalkedTree, blobs: BlobStore, signal: AbortSignal) {
