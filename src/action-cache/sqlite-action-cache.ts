@@ -5,6 +5,7 @@ import type { Digest } from '../digest/digest.ts';
 import type { ActionResult } from '../proto/whole/build/bazel/remote/execution/v2/remote_execution.ts';
 import { databaseFailure } from '../sqlite/database-failure.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
+import { makeRoom } from '../sqlite/make-room.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import type { ActionCache, ActionCacheStorage } from './action-cache.ts';
 import { decodeResult, ENTRY_OVERHEAD_BYTES, encodeResult } from './encode-result.ts';
@@ -14,8 +15,6 @@ import { actionCacheMigrations } from './schema.ts';
 const TOUCH_AFTER_MS = 60_000;
 /** Uses are written with the next update, or once this many wait; a crash forgets them, which does no harm. */
 const TOUCHES_WAITING_MAX = 1000;
-/** Rows looked at together when room is made. */
-const EVICTION_BATCH = 100;
 
 type Key = [namespace: string, digestFunction: string, hash: Buffer, sizeBytes: number];
 interface Row {
@@ -90,7 +89,7 @@ export class SqliteActionCache implements ActionCacheStorage {
     const write = () => {
       this.#statements.put.run(...key, result, sizeBytes, this.#clock.now());
       this.#writeTouches();
-      this.#makeRoom();
+      makeRoom(this.#statements, this.#maxSizeBytes);
     };
     await this.#run(write);
   }
@@ -120,19 +119,6 @@ export class SqliteActionCache implements ActionCacheStorage {
   #writeTouches(): void {
     for (const [id, usedAt] of this.#touches) this.#statements.touch.run(usedAt, id);
     this.#touches = new Map();
-  }
-
-  #makeRoom(): void {
-    let excess = Number(this.#statements.total.get()) - this.#maxSizeBytes;
-    while (excess > 0) {
-      const oldest = this.#statements.oldest.all(EVICTION_BATCH);
-      if (oldest.length === 0) return;
-      for (const { id, size_bytes: sizeBytes } of oldest) {
-        if (excess <= 0) return;
-        this.#statements.remove.run(id);
-        excess -= sizeBytes;
-      }
-    }
   }
 }
 

@@ -6,6 +6,7 @@ import { Digest } from '../digest/digest.ts';
 import { PushDirectoryRequest } from '../proto/build/bazel/remote/asset/v1/remote_asset.ts';
 import { databaseFailure } from '../sqlite/database-failure.ts';
 import { GroupCommit } from '../sqlite/group-commit.ts';
+import { makeRoom } from '../sqlite/make-room.ts';
 import { openDatabase } from '../sqlite/open-database.ts';
 import { assetMigrations } from './schema.ts';
 
@@ -44,8 +45,6 @@ export type Candidate = Omit<Asset, 'digest' | 'referencesBlobs' | 'referencesDi
 const VARIANTS_MAX = 1000;
 /** Uses are written down when the last one known is older: eviction needs no finer clock than this. */
 const TOUCH_AFTER_MS = 60_000;
-/** Rows looked at together when room is made. */
-const EVICTION_BATCH = 100;
 /** A row, its share of three indexes, and the columns of fixed size. */
 const ROW_OVERHEAD_BYTES = 500;
 
@@ -119,7 +118,7 @@ export class AssetTable {
         this.#statements.put.run(...columns, ...values, expiresAt ?? null, sizeBytes, now);
         this.#statements.trim.run(...columns, VARIANTS_MAX);
       }
-      this.#makeRoom();
+      makeRoom(this.#statements, this.#maxSizeBytes);
     };
     await this.#run(write);
   }
@@ -153,19 +152,6 @@ export class AssetTable {
   /** A disk that is full or fails for now: clients try again. */
   #failure(thrown: unknown): unknown {
     return databaseFailure(this.#db, 'the table of assets', thrown);
-  }
-
-  #makeRoom(): void {
-    let excess = Number(this.#statements.total.get()) - this.#maxSizeBytes;
-    while (excess > 0) {
-      const oldest = this.#statements.oldest.all(EVICTION_BATCH);
-      if (oldest.length === 0) return;
-      for (const { id, size_bytes: sizeBytes } of oldest) {
-        if (excess <= 0) return;
-        this.#statements.remove.run(id);
-        excess -= sizeBytes;
-      }
-    }
   }
 }
 
