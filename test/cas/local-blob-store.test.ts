@@ -141,6 +141,7 @@ test('CI-05: a damaged blob that cannot be moved away is missing all the same, a
   const store = blobs.namespace('');
   await writeAll(store, [blob]);
   const file = path.join(root, filesIn(root)[0] ?? '');
+  chmodSync(file, 0o644);
   truncateSync(file, 1);
   rmSync(path.join(root, 'quarantine'), { recursive: true });
   writeFileSync(path.join(root, 'quarantine'), '');
