@@ -62,16 +62,21 @@ export interface OperationSelection {
   readonly includeDone: boolean;
 }
 
+/** The oldest of some operations. */
+export interface OperationPage {
+  /** Oldest first. */
+  readonly listed: readonly OperationView[];
+  /** How many there are, listed or not. */
+  readonly total: number;
+}
+
 /** The scheduler as its operators see it: all instances at once. */
 export interface Administration {
   workers(): readonly WorkerView[];
   /** Tells the workers that are meant; their names. */
   updateWorkers(selection: WorkerSelection, wish: WorkerWish): Promise<string[]>;
-  /** Oldest first, `limit` at most, and how many there are in all. */
-  operations(
-    selection: OperationSelection,
-    limit: number,
-  ): { readonly listed: readonly OperationView[]; readonly total: number };
+  /** `limit` at most. */
+  operations(selection: OperationSelection, limit: number): OperationPage;
   /** Cancels a build's operations that are not done; their names. */
   cancelInvocation(toolInvocationId: string): Promise<string[]>;
   quarantined(): readonly QuarantinedAction[];

@@ -1,4 +1,4 @@
-import type { OperationSelection, OperationView } from './administration.ts';
+import type { OperationPage, OperationSelection, OperationView } from './administration.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { OperationState } from './operations.ts';
 import { stateOf } from './operation-state.ts';
@@ -29,11 +29,8 @@ export class OperationViews {
     return this.#operations.all().filter((operation) => isSelected(operation, selection));
   }
 
-  /** Oldest first, `limit` at most, and how many there are in all. */
-  page(
-    selection: OperationSelection,
-    limit: number,
-  ): { readonly listed: readonly OperationView[]; readonly total: number } {
+  /** `limit` at most. */
+  page(selection: OperationSelection, limit: number): OperationPage {
     const all = this.select(selection);
     const listed = all
       .slice(0, limit)

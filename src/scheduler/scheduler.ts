@@ -6,6 +6,7 @@ import type { Digest } from '../digest/digest.ts';
 import type { ExecuteResponse } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { DesiredState, WorkerState } from '../proto/expbuild/worker/v1/worker.ts';
 import type {
+  OperationPage,
   OperationSelection,
   WorkerSelection,
   WorkerView,
@@ -265,8 +266,8 @@ export class Scheduler {
     return this.#entered(() => this.#workers.update(selection, wish));
   }
 
-  /** Oldest first, `limit` at most, and how many there are in all. */
-  operations(selection: OperationSelection, limit: number) {
+  /** `limit` at most. */
+  operations(selection: OperationSelection, limit: number): OperationPage {
     return this.#views.page(selection, limit);
   }
 

@@ -47,7 +47,7 @@ export class WorkerLeases {
     this.#options.queues.touch(worker);
   }
 
-  /** The worker is to be told what it should be doing, or its session, if it ends, that it has. */
+  /** The worker's present session is to hear what the worker should be doing, or that it has ended. */
   tell({ session }: Worker): void {
     if (session) this.#untold.add(session);
   }
