@@ -7,17 +7,23 @@ import { type Opening, openRegularFile } from './in-place.ts';
 /** Few calls per file, and little memory when many files are read at once. */
 const chunkBytes = 256 * 1024;
 
+/** For what is found beyond the size that a file had: most often that there is no more. */
+const endBytes = 1024;
+
 /** The bytes of a regular file, which is opened each time they are read. */
 export function fileChunks(path: string, opening: Opening = 'anywhere'): SeekableChunks {
   return seekable((offset) => readFrom(path, offset, opening));
 }
 
 async function* readFrom(path: string, offset: number, opening: Opening): Chunks {
-  const file = await openRegularFile(path, opening);
+  const { file, sizeBytes } = await openRegularFile(path, opening);
   try {
     for (let at = offset; ;) {
-      const buffer = Buffer.allocUnsafeSlow(chunkBytes);
-      const { bytesRead } = await file.read(buffer, 0, chunkBytes, at);
+      // Hundreds of small files are held at once.
+      const buffer = Buffer.allocUnsafeSlow(
+        Math.min(chunkBytes, Math.max(endBytes, sizeBytes - at)),
+      );
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
       if (bytesRead === 0) return;
       at += bytesRead;
       yield buffer.subarray(0, bytesRead);
@@ -34,9 +40,8 @@ export async function digestOfFile(
   signal: AbortSignal,
   opening: Opening = 'anywhere',
 ): Promise<Digest> {
-  const file = await openRegularFile(path, opening);
+  const { file, sizeBytes: size } = await openRegularFile(path, opening);
   try {
-    const { size } = await file.stat();
     const hasher = digestFunction.createHasher(size);
     const buffer = Buffer.allocUnsafe(Math.min(size + 1, chunkBytes));
     let readBytes = 0;

@@ -6,20 +6,29 @@ import { Code, StatusError } from '../base/status.ts';
 /** How a path is opened: in place, it must be what its own name says, with no link on the way. */
 export type Opening = 'anywhere' | 'in-place';
 
+/** A file that was opened, and the size that it had then. */
+interface OpenedFile {
+  readonly file: FileHandle;
+  readonly sizeBytes: number;
+}
+
 /**
  * Opens a regular file for reading; never a link, and never a FIFO that would wait for its writer. In
  * place, it fails with INVALID_ARGUMENT when a folder above became a link since `path`, a real path, was
  * found: what an action made is opened so alone (WK-10).
  */
-export async function openRegularFile(path: string, opening: Opening): Promise<FileHandle> {
+export async function openRegularFile(path: string, opening: Opening): Promise<OpenedFile> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  return checked(await open(path, flags), async (file) => {
-    const stats = await file.stat();
+  let sizeBytes = 0;
+  const file = await checked(await open(path, flags), async (opened) => {
+    const stats = await opened.stat();
     if (!stats.isFile()) {
       throw new StatusError(Code.INVALID_ARGUMENT, `${path} is not a regular file`);
     }
-    if (opening === 'in-place') await checkPlace(file, path);
+    if (opening === 'in-place') await checkPlace(opened, path);
+    sizeBytes = stats.size;
   });
+  return { file, sizeBytes };
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { collect } from '../../src/base/chunks.ts';
@@ -16,4 +16,19 @@ test('a file can be read from any offset, and again', async (t) => {
     assert.ok(bytes.subarray(offset).equals(await collect(chunks.from(offset))), `${offset}`);
   }
   assert.ok(bytes.equals(await collect(chunks)));
+});
+
+test('a small file takes little memory, and one that has grown is read to its end', async (t) => {
+  const file = path.join(tempDir(t), 'file');
+  await writeFile(file, 'small');
+  const chunks = fileChunks(file)[Symbol.asyncIterator]();
+  const first = (await chunks.next()).value as Uint8Array;
+  assert.equal(Buffer.from(first).toString(), 'small');
+  assert.ok(first.buffer.byteLength <= 4096, `${first.buffer.byteLength}`);
+  await appendFile(file, Buffer.alloc(10_000));
+  let grownBytes = 0;
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+    grownBytes += next.value.length;
+  }
+  assert.equal(grownBytes, 10_000);
 });
