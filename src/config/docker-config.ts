@@ -30,6 +30,7 @@ export const dockerSchema = section({
   answer_timeout: v.optional(
     duration(
       'How long the daemon may take to answer what it is asked; one that takes longer is taken to hang.',
+      '1ms',
     ),
     '1m',
   ),

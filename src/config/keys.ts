@@ -33,12 +33,14 @@ export function size(sentence: string, least = '0B') {
   });
 }
 
-/** A duration with its unit; milliseconds come out. */
-export function duration(sentence: string) {
+/** A duration with its unit; milliseconds come out. `least` is written in the same way. */
+export function duration(sentence: string, least = '0s') {
   const expected = 'must be a duration with a unit, such as "30s" or "5m"';
+  const min = parseDuration(least) ?? 0;
   return parsed(sentence, expected, (written) => {
     const value = parseDuration(written);
-    return value === undefined ? { complaint: expected } : { value };
+    if (value === undefined) return { complaint: expected };
+    return value < min ? { complaint: `must be "${least}" or more` } : { value };
   });
 }
 

@@ -32,7 +32,7 @@ export const logsSchema = section({
 });
 
 /** `rootPath` is where its files would be; undefined where it has none. */
-export function logsConfig(
+export function logsConfigOf(
   values: v.InferOutput<typeof logsSchema>,
   rootPath: string | undefined,
 ): LogsConfig {

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { count, duration, flag, list, section, size, text } from './keys.ts';
+import type { FolderOf } from './surroundings.ts';
 
 /** What a server is told of the Remote Asset API. Folders are absolute. */
 export interface RemoteAssetConfig {
@@ -54,15 +55,15 @@ export const remoteAssetSchema = section({
     '4GiB',
   ),
   default_timeout: v.optional(
-    duration('How long a fetch may take when the client does not say so.'),
+    duration('How long a fetch may take when the client does not say so.', '1ms'),
     '10m',
   ),
   max_timeout: v.optional(
-    duration('The longest that a fetch may take, whatever the client asks for.'),
+    duration('The longest that a fetch may take, whatever the client asks for.', '1ms'),
     '1h',
   ),
   idle_timeout: v.optional(
-    duration('How long an origin may send nothing before the fetch fails.'),
+    duration('How long an origin may send nothing before the fetch fails.', '1ms'),
     '1m',
   ),
   fetches_max: v.optional(count('How many fetches run at once; more wait.', 1, 1000), 32),
@@ -71,10 +72,9 @@ export const remoteAssetSchema = section({
   ),
 });
 
-/** `folder` gives the folder of a name unless it is configured. */
-export function remoteAssetConfig(
+export function remoteAssetConfigOf(
   values: v.InferOutput<typeof remoteAssetSchema>,
-  folder: (own: string | undefined, name: string) => string,
+  folder: FolderOf,
 ): RemoteAssetConfig {
   return {
     enabled: values.enabled,

@@ -16,6 +16,9 @@ export interface Surroundings {
   readonly arch: string;
 }
 
+/** An absolute folder: the one that is configured, or else one of that name where data is kept. */
+export type FolderOf = (configured: string | undefined, name: string) => string;
+
 export function currentSurroundings(): Surroundings {
   return {
     environment: process.env,

@@ -72,6 +72,11 @@ for (const [problem, toml, ...expected] of [
       'it is "10GiB"',
   ],
   [
+    'a timeout that leaves no time',
+    '[execution]\ndefault_timeout = "0s"',
+    'x.toml:2: key "execution.default_timeout" must be "1ms" or more; it is "0s"',
+  ],
+  [
     'an invalid choice',
     '[execution]\nbackend = "cloud"',
     'x.toml:2: key "execution.backend" must be "scheduler" or "direct" or "none"; it is "cloud"',

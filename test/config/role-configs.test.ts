@@ -74,6 +74,11 @@ test('blobs in memory are bounded by what a machine has of it', () => {
   assert.equal(larger.casStorage.maxSizeBytes, 3 * 2 ** 30);
 });
 
+test('what no action may ask for, none gets unasked', () => {
+  const { execution } = readServerConfig(sources('[execution]\nmax_timeout = "5m"'), surroundings);
+  assert.equal(execution.defaultTimeoutMs, 5 * 60_000);
+});
+
 test('XDG_DATA_HOME is honoured, and folders are made absolute', () => {
   const elsewhere = { ...surroundings, environment: { XDG_DATA_HOME: '/data' } };
   const config = readServerConfig(sources('[cas_storage]\nroot_path = "blobs"'), elsewhere);
