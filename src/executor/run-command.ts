@@ -182,7 +182,7 @@ class Running {
   async #removeBelongings(): Promise<void> {
     const { owner, sandbox } = this.#request;
     if (owner?.isPrivate === true && !sandbox) {
-      await removeBelongings(owner, Date.now() - this.#ageMs);
+      await removeBelongings(owner);
     }
   }
 

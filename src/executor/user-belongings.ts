@@ -1,5 +1,14 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  type Dirent,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
+import { inputTime } from '../base/input-time.ts';
 import type { Owner } from './executor.ts';
 import { defaultPath } from './find-executable.ts';
 import { killWaitMs, repeatedly } from './repeatedly.ts';
@@ -10,6 +19,8 @@ import { Code, StatusError } from '../base/status.ts';
 export const sharedFolders = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock'];
 /** Clocks of file systems lag behind by a tick or two. */
 const clockLagMs = 1_000;
+/** So many others' folders that users may write to are looked into. */
+const foldersMax = 10_000;
 /** For some million files. */
 const removeMsMax = 120_000;
 
@@ -20,12 +31,16 @@ const ipcTables = [
 ] as const;
 
 /**
- * Folders may have been closed by who made them. All of it is done as the user itself: others may be able to
- * write in its folders, and could make root follow a link.
+ * Folders may have been closed by who made them, and links lead to others. All of it is done as the user itself:
+ * others may be able to write in its folders, and could make root follow a link.
  */
 const removeScript =
-  'uid=$1; shift; ' +
-  'find "$@" -mindepth 1 -maxdepth 1 -uid "$uid" -exec chmod -R u+rwX {} + -exec rm -rf {} + 2>/dev/null';
+  'exec 2>/dev/null; for at; do if [ -d "$at" ] && [ ! -L "$at" ]; then chmod -R u+rwX "$at"; fi; done; rm -rf "$@"';
+
+const xargs = ['-0', '-r', '/bin/sh', '-c', removeScript, 'sh'];
+
+/** When shared folders were last found to hold nothing of a user: what comes there later changes their time. */
+const cleanFromMs = new Map<number, number>();
 
 /** Where the kernel shows message queues; undefined when nobody has mounted it, and none can be found. */
 export function messageQueuesFolder(): string | undefined {
@@ -44,19 +59,26 @@ export function killOfUser({ uid, gid }: Owner): boolean {
 
 /**
  * Removes what a user left outside of its processes and of the folder it worked in: shared memory,
- * semaphores, message queues, and what it made in folders that everybody may write to. With `since`, a
- * moment, only if something was made there from then on. What cannot be removed stays.
+ * semaphores, message queues, and what it made in, or moved to, folders that everybody may write to. What cannot
+ * be removed stays, and is tried again the next time.
  */
-export async function removeBelongings(owner: Owner, since = 0): Promise<void> {
+export async function removeBelongings(owner: Owner): Promise<void> {
   const ipc = ipcTables.flatMap(([table, column, option]) =>
     idsIn(table, column, owner.uid).flatMap((id) => [option, id]),
   );
   if (ipc.length > 0) await runAs(owner, 'ipcrm', ipc);
+  const lookedAtMs = Date.now();
   const queues = messageQueuesFolder();
   const folders = [...sharedFolders, ...(queues === undefined ? [] : [queues])];
-  const touched = folders.filter((folder) => holdsAnyOf(folder, owner.uid, since));
-  if (touched.length === 0) return;
-  await runAs(owner, '/bin/sh', ['-c', removeScript, 'sh', String(owner.uid), ...touched]);
+  const sinceMs = (cleanFromMs.get(owner.uid) ?? 0) - clockLagMs;
+  const { made, moved } = findLeft(folders, owner.uid, sinceMs);
+  for (const file of moved) rmSync(file, { force: true });
+  if (made.length > 0) await runAs(owner, 'xargs', xargs, made);
+  if (made.some((place) => lstatSync(place, { throwIfNoEntry: false }))) {
+    cleanFromMs.delete(owner.uid);
+  } else {
+    cleanFromMs.set(owner.uid, lookedAtMs);
+  }
 }
 
 /** Ends and removes all that a user has. Fails with INTERNAL when a process of it does not end. */
@@ -65,6 +87,7 @@ export async function removeAllOf(owner: Owner): Promise<void> {
     const message = `processes of user ${owner.uid} did not end within ${killWaitMs} ms of SIGKILL`;
     throw new StatusError(Code.INTERNAL, message);
   }
+  cleanFromMs.delete(owner.uid);
   await removeBelongings(owner);
 }
 
@@ -79,20 +102,73 @@ function idsIn(table: string, idColumn: string, uid: number): string[] {
   return rows.filter(isOfUser).map((row) => row[at(idColumn)] ?? '');
 }
 
-function holdsAnyOf(folder: string, uid: number, since: number): boolean {
-  const stats = statSync(folder, { throwIfNoEntry: false });
-  if (!stats?.isDirectory() || stats.mtimeMs < since - clockLagMs) return false;
-  const inside = Buffer.from(`${folder}/`);
-  return readdirSync(folder, { encoding: 'buffer' }).some((name) => {
-    const entry = lstatSync(Buffer.concat([inside, name]), { throwIfNoEntry: false });
-    return entry?.uid === uid;
-  });
+interface Left {
+  /** The user's own. */
+  readonly made: Buffer[];
+  /** Root's, and safe for root to remove. */
+  readonly moved: Buffer[];
+}
+
+/** What of a user is in folders, and in those in them that others than their owners may write to. */
+function findLeft(folders: readonly string[], uid: number, sinceMs: number): Left {
+  const found: Left = { made: [], moved: [] };
+  const open = folders.map((folder) => ({ at: Buffer.from(folder), isSafe: true }));
+  for (const { at, isSafe } of open) {
+    const folder = statSync(at, { throwIfNoEntry: false });
+    if (!folder?.isDirectory()) continue;
+    // Nobody but root can put another thing in the place of one of root's in it.
+    const isRoots =
+      isSafe && folder.uid === 0 && ((folder.mode & 0o22) === 0 || (folder.mode & 0o1000) !== 0);
+    const isTouched = folder.ctimeMs >= sinceMs;
+    for (const entry of entriesOf(at)) {
+      if (!isTouched && !entry.isDirectory()) continue;
+      const place = Buffer.concat([at, Buffer.from('/'), entry.name]);
+      const stats = lstatSync(place, { throwIfNoEntry: false });
+      if (stats?.uid === uid) found.made.push(place);
+      else if (stats && isInput(stats)) (isRoots ? found.moved : found.made).push(place);
+      else if (
+        stats?.isDirectory() === true &&
+        (stats.mode & 0o22) !== 0 &&
+        open.length < foldersMax
+      )
+        open.push({ at: place, isSafe: isRoots });
+    }
+  }
+  return found;
+}
+
+/** One of root's that are linked into input roots, or empty. Who may move it there cannot change it. */
+function isInput({ uid, mode, mtimeMs, nlink, size }: Stats): boolean {
+  if (uid !== 0 || ![0o100_444, 0o100_555].includes(mode)) return false;
+  return mtimeMs === inputTime.getTime() && (nlink > 1 || size === 0);
+}
+
+function entriesOf(folder: Buffer): Dirent<Buffer>[] {
+  try {
+    return readdirSync(folder, { encoding: 'buffer', withFileTypes: true });
+  } catch {
+    // It was another user's, who took it away.
+    return [];
+  }
 }
 
 /** Whatever comes of it: who looks again sees what is left. */
-function runAs({ uid, gid }: Owner, file: string, args: readonly string[]): Promise<void> {
+function runAs(
+  owner: Owner,
+  file: string,
+  args: readonly string[],
+  input: readonly Buffer[] = [],
+): Promise<void> {
+  const { uid, gid } = owner;
   const { promise, resolve } = Promise.withResolvers<void>();
   const options = { uid, gid, cwd: '/', env: { PATH: defaultPath }, timeout: removeMsMax };
-  execFile(file, args, options, () => resolve());
+  const child = execFile(file, args, options, (error) => {
+    // With what it has started.
+    if (error?.killed === true) killOfUser(owner);
+    resolve();
+  });
+  // It may end before it has read all.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(Buffer.concat(input.flatMap((one) => [one, Buffer.of(0)])));
   return promise;
 }

@@ -12,12 +12,13 @@ import {
 } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { concurrently } from '../base/concurrently.ts';
+import { inputTime } from '../base/input-time.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { NodeProperties } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ParsedFile } from './directory.ts';
-import { type HeldFiles, type InputFiles, inputModeOf, inputTime } from './input-files.ts';
+import { type HeldFiles, type InputFiles, inputModeOf } from './input-files.ts';
 import type { InputFolders } from './input-folders.ts';
 import { missingBlobs } from './missing-blobs.ts';
 import { type Planned, planInputRoot, type PlanOptions, putAllBack } from './plan-input-root.ts';

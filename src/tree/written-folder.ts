@@ -1,8 +1,9 @@
 import { lstatSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { inputTime } from '../base/input-time.ts';
 import type { Digest } from '../digest/digest.ts';
 import type { ParsedDirectory, ParsedFile } from './directory.ts';
-import { inputModeOf, inputTime } from './input-files.ts';
+import { inputModeOf } from './input-files.ts';
 
 /** When a file system last changed a thing, and which one it is: no command can set either. */
 interface Stamp {

@@ -3,6 +3,7 @@ import { chmod, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/pr
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { NewId } from '../base/id.ts';
+import { inputTime } from '../base/input-time.ts';
 import type { Log } from '../base/log.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { orAborted } from '../base/until-aborted.ts';
@@ -13,7 +14,6 @@ import {
   type InputFile,
   type InputFiles,
   inputModeOf,
-  inputTime,
 } from '../tree/input-files.ts';
 import { digestOfFile } from '../tree/file-chunks.ts';
 import { transferEach } from '../tree/transfer-each.ts';

@@ -21,7 +21,7 @@ import { createLog } from '../../src/base/log.ts';
 import { Code } from '../../src/base/status.ts';
 import { sha256 } from '../../src/digest/digest-functions.ts';
 import type { Digest } from '../../src/digest/digest.ts';
-import { inputTime } from '../../src/tree/input-files.ts';
+import { inputTime } from '../../src/base/input-time.ts';
 import { FileCache } from '../../src/worker/file-cache.ts';
 import { blobOf } from '../support/blob-of.ts';
 import { PlainBlobStore } from '../support/memory-blob-store.ts';
