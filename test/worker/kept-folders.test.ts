@@ -40,6 +40,14 @@ import { tempDir } from '../support/temp-dir.ts';
 const links: FolderUse = { owner: undefined, hardLinks: true };
 const copies: FolderUse = { owner: undefined, hardLinks: false };
 
+/** Inputs are read-only: their owner has to change that first, and back. */
+function writeTo(file: string): void {
+  const { mode } = statSync(file);
+  chmodSync(file, mode | 0o200);
+  appendFileSync(file, 'x');
+  chmodSync(file, mode);
+}
+
 async function bench(t: TestContext, changes: Partial<KeptFoldersOptions> = {}) {
   const folder = tempDir(t);
   const store = new PlainBlobStore();
@@ -171,7 +179,7 @@ describe('kept folders', () => {
     const { act, folder } = await bench(t);
     const elsewhere = path.join(folder, 'elsewhere');
     for (const change of [
-      (place: string) => appendFileSync(place, 'x'),
+      writeTo,
       (place: string) => chmodSync(place, 0o755),
       (place: string) => utimesSync(place, new Date(), new Date()),
       (place: string) => linkSync(place, `${place}~`),
@@ -204,7 +212,7 @@ describe('kept folders', () => {
     const { act, lines, kept } = await bench(t);
     await act(tree);
     const [root = ''] = readdirSync(kept).filter((name) => name !== 'tick');
-    appendFileSync(path.join(kept, root, 'left/inner/b'), 'x');
+    writeTo(path.join(kept, root, 'left/inner/b'));
     const seen: string[] = [];
     const reused = await act(tree, (place) =>
       seen.push(readFileSync(`${place}/left/inner/b`, 'utf8')),
