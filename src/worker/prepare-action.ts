@@ -61,6 +61,7 @@ export async function prepareAction(
   if (!command) throw missingBlobs([found.command]);
   const [first, ...rest] = command.arguments;
   if (first === undefined) throw refused(`the command of action ${digest} has no arguments`);
+  // What could not be collected is refused before anything is fetched.
   requestedProperties(command);
   const outputs = requestedOutputs(command);
   await makeFolderOf(options.owner, folder);
