@@ -64,6 +64,7 @@ export const serverSchema = section({
         'The instance names that exist: each has its own blobs and results, unless it shares them.',
       ),
       v.minLength(1, 'must name at least one instance'),
+      v.check((names) => new Set(names).size === names.length, 'names an instance twice'),
     ),
     ['', 'main'],
   ),

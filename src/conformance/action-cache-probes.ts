@@ -1,4 +1,4 @@
-import { Code } from '../base/status.ts';
+import { Code, StatusError } from '../base/status.ts';
 import {
   Directory,
   type DeepPartial,
@@ -65,10 +65,13 @@ export const actionCacheProbes: Area = {
         const tree = api.blobOf(Tree.encode(Tree.fromPartial({ root })).finish());
         await api.put(tree);
         const outputDirectories = [{ path: 'out', treeDigest: tree.digest.toMessage() }];
-        const stored = await updateResult(api, action, { outputDirectories }).catch(
-          () => undefined,
-        );
-        if (!stored) return; // It is refused at once: as good.
+        try {
+          await updateResult(api, action, { outputDirectories });
+        } catch (thrown) {
+          // To refuse it at once is as good.
+          if (StatusError.from(thrown).code === Code.FAILED_PRECONDITION) return;
+          throw thrown;
+        }
         await expectRefusal(findResult(api, action), Code.NOT_FOUND, 'a tree with a file missing');
       },
     },

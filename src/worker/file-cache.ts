@@ -22,9 +22,14 @@ import { type FileFacts, factsOf, isSame } from './file-facts.ts';
 export interface FileCacheOptions {
   /** Of the disk; files nobody uses go once all together take more. */
   readonly bytesMax: number;
+  /** The same for their number; undefined for a million. */
+  readonly filesMax?: number | undefined;
   readonly newId: NewId;
   readonly log: Log;
 }
+
+/** Each takes half a kilobyte of memory: a million small ones would fit into 4 GB of disk. */
+const defaultFilesMax = 1_000_000;
 
 interface Entry {
   readonly name: string;
@@ -231,12 +236,13 @@ export class FileCache implements InputFiles {
   }
 
   /**
-   * Removes what was not used for the longest time, until the rest is within the limit. At once, so that
+   * Removes what was not used for the longest time, until the rest is within the limits. At once, so that
    * a file that comes back meanwhile is not taken for the one that goes.
    */
   #evict(): void {
+    const { bytesMax, filesMax = defaultFilesMax } = this.#options;
     for (const entry of this.#entries.values()) {
-      if (this.#diskBytes <= this.#options.bytesMax) return;
+      if (this.#diskBytes <= bytesMax && this.#entries.size <= filesMax) return;
       if (entry.holders > 0) continue;
       this.#forget(entry);
       rmSync(this.#pathOf(entry.name), { recursive: true, force: true });

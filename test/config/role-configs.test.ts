@@ -55,6 +55,12 @@ test('instances may use the storage of another, by the file, a variable or a fla
   assert.equal(readServerConfig(bare, surroundings).sharedStorage.size, 0);
 });
 
+test('an instance cannot be named twice', () => {
+  assert.throws(() => readServerConfig(sources('instance_names = ["a", "b", "a"]'), surroundings), {
+    message: /x\.toml:1: key "instance_names" names an instance twice/,
+  });
+});
+
 for (const [entry, complaint] of [
   ['x = "a"', 'key "shared_storage" has "x" = "a": instance_names has no "x"'],
   ['a = "x"', 'key "shared_storage" has "a" = "x": instance_names has no "x"'],

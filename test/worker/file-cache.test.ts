@@ -47,7 +47,7 @@ class GatedBlobStore extends PlainBlobStore {
 
 const hashes = (digests: readonly Digest[]) => digests.map(({ hash }) => hash).toSorted();
 
-async function bench(t: TestContext, bytesMax = 1_000_000) {
+async function bench(t: TestContext, bytesMax = 1_000_000, filesMax?: number) {
   const folder = path.join(tempDir(t), 'files');
   const lines: string[] = [];
   const log = createLog({
@@ -56,7 +56,7 @@ async function bench(t: TestContext, bytesMax = 1_000_000) {
     write: (line) => lines.push(line),
     now: () => 0,
   });
-  const open = () => FileCache.open(folder, { bytesMax, newId, log });
+  const open = () => FileCache.open(folder, { bytesMax, filesMax, newId, log });
   const store = new GatedBlobStore();
   const file = async (content: string, isExecutable = false) => ({
     digest: await store.put(content, sha256),
@@ -170,6 +170,19 @@ describe('a file cache', () => {
     assert.ok(!existsSync(heldA.pathOf(c)));
     heldA.release();
     assert.equal(store.reads.length, 4);
+  });
+
+  it('keeps to its number of files, whatever their sizes', async (t) => {
+    const { cache, store, file } = await bench(t, 1_000_000, 2);
+    const files = [await file('a'), await file('b'), await file('c')];
+    const held = await cache.hold(files, store, never);
+    const places = files.map((one) => held.pathOf(one));
+    assert.ok(places.every((place) => existsSync(place)));
+    held.release();
+    assert.deepEqual(
+      places.map((place) => existsSync(place)),
+      [false, true, true],
+    );
   });
 
   it('CC-20: survives a restart, and trusts no file that was changed meanwhile', async (t) => {
