@@ -6,9 +6,13 @@ import { type GitRepository, runGit } from './run-git.ts';
 /** A large checkout has some 100,000 files. */
 const filesMax = 1_000_000;
 
+/** What git says of one file: some 100 characters, and its path, of which Linux takes 4,095 bytes. */
+const entryCharactersMax = 4_400;
+
 /**
  * Writes the files of a tree, such as `COMMIT:PATH`, to the work tree, once their number and size are known to be
- * within bounds: a few objects can stand for terabytes (AST-23). Fails with an OriginFailure.
+ * within bounds: a few objects can stand for terabytes, and one for a name of a gigabyte (AST-23). Fails with an
+ * OriginFailure.
  */
 export async function checkOut(
   repository: GitRepository,
@@ -29,6 +33,9 @@ export async function checkOut(
   const count = (chunk: Buffer) => {
     const entries = (rest + chunk.toString('latin1')).split('\0');
     rest = entries.pop() ?? '';
+    if (rest.length > entryCharactersMax) {
+      throw new OriginFailure(Code.ABORTED, 'it has a path that is longer than any disk takes');
+    }
     for (const entry of entries) {
       files++;
       bytes += Number(/^\d+ \w+ \w+ +(\d+)\t/.exec(entry)?.[1] ?? 0);

@@ -86,3 +86,24 @@ test(
     });
   },
 );
+
+test(
+  'AST-23: a name that is far longer than any disk takes is not gathered',
+  { skip: gitSkip() },
+  async (t) => {
+    const server = await gitServer(t);
+    const { folder, commit, run } = server.repository('a');
+    writeFileSync(path.join(folder, 'file'), 'hello');
+    commit('first');
+    const blob = Buffer.from(run('rev-parse', 'HEAD:file'), 'hex');
+    const raw = path.join(tempDir(t), 'tree');
+    writeFileSync(raw, Buffer.concat([Buffer.from(`100644 ${'a'.repeat(2 ** 21)}\0`), blob]));
+    const tree = run('hash-object', '-t', 'tree', '-w', '--literally', raw);
+    run('update-ref', 'refs/heads/main', run('commit-tree', tree, '-m', 'second'));
+    await assert.rejects(fetchFrom(t, `${server.url}/a.git`, [], ['127.0.0.1']), {
+      name: 'OriginFailure',
+      code: Code.ABORTED,
+      message: /path that is longer than any disk takes/,
+    });
+  },
+);
