@@ -10,6 +10,12 @@ export class RunIndex {
   readonly #joinable = new Map<string, Run>();
   /** By its id, the latest lease of each run that had one. */
   readonly #leases = new Map<string, GivenLease>();
+  #platformChars = 0;
+
+  /** Of the platform properties of all of them. */
+  get platformChars(): number {
+    return this.#platformChars;
+  }
 
   values(): Iterable<Run> {
     return this.#byId.values();
@@ -35,6 +41,7 @@ export class RunIndex {
 
   add(run: Run): void {
     this.#byId.set(run.id, run);
+    this.#platformChars += platformCharsOf(run.request);
     if (!run.request.doNotCache) this.#joinable.set(joinKeyOf(run.request), run);
   }
 
@@ -51,7 +58,7 @@ export class RunIndex {
   }
 
   remove(run: Run): void {
-    this.#byId.delete(run.id);
+    if (this.#byId.delete(run.id)) this.#platformChars -= platformCharsOf(run.request);
     if (run.latestLease) this.forgetLease(run.latestLease);
     const key = joinKeyOf(run.request);
     // It stands there unless it was not to be shared (SC-12).
@@ -60,6 +67,11 @@ export class RunIndex {
 
   /** States what only a bug can break; for simulations. */
   verify(): void {
+    const chars = [...this.#byId.values()].map(({ request }) => platformCharsOf(request));
+    assert.equal(
+      this.#platformChars,
+      chars.reduce((sum, one) => sum + one, 0),
+    );
     for (const run of this.#byId.values()) {
       assert.ok(run.operations.size > 0, `run ${run.id} has no operation`);
       assert.notEqual(run.place.kind, 'ended');
@@ -72,6 +84,11 @@ export class RunIndex {
       assert.equal(this.#byId.get(run.id), run, `${key} may be joined, but is not live`);
     }
   }
+}
+
+/** Of all names and values. */
+export function platformCharsOf({ properties }: Pick<ActionRequest, 'properties'>): number {
+  return properties.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
 }
 
 function joinKeyOf({ instanceName, action }: ActionRequest): string {

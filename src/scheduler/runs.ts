@@ -12,7 +12,7 @@ import type { KnownWorkers } from './known-workers.ts';
 import { requirementsOf, withMoreMemory } from './platform.ts';
 import type { PendingCommits } from './pending-commits.ts';
 import { type GivenLease, newLease, type Place, type Run } from './run.ts';
-import type { RunIndex } from './run-index.ts';
+import { platformCharsOf, type RunIndex } from './run-index.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { RunQueues } from './run-queues.ts';
 import type { SchedulerOptions } from './scheduler-options.ts';
@@ -173,15 +173,15 @@ export class Runs {
   #start(request: ActionRequest): Run {
     const { limits, queues, knownWorkers, invocations, time, newId, runIndex, changes } =
       this.#options;
-    if (queues.size >= limits.queuedMax) {
-      throw new StatusError(
-        Code.RESOURCE_EXHAUSTED,
-        `${queues.size} actions are queued, which is the limit; action ${request.action} may come ` +
-          `back in ${limits.retryDelayMs} ms`,
-        { details: [retryAfter(limits.retryDelayMs)] },
-      );
-    }
     this.#refuseLargePlatform(request);
+    if (queues.size >= limits.queuedMax) {
+      throw this.#full(`${queues.size} actions are queued`, request);
+    }
+    const { platformChars } = runIndex;
+    if (platformChars + platformCharsOf(request) > limits.platformCharsSumMax) {
+      const what = `${platformChars} characters of platform properties are kept`;
+      throw this.#full(what, request);
+    }
     const requirements = requirementsOf(request.properties, this.#ignored);
     knownWorkers.refuseNoAmount(requirements);
     const invocation = invocations.join(request, time.now);
@@ -211,14 +211,23 @@ export class Runs {
     return run;
   }
 
+  #full(what: string, { action }: ActionRequest): StatusError {
+    const { retryDelayMs } = this.#options.limits;
+    return new StatusError(
+      Code.RESOURCE_EXHAUSTED,
+      `${what}, which is the limit; action ${action} may come back in ${retryDelayMs} ms`,
+      { details: [retryAfter(retryDelayMs)] },
+    );
+  }
+
   /** It is kept as long as the run waits, and no worker could have all of it. */
-  #refuseLargePlatform({ action, properties }: ActionRequest): void {
+  #refuseLargePlatform(request: ActionRequest): void {
     const { platformCharsMax } = this.#options.limits;
-    const chars = properties.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
+    const chars = platformCharsOf(request);
     if (chars <= platformCharsMax) return;
     throw new StatusError(
       Code.INVALID_ARGUMENT,
-      `the platform properties of action ${action} have ${chars} characters, more than ${platformCharsMax}; name fewer`,
+      `the platform properties of action ${request.action} have ${chars} characters, more than ${platformCharsMax}; name fewer`,
     );
   }
 

@@ -6,6 +6,10 @@ export interface SchedulerOptions {
   readonly queuedMax: number;
   /** Names and values of an action's platform properties, all together, in characters. */
   readonly platformCharsMax: number;
+  /** The same for all actions that are not done, together. */
+  readonly platformCharsSumMax: number;
+  /** Workers that are here, or that have leases from when they were. */
+  readonly workersMax: number;
   /** Operations that are not done; several may wait for one action. */
   readonly pendingOperationsMax: number;
   /** When a client that was refused for want of room should come back. */
@@ -68,6 +72,10 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   queuedMax: 100_000,
   // As many as a worker may offer. Real ones have some hundred.
   platformCharsMax: 64 * 1024,
+  // 2,000 for each of as many actions as may be queued.
+  platformCharsSumMax: 200_000_000,
+  // A heartbeat of each every 5 s is 2,000 a second.
+  workersMax: 10_000,
   pendingOperationsMax: 200_000,
   retryDelayMs: 5_000,
   // ACT-08 without what says where, in what, and with which network a command can run at all.

@@ -162,6 +162,13 @@ export class WorkerTable {
       this.#options.leases.spare(known, held);
       this.#lose(known, `worker ${workerId} was started anew`);
     }
+    const { workersMax } = this.#options.limits;
+    if (this.#workers.size >= workersMax) {
+      throw new StatusError(
+        Code.RESOURCE_EXHAUSTED,
+        `${workersMax} workers are here, which is the limit; worker ${workerId} may come when others have gone`,
+      );
+    }
     const worker = this.#newWorker(workerId, bootId);
     this.#workers.set(workerId, worker);
     return worker;

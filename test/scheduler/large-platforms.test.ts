@@ -13,6 +13,25 @@ test('an action with more platform properties than a worker may offer is refused
   assert.equal(scheduler.queuedCount, 0);
 });
 
+test('actions wait until the platform properties of all that are kept leave room', () => {
+  const rig = new Rig({ platformCharsSumMax: 100 });
+  const properties = { pool: 'x'.repeat(40) };
+  const worker = rig.worker('w', { properties });
+  for (const action of ['a', 'b']) rig.enqueue(requestOf(action, { properties }));
+  const enqueue = () => rig.enqueue(requestOf('c', { properties }));
+  assert.throws(enqueue, {
+    code: Code.RESOURCE_EXHAUSTED,
+    message:
+      /^88 characters of platform properties are kept, which is the limit; action .* may come back/,
+  });
+  // One that joins takes nothing.
+  rig.enqueue(requestOf('a', { properties }));
+  worker.run();
+  worker.finish();
+  rig.commitAll();
+  enqueue();
+});
+
 test('SC-24: why an action waits is told in words that a client takes, however much it asks for', () => {
   const rig = new Rig();
   rig.worker('w', { properties: { pool: 'y'.repeat(60_000) } });

@@ -189,6 +189,20 @@ describe('leases', () => {
     assert.equal(rig.scheduler.queuedCount, 1, 'after 30 s all the same');
   });
 
+  it('a worker too many is refused until another has gone', () => {
+    const rig = new Rig({ workersMax: 1 });
+    const worker = rig.worker('w');
+    assert.throws(() => rig.worker('x'), {
+      code: Code.RESOURCE_EXHAUSTED,
+      message: /1 workers are here, which is the limit; worker x may come when others have gone/,
+    });
+    worker.disconnect();
+    rig.worker('w');
+    worker.disconnect();
+    rig.pass(60_000);
+    rig.worker('x');
+  });
+
   it('WRK-15: a second worker of the same name is refused while the first is there', () => {
     const rig = new Rig();
     const worker = rig.worker('w');
