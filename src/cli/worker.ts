@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { NewId } from '../base/id.ts';
@@ -72,13 +72,15 @@ const keptEntriesMax = 400_000;
  * a SystemError when another process has its folder.
  */
 export async function startWorker(
-  config: WorkerConfig,
+  configured: WorkerConfig,
   { server, queue, blobsOf, logs }: WorkerPorts,
   { clock, newId, log, surroundings }: WorkerDeps,
   closing: AsyncDisposableStack,
 ): Promise<RunningWorker> {
+  takeFolder(configured.rootPath, closing);
+  // The kernel tells where commands are by paths without links.
+  const config = { ...configured, rootPath: realpathSync(configured.rootPath) };
   const { rootPath, slots } = config;
-  takeFolder(rootPath, closing);
   const workerId = config.workerId ?? keptWorkerId(rootPath, newId);
   const { executors, isolation, level, proofs } = await startExecutors(
     config,

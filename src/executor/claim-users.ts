@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import path from 'node:path';
+import { makeFolder } from '../base/make-folder.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { defaultPath } from './find-executable.ts';
 import { startTicksOf } from './processes.ts';
@@ -101,13 +102,13 @@ function isHeld(file: string): boolean {
 /** Where nothing can be written, the sockets have to do. */
 function hold(file: string): void {
   try {
-    mkdirSync(claimsFolder, { recursive: true, mode: 0o755 });
+    makeFolder(claimsFolder, 0o755);
     const own = `${file}.${process.pid}`;
     writeFileSync(own, `${process.pid} ${startTicksOf(process.pid)}`);
     renameSync(own, file);
   } catch (thrown) {
     const { code = '' } = thrown as NodeJS.ErrnoException;
-    if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ENOSPC'].includes(code)) throw thrown;
+    if (!['EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOTDIR', 'ENOSPC'].includes(code)) throw thrown;
   }
 }
 

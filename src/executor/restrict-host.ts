@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import path from 'node:path';
 import { makeFolder } from '../base/make-folder.ts';
@@ -27,8 +27,8 @@ export interface RestrictedHost {
   readonly missing: string | undefined;
 }
 
-/** Nothing of a command's is here or above. */
-const outside = '/run/expbuild';
+/** For a worker whose own folder is where commands may make files. Nothing of theirs is here or above. */
+const outsideOfAll = '/run/expbuild';
 
 /**
  * Keeps commands on the host from what would outlive them and could not be found: keys in keyrings, and files in
@@ -55,7 +55,9 @@ export function restrictHost({ folder, ownFolders }: HostOptions): RestrictedHos
   };
   let missing: string | undefined;
   if (ownFolders) {
-    missing = whyNotMade(outside) ?? whyNot([...ownFolders, ...foldersLookedIn()]);
+    const folders = [...ownFolders, ...foldersLookedIn()];
+    const outside = isBelowAny(folder, folders) ? outsideOfAll : folder;
+    missing = whyNotMade(outside) ?? whyNot(folders);
     if (missing === undefined) {
       return { command, promises: [noKeyrings, noFilesElsewhere], outside, missing };
     }
@@ -68,6 +70,12 @@ export function restrictHost({ folder, ownFolders }: HostOptions): RestrictedHos
 function foldersLookedIn(): string[] {
   const folders = [...sharedFolders, messageQueuesFolder() ?? '/tmp'];
   return folders.filter((folder) => existsSync(folder));
+}
+
+function isBelowAny(folder: string, folders: readonly string[]): boolean {
+  return folders.some(
+    (one) => existsSync(one) && `${realpathSync(folder)}/`.startsWith(`${realpathSync(one)}/`),
+  );
 }
 
 function whyNotMade(folder: string): string | undefined {

@@ -1,5 +1,6 @@
 import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { makeFolder } from '../base/make-folder.ts';
 import { Code, StatusError } from '../base/status.ts';
 import { defaultPath } from './find-executable.ts';
 import type { Command, Executor, Owner } from './executor.ts';
@@ -92,6 +93,8 @@ export async function findFacts(
 
 /** Gone when disposed of, with what is in it. */
 function folderFor(owner: Owner | undefined, above: string) {
+  // Who tidies up /run may have removed it since the start.
+  makeFolder(above, 0o755);
   const folder = mkdtempSync(path.join(above, 'self-test-'));
   if (owner) chownSync(folder, owner.uid, owner.gid);
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };

@@ -3,16 +3,23 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { inReverse } from '../support/in-reverse.ts';
+import { sandboxSkip } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** The program as a process of its own, gone after the test. */
-function startProcess(t: Pick<TestContext, 'after'>, argv: readonly string[], home: string) {
+function startProcess(
+  t: Pick<TestContext, 'after'>,
+  argv: readonly string[],
+  home: string,
+  environment: Readonly<Record<string, string>> = {},
+) {
   const child = spawn(process.execPath, [main, ...argv], {
-    env: { HOME: home },
+    env: { HOME: home, ...environment },
     cwd: home,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -89,3 +96,22 @@ test('the exit code of an action is that of the process', async (context) => {
   const run = startProcess(t, ['run', '--remote', address, '--', 'sh', '-c', 'exit 7'], home);
   assert.deepEqual(await run.ended, [7, null]);
 });
+
+test(
+  'commands in a sandbox find their folder also where the data are behind a link',
+  { skip: sandboxSkip },
+  async (context) => {
+    const t = inReverse(context);
+    const home = tempDir(t);
+    mkdirSync(path.join(home, 'real'));
+    symlinkSync('real', path.join(home, 'link'));
+    const data = path.join(home, 'link', 'data');
+    const environment = { PATH: process.env['PATH'] ?? '', EXPBUILD_EXECUTOR_TYPE: 'sandbox' };
+    const argv = ['up', '--address', '127.0.0.1:0', '--slots', '1', '--data', data];
+    const up = startProcess(t, argv, home, environment);
+    const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
+    const run = startProcess(t, ['run', '--remote', address, '--', 'pwd'], home);
+    assert.match(await said(run.child, /exit code|^error/m), /^\/build$/m);
+    assert.deepEqual(await run.ended, [0, null]);
+  },
+);

@@ -24,16 +24,25 @@ test('users that one has, no other gets, until it ends', async () => {
 });
 
 const ownNetwork = ['unshare', '--net'];
-const skip =
-  spawnSync('unshare', ['--net', 'true']).status === 0 ? false : 'cannot make network namespaces';
+const emptyRun = [
+  'unshare',
+  '--mount',
+  'sh',
+  '-c',
+  'mount -t tmpfs -o ro none /run && exec "$@"',
+  '-',
+];
+const skipWithout = ([file = '', ...args]: readonly string[]) =>
+  spawnSync(file, [...args, 'true']).status === 0 ? false : 'cannot make such namespaces';
 
 for (const [where, before, options] of [
   ['', [], {}],
-  [' in a network namespace of its own', ownNetwork, { skip }],
+  [' in a network namespace of its own', ownNetwork, { skip: skipWithout(ownNetwork) }],
+  [' that can write nothing in /run', emptyRun, { skip: skipWithout(emptyRun) }],
 ] as const) {
   test(`users of another process${where} are free once it was killed`, options, async () => {
     await using closing = new AsyncDisposableStack();
-    const uid = first + (before.length > 0 ? 8 : 9);
+    const uid = first + 9 - Math.min(before.length, 3);
     const module = path.resolve('src/executor/claim-users.ts');
     const script = `
       import { claimUsers } from ${JSON.stringify(module)};
