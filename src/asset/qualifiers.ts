@@ -17,6 +17,12 @@ export interface Qualifiers {
 /** Bazel sends a dozen, and a header or two for each of its URIs. */
 const qualifiersMax = 1000;
 
+/**
+ * Names and values of all: headers for a hundred URIs, as tokens have a KiB or two. Those of older Bazels are JSON,
+ * which takes a hundred times as much memory when it is read.
+ */
+const bytesMax = 256 * 1024;
+
 /** Names and values of what is kept: canonical ids, branches and checksums are some hundred bytes. */
 const contentBytesMax = 16 * 1024;
 
@@ -28,11 +34,14 @@ export const canonicalIdName = 'bazel.canonical_id';
 
 /**
  * The qualifiers of a request. Fails with INVALID_ARGUMENT when a name is empty or given twice (AST-03),
- * when they are too many, or when one that is known is malformed.
+ * when they are too many or too long, or when one that is known is malformed.
  */
 export function parseQualifiers(messages: readonly Qualifier[]): Qualifiers {
   if (messages.length > qualifiersMax) {
     throw invalid(`the request has more than ${qualifiersMax} qualifiers`);
+  }
+  if (bytesOf(messages.map(({ name, value }) => [name, value])) > bytesMax) {
+    throw invalid(`the request's qualifiers have more than ${bytesMax} bytes`);
   }
   const names = new Set<string>();
   const headers = new OriginHeaders();
@@ -44,9 +53,10 @@ export function parseQualifiers(messages: readonly Qualifier[]): Qualifiers {
     if (headers.add(name, value)) continue;
     content.push([name, name === canonicalIdName ? hashed(value) : value]);
   }
-  const bytes = content.reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0);
-  if (bytes > contentBytesMax) {
-    throw invalid(`the request's qualifiers have more than ${contentBytesMax} bytes`);
+  if (bytesOf(content) > contentBytesMax) {
+    throw invalid(
+      `the request's qualifiers have more than ${contentBytesMax} bytes beside headers`,
+    );
   }
   const sorted = new Map(
     content.toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
@@ -54,6 +64,10 @@ export function parseQualifiers(messages: readonly Qualifier[]): Qualifiers {
   const checksum = sorted.get('checksum.sri');
   const integrity = checksum === undefined ? undefined : Integrity.parse(checksum);
   return { content: sorted, headers, integrity };
+}
+
+function bytesOf(pairs: readonly (readonly [name: string, value: string])[]): number {
+  return pairs.reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0);
 }
 
 function hashed(value: string): string {

@@ -76,3 +76,13 @@ test('too many qualifiers, or too many bytes of them, are INVALID_ARGUMENT', () 
     assert.throws(() => parseQualifiers(messages), { code: Code.INVALID_ARGUMENT });
   }
 });
+
+test('headers are bounded together, before any of them is read', () => {
+  const value = JSON.stringify({ 'https://a/': { authorization: 'x'.repeat(200_000) } });
+  const auth = { name: 'bazel.auth_headers', value };
+  assert.equal(parseQualifiers([auth]).headers.for(['https://a/'], 0).size, 1);
+  const more = { name: 'http_header:x', value: 'y'.repeat(70_000) };
+  const invalid = { code: Code.INVALID_ARGUMENT, message: /more than 262144 bytes/ };
+  assert.throws(() => parseQualifiers([auth, more]), invalid);
+  assert.throws(() => parseQualifiers([{ ...auth, value: '{'.repeat(300_000) }]), invalid);
+});
