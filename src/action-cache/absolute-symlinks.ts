@@ -7,7 +7,7 @@ import type { Digest } from '../digest/digest.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import { ActionResult } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { ParsedDirectory } from '../tree/directory.ts';
-import { resolveInRoot } from '../tree/output-path.ts';
+import { depthFrom } from '../tree/output-path.ts';
 import { parseTree } from '../tree/tree-message.ts';
 import { type TreeLimits, walkDirectories } from '../tree/walk-directories.ts';
 import { referencesOf } from './result-references.ts';
@@ -40,10 +40,8 @@ export async function findAbsoluteSymlink(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   // Paths of outputs that are no place in the input root are refused elsewhere.
-  const depthOf = (path: string): number =>
-    workingDirectory === undefined
-      ? Infinity
-      : (resolveInRoot(workingDirectory, path) ?? '').split('/').filter(Boolean).length;
+  const start = workingDirectory === undefined ? Infinity : depthFrom(0, workingDirectory);
+  const depthOf = (path: string) => (start === undefined ? 0 : (depthFrom(start, path) ?? 0));
   const { outputSymlinks, outputFileSymlinks, outputDirectorySymlinks } = result;
   const outputs = [...outputSymlinks, ...outputFileSymlinks, ...outputDirectorySymlinks];
   const output = outputs.find(({ path, target }) => isOutside(target, depthOf(path) - 1));
@@ -98,16 +96,12 @@ function symlinkBelow(
   return undefined;
 }
 
-/** Whether a target is absolute, or leads further up than to the input root, even if it comes back. */
+/**
+ * Whether a target is absolute, or leads further up than to the input root, even if it comes back, or is none
+ * that a symlink can have.
+ */
 function isOutside(target: string, depth: number): boolean {
-  if (target.startsWith('/')) return true;
-  let left = depth;
-  for (const segment of target.split('/')) {
-    if (segment === '..') left -= 1;
-    else if (segment !== '' && segment !== '.') left += 1;
-    if (left < 0) return true;
-  }
-  return false;
+  return depthFrom(depth, target) === undefined;
 }
 
 function tooLarge(tree: Digest, bytesMax: number): StatusError {

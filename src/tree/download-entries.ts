@@ -81,7 +81,7 @@ function planOf(entries: Iterable<DownloadEntry>): Plan {
   const leaves = new Map<string, Entry<'file'> | Entry<'symlink'>>();
   for (const entry of entries) {
     const relative = resolveInRoot('', entry.path);
-    if (relative === undefined) throw refusal(entry.path, 'leads out of the folder');
+    if (relative === undefined) throw refusal(entry.path, 'leads out of the folder or is too long');
     if (entry.kind === 'directory') addFolder(folders, relative);
     else if (relative === '') throw refusal(entry.path, 'is the folder itself');
     else {

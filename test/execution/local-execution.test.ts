@@ -305,6 +305,14 @@ describe('is refused with INVALID_ARGUMENT before there is an operation:', () =>
     ],
     ['ACT-29: an output with a name that is too long', { outputPaths: [`a/${'é'.repeat(128)}`] }],
     ['ACT-29: an output with a path that is too long', { outputFiles: ['a/'.repeat(1919) + 'bc'] }],
+    ['ACT-29: a working directory that is too long', { workingDirectory: 'dir/../'.repeat(600) }],
+    [
+      'HI-11: output paths that are too long together, seen from the input root',
+      {
+        workingDirectory: 'dir/../'.repeat(500),
+        outputPaths: Array.from({ length: 49_999 }, (_, n) => `out/${n}`),
+      },
+    ],
     ['ACT-23: a working directory that is not there', { workingDirectory: 'no/such' }],
     ['ACT-23: a working directory that is a file', { workingDirectory: 'file' }],
     ['ACT-24: a working directory behind a symlink', { workingDirectory: 'link' }],

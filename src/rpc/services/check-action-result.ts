@@ -8,13 +8,13 @@ import type { Digest } from '../../digest/digest.ts';
 import { defaultExecutionOptions } from '../../execution/execution-options.ts';
 import type { ActionResult } from '../../proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import { findAction, findCommand } from '../../tree/find-action.ts';
-import { resolveInRoot } from '../../tree/output-path.ts';
+import { depthFrom } from '../../tree/output-path.ts';
 import { defaultTreeLimits } from '../../tree/walk-directories.ts';
 
 /**
  * Refuses a result that no client could bring to a disk: digests of another function, paths that are
- * absolute, have an empty segment or are two things at once, symlinks without a target (AC-22). `..` may
- * occur: outputs are relative to the working directory. Contents sent along may stand in for a digest
+ * absolute, too long, have an empty segment or are two things at once, symlinks without a target (AC-22). `..`
+ * may occur: outputs are relative to the working directory. Contents sent along may stand in for a digest
  * (AC-17).
  */
 export function checkActionResult(result: ActionResult, digestFunction: DigestFunction): void {
@@ -58,7 +58,10 @@ export async function refuseOutsidePaths(
   const upwards = paths.filter((path) => path.split('/').includes('..'));
   if (upwards.length === 0) return;
   const workingDirectory = await workingDirectoryOf(action, blobs, signal);
-  const outside = upwards.find((path) => resolveInRoot(workingDirectory, path) === undefined);
+  const depth = depthFrom(0, workingDirectory);
+  const outside = upwards.find(
+    (path) => depth === undefined || depthFrom(depth, path) === undefined,
+  );
   if (outside === undefined) return;
   throw invalid(
     `output path ${quoted(outside)} leaves the input root, as seen from ${quoted(workingDirectory)}, the ` +
@@ -129,6 +132,11 @@ function checkOnce({
 }
 
 function checkPath(path: string): void {
+  if (path.length > defaultTreeLimits.pathBytesMax) {
+    throw invalid(
+      `output path ${quoted(path)} has more than ${defaultTreeLimits.pathBytesMax} bytes`,
+    );
+  }
   // A leading slash makes an empty segment, too.
   if (path.split('/').includes('')) {
     throw invalid(`output path ${quoted(path)} is absolute or has an empty segment`);

@@ -261,6 +261,7 @@ describe('UpdateActionResult', () => {
   for (const [what, result] of [
     ['an absolute path', { outputFiles: [{ path: '/etc/passwd', digest }] }],
     ['an empty path', { outputFiles: [{ path: '', digest }] }],
+    ['a path that no system takes', { outputFiles: [{ path: 'a/'.repeat(2000) + 'b', digest }] }],
     ['an empty segment', { outputDirectories: [{ path: 'a//b', treeDigest: digest }] }],
     ['a trailing slash', { outputSymlinks: [{ path: 'a/', target: 'b' }] }],
     ['an empty target', { outputFileSymlinks: [{ path: 'a', target: '' }] }],
