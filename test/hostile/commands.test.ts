@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { globSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, globSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Code } from '../../src/base/status.ts';
@@ -121,6 +121,7 @@ test('CI-05: an input that is damaged on the server gets to no command', async (
     const files = [{ name: 'i', digest: one.digest.toMessage() }];
     const parts = { command: sh('cat i'), root: { files } };
     const [stored = ''] = globSync(`*/*/*/${one.digest.hash}-*`, { cwd: blobs });
+    chmodSync(path.join(blobs, stored), 0o644);
     damage(path.join(blobs, stored));
     const damaged = await run(parts);
     assert.notEqual(damaged.code, Code.OK, `round ${round}`);
