@@ -9,8 +9,8 @@ import type { WorkerConfig } from '../config/worker-config.ts';
 import { endStrays } from '../executor/end-strays.ts';
 import type { Owner } from '../executor/executor.ts';
 import { defaultPath, findExecutable } from '../executor/find-executable.ts';
-import { removeAllOf } from '../executor/user-belongings.ts';
 import { actionsFolder } from './actions-folder.ts';
+import { cleanUsers } from './clean-users.ts';
 import { SystemError } from './exit-codes.ts';
 import { refuseUnreachable, usersInWords, usersOf } from './slot-users.ts';
 import { startOnHost } from './start-on-host.ts';
@@ -68,7 +68,7 @@ async function endLeftCommands(
   const actions = actionsFolder(rootPath);
   try {
     await endStrays(readdirSync(actions).map((name) => path.join(actions, name)));
-    for (const user of users) if (user?.isPrivate === true) await removeAllOf(user);
+    await cleanUsers(rootPath, users);
   } catch (thrown) {
     throw new SystemError(StatusError.from(thrown).message, { cause: thrown });
   }
