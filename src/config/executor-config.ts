@@ -73,12 +73,14 @@ export const executorSchema = section({
     [],
   ),
   tmp_max_size: v.optional(
-    size('The size of /tmp in the sandbox, and of /dev/shm; what is in them takes memory.'),
+    size(
+      'The size of /tmp in the sandbox or a container, and of /dev/shm; what is in them takes memory.',
+    ),
     '1GiB',
   ),
   network: v.optional(
     choice(
-      'Whether commands in the sandbox may have the machine\'s network: "none", or "on-request" for ' +
+      'Whether commands in the sandbox or in containers may have a network: "none", or "on-request" for ' +
         'those whose platform property network is "on".',
       ['none', 'on-request'],
     ),
