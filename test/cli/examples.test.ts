@@ -46,7 +46,7 @@ test('each role starts from its example, and they work together', async (context
     /"message":"serving"/,
   );
   const [, address = ''] = /"address":"([^"]+)"/.exec(serving.stderr) ?? [];
-  await startRole(
+  const working = await startRole(
     t,
     ['worker', '--config', example('worker/worker.toml'), '--join', address],
     { EXPBUILD_ROOT_PATH: at('worker'), EXPBUILD_SLOTS: '1' },
@@ -56,5 +56,6 @@ test('each role starts from its example, and they work together', async (context
   const argv = ['run', ...client, '--platform', 'os=linux', '--', 'echo', 'hello'];
   const ended = await runCli(argv, { folder: data });
   assert.equal(ended.stdout, 'hello\n', ended.stderr);
-  assert.match(ended.stderr, /executed on worker-01/);
+  const [, worker = ''] = /"worker":"([^"]+)"/.exec(working.stderr) ?? [];
+  assert.match(ended.stderr, new RegExp(`executed on ${worker},`));
 });
