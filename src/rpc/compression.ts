@@ -18,9 +18,11 @@ import {
   zstdDecompressSync,
 } from 'node:zlib';
 import { type Chunks, chunksOf, collect } from '../base/chunks.ts';
+import { HeldMemory } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Compressor } from '../digest/resource-name.ts';
 import { Compressor_Value } from '../proto/build/bazel/remote/execution/v2/remote_execution.ts';
+import { windowLogMax, zstdWindowBytes } from './zstd-window.ts';
 
 /** A way to pack the bytes of a blob for the wire, and to unpack them. */
 export interface Codec {
@@ -34,7 +36,12 @@ export interface Codec {
   readonly compressNow: (data: Uint8Array) => Uint8Array;
   /** Fails when more than `sizeBytesMax` bytes come out. */
   readonly decompressNow: (data: Uint8Array, sizeBytesMax: number) => Uint8Array;
-  readonly createDecompressor: () => ZstdDecompress | InflateRaw | BrotliDecompress;
+  /** What unpacking a stream takes, by its first bytes: how far back it may refer. */
+  readonly windowBytesOf: (first: Uint8Array) => number;
+  /** For a stream whose first bytes tell such a window. */
+  readonly createDecompressor: (
+    windowBytes: number,
+  ) => ZstdDecompress | InflateRaw | BrotliDecompress;
 }
 
 /** Small enough for a message, large enough that a blob is not a thousand of them. */
@@ -49,8 +56,17 @@ const zstdOptions = (sizeBytes: number) => ({
   params: { [constants.ZSTD_c_compressionLevel]: 3 },
 });
 
-// Go's best level asks for it; the format lets a client ask for more memory than a machine has (CMP-05).
-const zstdWindow = { [constants.ZSTD_d_windowLogMax]: 25 };
+/** That of zstd's usual levels. */
+const USUAL_WINDOW_BYTES = 2 ** 21;
+
+/** The format lets a client ask for more memory than a machine has (CMP-05). */
+const zstdWindow = (log: number) => ({ [constants.ZSTD_d_windowLogMax]: log });
+
+/**
+ * All but the best levels have smaller windows: later frames may have as much whatever the first one says, which
+ * is four times what is counted at worst.
+ */
+const LATER_WINDOW_LOG = 23;
 
 const zstd: Codec = {
   value: Compressor_Value.ZSTD,
@@ -58,12 +74,13 @@ const zstd: Codec = {
   createCompressor: (sizeBytes) => createZstdCompress(zstdOptions(sizeBytes)),
   compressNow: (data) => zstdCompressSync(data, zstdOptions(data.length)),
   decompressNow: (data, maxOutputLength) =>
-    zstdDecompressSync(data, { maxOutputLength, params: zstdWindow }),
-  createDecompressor: () =>
-    createZstdDecompress({
-      chunkSize: PIECE_BYTES,
-      params: zstdWindow,
-    }),
+    zstdDecompressSync(data, { maxOutputLength, params: zstdWindow(windowLogMax) }),
+  windowBytesOf: (first) => Math.max(USUAL_WINDOW_BYTES, zstdWindowBytes(first)),
+  createDecompressor: (windowBytes) => {
+    const log = Math.max(LATER_WINDOW_LOG, Math.ceil(Math.log2(windowBytes)));
+    const params = zstdWindow(Math.min(log, windowLogMax));
+    return createZstdDecompress({ chunkSize: PIECE_BYTES, params });
+  },
 };
 
 // As fast as zstd's level 3, and packs as well; the default, 11, takes a hundred times as long.
@@ -75,7 +92,8 @@ const brotli: Codec = {
   createCompressor: () => createBrotliCompress({ chunkSize: PIECE_BYTES, params: brotliQuality }),
   compressNow: (data) => brotliCompressSync(data, { params: brotliQuality }),
   decompressNow: (data, maxOutputLength) => brotliDecompressSync(data, { maxOutputLength }),
-  // Its window is 16 MiB at most, since larger ones must be asked for here.
+  // Since larger ones must be asked for here.
+  windowBytesOf: () => 2 ** 24,
   createDecompressor: () => createBrotliDecompress({ chunkSize: PIECE_BYTES }),
 };
 
@@ -89,6 +107,7 @@ const deflate: Codec = {
   createCompressor: () => createDeflateRaw({ chunkSize: PIECE_BYTES, level: deflateLevel }),
   compressNow: (data) => deflateRawSync(data, { level: deflateLevel }),
   decompressNow: (data, maxOutputLength) => inflateRawSync(data, { maxOutputLength }),
+  windowBytesOf: () => 2 ** 15,
   createDecompressor: () => createInflateRaw({ chunkSize: PIECE_BYTES }),
 };
 
@@ -142,30 +161,51 @@ export async function packed(data: Uint8Array, codec: Codec | undefined): Promis
  * What the stream holds; in zstd it may be several frames, with skippable ones between them (CMP-04).
  * Fails with `flawCode` when it is malformed or cut short, or bytes follow it (CMP-07). Memory does
  * not grow with what comes out: whoever takes it must stop at the size that the digest promises (CMP-05).
+ * That is `sizeBytes`; what unpacking takes up to it counts as memory that is held, and fails as that does.
  */
 export async function* decompress(
   codec: Codec,
   chunks: Chunks,
+  sizeBytes: number,
   flawCode: Code = Code.INVALID_ARGUMENT,
 ): Chunks {
-  const decompressor = codec.createDecompressor();
   const source = { bytes: 0, failed: false };
-  pipeline(watched(chunks, source), decompressor, () => {});
+  const pieces = watched(chunks, source);
+  const held = new HeldMemory();
   try {
-    yield* decompressor as AsyncIterable<Buffer>;
-  } catch (thrown) {
-    if (source.failed || !(thrown instanceof Error)) throw thrown;
-    throw new StatusError(flawCode, `not a whole ${codec.name} stream: ${thrown.message}`, {
-      cause: thrown,
-    });
-  }
-  // The decompressor takes no byte after the end of its stream, and says nothing of it.
-  if (decompressor.bytesWritten < source.bytes) {
-    throw new StatusError(flawCode, `bytes follow the end of the ${codec.name} stream`);
+    const { value: first = new Uint8Array() } = await pieces.next();
+    const windowBytes = codec.windowBytesOf(first);
+    held.add(Math.min(windowBytes, sizeBytes));
+    const decompressor = codec.createDecompressor(windowBytes);
+    pipeline(following(first, pieces), decompressor, () => {});
+    try {
+      yield* decompressor as AsyncIterable<Buffer>;
+    } catch (thrown) {
+      if (source.failed || !(thrown instanceof Error)) throw thrown;
+      throw new StatusError(flawCode, `not a whole ${codec.name} stream: ${thrown.message}`, {
+        cause: thrown,
+      });
+    }
+    // The decompressor takes no byte after the end of its stream, and says nothing of it.
+    if (decompressor.bytesWritten < source.bytes) {
+      throw new StatusError(flawCode, `bytes follow the end of the ${codec.name} stream`);
+    }
+  } finally {
+    held.close();
+    // Not awaited: a source that hangs would hang here too.
+    pieces.return(undefined).catch(() => {});
   }
 }
 
-async function* watched(chunks: Chunks, source: { bytes: number; failed: boolean }): Chunks {
+async function* following(first: Uint8Array, rest: Chunks): Chunks {
+  if (first.length > 0) yield first;
+  yield* rest;
+}
+
+async function* watched(
+  chunks: Chunks,
+  source: { bytes: number; failed: boolean },
+): AsyncGenerator<Uint8Array, undefined> {
   try {
     for await (const chunk of chunks) {
       source.bytes += chunk.length;
@@ -175,4 +215,5 @@ async function* watched(chunks: Chunks, source: { bytes: number; failed: boolean
     source.failed = true;
     throw thrown;
   }
+  return undefined;
 }

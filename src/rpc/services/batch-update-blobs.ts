@@ -86,7 +86,8 @@ async function update(
       `compressor ${compressor} of ${digest} is not one of supported_batch_update_compressors`,
     );
   }
-  const bytes = () => (codec ? decompress(codec, chunksOf(data)) : chunksOf(data));
+  const bytes = () =>
+    codec ? decompress(codec, chunksOf(data), digest.sizeBytes) : chunksOf(data);
   const taking = { isWhole: false };
   await blobs.write(digest, watched(bytes(), taking), signal);
   if (!taking.isWhole) await expectBytesOf(digest, untilAborted(bytes(), signal));

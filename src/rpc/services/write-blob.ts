@@ -82,7 +82,7 @@ async function writeCompressed(
   }
   using watch = instance.uploads.watch(digest);
   const data = finishedData(requests, watch);
-  await instance.blobs.write(digest, decompress(codec, data), signal);
+  await instance.blobs.write(digest, decompress(codec, data, digest.sizeBytes), signal);
   return requests.finished ? requests.receivedBytes : -1;
 }
 

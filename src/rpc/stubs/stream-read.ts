@@ -83,7 +83,7 @@ async function* readOnce(
   const request = ReadRequest.fromPartial({ resourceName, readOffset });
   const options = { signal, headers: routingHeader(resourceName) };
   const data = dataOf(channel.serverStream(rpc, request, options));
-  yield* codec ? decompress(codec, data, Code.DATA_LOSS) : data;
+  yield* codec ? decompress(codec, data, digest.sizeBytes, Code.DATA_LOSS) : data;
 }
 
 async function* dataOf(responses: AsyncIterable<ReadResponse>): Chunks {
