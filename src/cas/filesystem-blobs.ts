@@ -11,6 +11,7 @@ import { LocalBlobStore } from './local-blob-store.ts';
 import type { LocalDisk } from './local-disk.ts';
 import { lockFolder } from './lock-folder.ts';
 import { openIndex } from './open-index.ts';
+import { PieceSizes } from './piece-sizes.ts';
 import { Pins } from './pins.ts';
 import { namespaceFolder } from './stored-blob.ts';
 import { sweepFiles } from './sweep-files.ts';
@@ -49,6 +50,7 @@ export class FilesystemBlobs implements BlobStorage {
       index,
       files,
       pins,
+      pieces: new PieceSizes(),
       space: new DiskSpace(options.sizeBytesMax, index, files, pins),
       uploads: new ConcurrentUploads(),
       log,

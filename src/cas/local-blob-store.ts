@@ -14,9 +14,6 @@ import { UploadCheck } from './upload-check.ts';
 /** Digests looked up before others get a turn: 500 hold the event loop for about 5 ms. */
 const sliceDigests = 500;
 
-/** What a read hands out at a time: large enough for full speed, small enough to hold a few. */
-const chunkBytes = 2 ** 20;
-
 /** Blobs up to this size are read and written in one piece; an upload is checked before there is a file. */
 const smallBytes = 64 * 1024;
 
@@ -56,6 +53,7 @@ export class LocalBlobStore implements BlobStore {
     }
     if (!this.#usePresent(blob)) throw blobNotFound(digest);
     const unpin = this.#disk.pins.pin(blob.path, diskBytesOf(blob.sizeBytes));
+    const end = this.#disk.pieces.begin();
     try {
       const file = await this.#open(blob, digest);
       try {
@@ -64,6 +62,7 @@ export class LocalBlobStore implements BlobStore {
         await file.close();
       }
     } finally {
+      end();
       unpin();
     }
   }
@@ -152,7 +151,7 @@ export class LocalBlobStore implements BlobStore {
     const hasher = offset === 0 ? digest.function.createHasher(digest.sizeBytes) : undefined;
     for (let at = offset; at < digest.sizeBytes;) {
       signal.throwIfAborted();
-      const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, digest.sizeBytes - at));
+      const buffer = Buffer.allocUnsafe(Math.min(this.#disk.pieces.bytes, digest.sizeBytes - at));
       const flaw = await fill(file, buffer, at);
       const begun = at > offset;
       if (flaw !== undefined) throw this.#corrupt(blob, digest, flaw, begun, await file.stat());

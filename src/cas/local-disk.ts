@@ -3,6 +3,7 @@ import type { BlobFiles } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
 import type { ConcurrentUploads } from './concurrent-uploads.ts';
 import type { DiskSpace } from './disk-space.ts';
+import type { PieceSizes } from './piece-sizes.ts';
 import type { Pins } from './pins.ts';
 import type { StoredBlob } from './stored-blob.ts';
 
@@ -12,6 +13,7 @@ export interface LocalDisk {
   readonly files: BlobFiles;
   readonly space: DiskSpace;
   readonly pins: Pins;
+  readonly pieces: PieceSizes;
   readonly uploads: ConcurrentUploads;
   readonly log: Log;
   /** Called for each blob found damaged; gives their number since the start. */

@@ -6,6 +6,7 @@ import type { BlobStorage, BlobStorageStats } from './blob-storage.ts';
 import type { BlobStore } from './blob-store.ts';
 import { ConcurrentUploads } from './concurrent-uploads.ts';
 import { untilAborted } from '../base/until-aborted.ts';
+import { PieceSizes } from './piece-sizes.ts';
 import { UploadCheck } from './upload-check.ts';
 import { withEmptyBlob } from './with-empty-blob.ts';
 
@@ -23,15 +24,13 @@ interface Entry {
 /** What the key, the map's slot and the buffer's header take beside a blob's bytes, about. */
 const entryBytes = 256;
 
-/** A reader gets pieces of this size: what the transport sends best. */
-const chunkBytes = 2 ** 20;
-
 /** Blobs in the memory of this process: nothing outlives it. */
 export class MemoryBlobs implements BlobStorage {
   readonly #options: MemoryBlobsOptions;
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry>();
   readonly #uploads = new ConcurrentUploads();
+  readonly #pieces = new PieceSizes();
   #storedBytes = 0;
   /** What uploads under way may come to. */
   #reservedBytes = 0;
@@ -91,12 +90,16 @@ export class MemoryBlobs implements BlobStorage {
     const entry = this.#use(key);
     if (!entry) throw blobNotFound(digest);
     if (entry.reads++ === 0) this.#heldBytes += entry.bytes.length + entryBytes;
+    const end = this.#pieces.begin();
     try {
-      for (let at = offset; at < entry.bytes.length; at += chunkBytes) {
+      for (let at = offset; at < entry.bytes.length;) {
         signal.throwIfAborted();
-        yield entry.bytes.subarray(at, at + chunkBytes);
+        const piece = entry.bytes.subarray(at, at + this.#pieces.bytes);
+        at += piece.length;
+        yield piece;
       }
     } finally {
+      end();
       if (--entry.reads === 0) this.#heldBytes -= entry.bytes.length + entryBytes;
     }
   }
