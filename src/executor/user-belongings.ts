@@ -42,6 +42,14 @@ const xargs = ['-0', '-r', '/bin/sh', '-c', removeScript, 'sh'];
 /** When shared folders were last found to hold nothing of a user: what comes there later changes their time. */
 const cleanFromMs = new Map<number, number>();
 
+interface KnownFolders {
+  readonly changedAtMs: number;
+  readonly names: readonly Buffer[];
+}
+
+/** The folders in those that are looked into, by path. */
+const knownFolders = new Map<string, KnownFolders>();
+
 /** Where the kernel shows message queues; undefined when nobody has mounted it, and none can be found. */
 export function messageQueuesFolder(): string | undefined {
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
@@ -119,10 +127,8 @@ function findLeft(folders: readonly string[], uid: number, sinceMs: number): Lef
     // Nobody but root can put another thing in the place of one of root's in it.
     const isRoots =
       isSafe && folder.uid === 0 && ((folder.mode & 0o22) === 0 || (folder.mode & 0o1000) !== 0);
-    const isTouched = folder.ctimeMs >= sinceMs;
-    for (const entry of entriesOf(at)) {
-      if (!isTouched && !entry.isDirectory()) continue;
-      const place = Buffer.concat([at, Buffer.from('/'), entry.name]);
+    for (const name of folder.ctimeMs >= sinceMs ? namesIn(at) : foldersIn(at, folder.ctimeMs)) {
+      const place = Buffer.concat([at, Buffer.from('/'), name]);
       const stats = lstatSync(place, { throwIfNoEntry: false });
       if (stats?.uid === uid) found.made.push(place);
       else if (stats && isInput(stats)) (isRoots ? found.moved : found.made).push(place);
@@ -141,6 +147,22 @@ function findLeft(folders: readonly string[], uid: number, sinceMs: number): Lef
 function isInput({ uid, mode, mtimeMs, nlink, size }: Stats): boolean {
   if (uid !== 0 || ![0o100_444, 0o100_555].includes(mode)) return false;
   return mtimeMs === inputTime.getTime() && (nlink > 1 || size === 0);
+}
+
+function namesIn(folder: Buffer): Buffer[] {
+  return entriesOf(folder).map(({ name }) => name);
+}
+
+/** Of a folder that has not changed for longer than clocks lag: others may have many files there. */
+function foldersIn(folder: Buffer, changedAtMs: number): readonly Buffer[] {
+  const key = folder.toString('latin1');
+  const known = knownFolders.get(key);
+  if (known?.changedAtMs === changedAtMs) return known.names;
+  const found = entriesOf(folder).filter((entry) => entry.isDirectory());
+  const names = found.map(({ name }) => name);
+  if (knownFolders.size === foldersMax) knownFolders.clear();
+  knownFolders.set(key, { changedAtMs, names });
+  return names;
 }
 
 function entriesOf(folder: Buffer): Dirent<Buffer>[] {
