@@ -32,6 +32,8 @@ export interface Codec {
   readonly name: Exclude<Compressor, 'identity'>;
   /** For exactly `sizeBytes` bytes. */
   readonly createCompressor: (sizeBytes: number) => Transform;
+  /** What one takes for a large blob: measured. */
+  readonly compressorBytes: number;
   /** All at once, which takes a quarter of the time of a stream for some KiB. */
   readonly compressNow: (data: Uint8Array) => Uint8Array;
   /** Fails when more than `sizeBytesMax` bytes come out. */
@@ -72,6 +74,7 @@ const zstd: Codec = {
   value: Compressor_Value.ZSTD,
   name: 'zstd',
   createCompressor: (sizeBytes) => createZstdCompress(zstdOptions(sizeBytes)),
+  compressorBytes: 2.5 * 2 ** 20,
   compressNow: (data) => zstdCompressSync(data, zstdOptions(data.length)),
   decompressNow: (data, maxOutputLength) =>
     zstdDecompressSync(data, { maxOutputLength, params: zstdWindow(windowLogMax) }),
@@ -83,14 +86,19 @@ const zstd: Codec = {
   },
 };
 
-// As fast as zstd's level 3, and packs as well; the default, 11, takes a hundred times as long.
-const brotliQuality = { [constants.BROTLI_PARAM_QUALITY]: 2 };
+const brotliOptions = {
+  // As fast as zstd's level 3, and packs as well; the default, 11, takes a hundred times as long.
+  [constants.BROTLI_PARAM_QUALITY]: 2,
+  // A quarter of the memory that the default, 22, takes, for 0.1 % more bytes.
+  [constants.BROTLI_PARAM_LGWIN]: 20,
+};
 
 const brotli: Codec = {
   value: Compressor_Value.BROTLI,
   name: 'brotli',
-  createCompressor: () => createBrotliCompress({ chunkSize: PIECE_BYTES, params: brotliQuality }),
-  compressNow: (data) => brotliCompressSync(data, { params: brotliQuality }),
+  createCompressor: () => createBrotliCompress({ chunkSize: PIECE_BYTES, params: brotliOptions }),
+  compressorBytes: 2.1 * 2 ** 20,
+  compressNow: (data) => brotliCompressSync(data, { params: brotliOptions }),
   decompressNow: (data, maxOutputLength) => brotliDecompressSync(data, { maxOutputLength }),
   // Since larger ones must be asked for here.
   windowBytesOf: () => 2 ** 24,
@@ -105,6 +113,7 @@ const deflate: Codec = {
   value: Compressor_Value.DEFLATE,
   name: 'deflate',
   createCompressor: () => createDeflateRaw({ chunkSize: PIECE_BYTES, level: deflateLevel }),
+  compressorBytes: 0.3 * 2 ** 20,
   compressNow: (data) => deflateRawSync(data, { level: deflateLevel }),
   decompressNow: (data, maxOutputLength) => inflateRawSync(data, { maxOutputLength }),
   windowBytesOf: () => 2 ** 15,
@@ -124,13 +133,20 @@ export function codecOfName(compressor: Compressor): Codec | undefined {
 
 /**
  * The chunks, which are `sizeBytes` long together, as one complete stream, a single frame in zstd; nothing
- * becomes one too (BS-17).
+ * becomes one too (BS-17). What that takes counts as memory that is held, and fails as that does: a reader
+ * that stops holds it.
  */
 export async function* compress(codec: Codec, chunks: Chunks, sizeBytes: number): Chunks {
-  const compressor = codec.createCompressor(sizeBytes);
-  // A failure comes out of the compressor too.
-  pipeline(chunks, compressor, () => {});
-  yield* compressor as AsyncIterable<Buffer>;
+  const held = new HeldMemory();
+  try {
+    held.add(Math.min(codec.compressorBytes, PIECE_BYTES + 3 * sizeBytes));
+    const compressor = codec.createCompressor(sizeBytes);
+    // A failure comes out of the compressor too.
+    pipeline(chunks, compressor, () => {});
+    yield* compressor as AsyncIterable<Buffer>;
+  } finally {
+    held.close();
+  }
 }
 
 /** Packing takes 0.1 ms at least, which saves nobody anything for less. */
