@@ -19,19 +19,19 @@ for (const [what, open] of [
   ['files', openFilesystemBlobs],
   ['memory', async () => new MemoryBlobs({ sizeBytesMax: 2 ** 24 })],
 ] as const) {
-  test(`a thousand reads from ${what} that go no further hold little, and each can go on`, async (t) => {
+  test(`hundreds of reads from ${what} that go no further hold little, and each can go on`, async (t) => {
     const store = (await open(t)).namespace('');
     await store.write(blob.digest, chunksOf(blob.bytes), never);
     assert.equal(await firstPieceBytes(store), 2 ** 20);
 
-    const reads = Array.from({ length: 1000 }, () => {
+    const reads = Array.from({ length: 300 }, () => {
       const read = store.read(blob.digest, 0, never)[Symbol.asyncIterator]();
       t.after(() => read.return?.());
       return read;
     });
     let heldBytes = 0;
     for (const read of reads) heldBytes += (await read.next()).value?.length ?? 0;
-    assert.ok(heldBytes < 220 * 2 ** 20, `${heldBytes} bytes`);
+    assert.ok(heldBytes < 120 * 2 ** 20, `${heldBytes} bytes`);
     assert.ok(Buffer.from(blob.bytes).equals(await collect(store.read(blob.digest, 0, never))));
 
     for (const read of reads) await read.return?.();
