@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { makeFolder } from '../base/make-folder.ts';
@@ -109,6 +109,17 @@ function hold(file: string): void {
   } catch (thrown) {
     const { code = '' } = thrown as NodeJS.ErrnoException;
     if (!['EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOTDIR', 'ENOSPC'].includes(code)) throw thrown;
+  }
+}
+
+/** The users that are claimed on this machine, as far as it is written down. */
+export function claimedUsers(): number[] {
+  try {
+    return readdirSync(claimsFolder)
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number);
+  } catch {
+    return [];
   }
 }
 

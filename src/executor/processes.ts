@@ -199,11 +199,22 @@ function signalAny(id: number, signal: NodeJS.Signals): void {
 
 /** Whether a user has a process that can still do something, whatever that one has made itself since. */
 export function isAnyOfUser(uid: number): boolean {
-  return allProcesses().some((id) => {
-    const status = readProc(`${id}/status`);
-    const ids = /^Uid:\t(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
-    return ids.includes(String(uid)) && !/^State:\t[ZX]/m.test(status);
-  });
+  return allProcesses().some((id) => isOfAny(id, [uid]));
+}
+
+function isOfAny(id: string, uids: readonly number[]): boolean {
+  const status = readProc(`${id}/status`);
+  const ids = /^Uid:\t(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
+  return uids.some((uid) => ids.includes(String(uid))) && !/^State:\t[ZX]/m.test(status);
+}
+
+/** For how long that process of users runs that runs longest; undefined when there is none. */
+export function longestRunMs(uids: readonly number[]): number | undefined {
+  const upMs = Number(readProc('uptime').split(' ')[0]) * 1_000;
+  const running = uids.length === 0 ? [] : allProcesses().filter((id) => isOfAny(id, uids));
+  if (running.length === 0) return undefined;
+  const starts = running.map((id) => Number(startTicksOf(Number(id)) ?? 0) * msPerTick);
+  return starts.reduce((longest, startMs) => Math.max(longest, upMs - startMs), 0);
 }
 
 /** The sessions of the processes whose standard output is `file`. */

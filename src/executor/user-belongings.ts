@@ -10,9 +10,10 @@ import {
 } from 'node:fs';
 import { inputTime } from '../base/input-time.ts';
 import type { Owner } from './executor.ts';
+import { claimedUsers } from './claim-users.ts';
 import { defaultPath } from './find-executable.ts';
 import { killWaitMs, repeatedly } from './repeatedly.ts';
-import { isAnyOfUser } from './processes.ts';
+import { isAnyOfUser, longestRunMs } from './processes.ts';
 import { Code, StatusError } from '../base/status.ts';
 
 /** Where everybody may make files, and what a command made is looked for. */
@@ -80,13 +81,24 @@ export async function removeBelongings(owner: Owner): Promise<void> {
   const folders = [...sharedFolders, ...(queues === undefined ? [] : [queues])];
   const sinceMs = (cleanFromMs.get(owner.uid) ?? 0) - clockLagMs;
   const { made, moved } = findLeft(folders, owner.uid, sinceMs);
-  for (const file of moved) rmSync(file, { force: true });
-  if (made.length > 0) await runAs(owner, 'xargs', xargs, made);
-  if (made.some((place) => lstatSync(place, { throwIfNoEntry: false }))) {
-    cleanFromMs.delete(owner.uid);
-  } else {
-    cleanFromMs.set(owner.uid, lookedAtMs);
-  }
+  const gone = nobodyElses(moved, owner);
+  for (const { place, isRoots } of gone) if (isRoots) rmSync(place, { force: true });
+  const own = [...made, ...gone.filter(({ isRoots }) => !isRoots).map(({ place }) => place)];
+  if (own.length > 0) await runAs(owner, 'xargs', xargs, own);
+  const all = [...made, ...moved.map(({ place }) => place)];
+  const isAnyLeft = all.some((place) => lstatSync(place, { throwIfNoEntry: false }));
+  if (!isAnyLeft) cleanFromMs.set(owner.uid, lookedAtMs);
+}
+
+/** Nothing tells who moved what: without those that a command of another user may have which still runs. */
+function nobodyElses(moved: readonly Moved[], { uid }: Owner): readonly Moved[] {
+  if (moved.length === 0) return [];
+  const users = claimedUsers();
+  if (!users.includes(uid)) return [];
+  const othersRunMs = longestRunMs(users.filter((other) => other !== uid));
+  if (othersRunMs === undefined) return moved;
+  const othersFromMs = Date.now() - othersRunMs - clockLagMs;
+  return moved.filter(({ movedAtMs }) => movedAtMs < othersFromMs);
 }
 
 /** Ends and removes all that a user has. Fails with INTERNAL when a process of it does not end. */
@@ -113,8 +125,15 @@ function idsIn(table: string, idColumn: string, uid: number): string[] {
 interface Left {
   /** The user's own. */
   readonly made: Buffer[];
-  /** Root's, and safe for root to remove. */
-  readonly moved: Buffer[];
+  readonly moved: Moved[];
+}
+
+/** An input, which is root's. */
+interface Moved {
+  readonly place: Buffer;
+  readonly movedAtMs: number;
+  /** It is in a folder in which root can remove it safely. In others, its user can. */
+  readonly isRoots: boolean;
 }
 
 /** What of a user is in folders, and in those in them that others than their owners may write to. */
@@ -131,7 +150,8 @@ function findLeft(folders: readonly string[], uid: number, sinceMs: number): Lef
       const place = Buffer.concat([at, Buffer.from('/'), name]);
       const stats = lstatSync(place, { throwIfNoEntry: false });
       if (stats?.uid === uid) found.made.push(place);
-      else if (stats && isInput(stats)) (isRoots ? found.moved : found.made).push(place);
+      else if (stats && isInput(stats))
+        found.moved.push({ place, movedAtMs: stats.ctimeMs, isRoots });
       else if (
         stats?.isDirectory() === true &&
         (stats.mode & 0o22) !== 0 &&

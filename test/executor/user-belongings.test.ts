@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -18,6 +19,7 @@ import { after, describe, it, type TestContext } from 'node:test';
 import { inputTime } from '../../src/base/input-time.ts';
 import { claimUsers } from '../../src/executor/claim-users.ts';
 import { removeAllOf, removeBelongings } from '../../src/executor/user-belongings.ts';
+import { becomes } from '../support/appears.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const skip = process.getuid?.() !== 0 && 'needs root to run commands as users of their own';
@@ -76,9 +78,15 @@ describe('what a user left', { skip, timeout: 60_000 }, () => {
     assert.equal(lstatSync(file).mode & 0o777, 0o400);
   });
 
-  it('WK-01: is removed if it is an input, which is still root’s, and nothing else of root’s is', async (t) => {
+  it('WK-01: is removed if it is an input, which is still root’s, unless another that runs may have moved it', async (t) => {
     const folder = sharedFolder(t, 0o1777);
     const cached = path.join(sharedFolder(t, 0o700), 'cached');
+    const others = await claimUsers(58_500, 1, false, closing);
+    const uidOfOther = others[0]?.uid ?? 0;
+    const options = { uid: uidOfOther, gid: uidOfOther, stdio: 'ignore' } as const;
+    const other = spawn('/bin/sleep', ['1000'], options);
+    const ended = once(other, 'exit');
+    await once(other, 'spawn');
     const input = (name: string, time = inputTime) => {
       const place = path.join(folder, name);
       writeFileSync(place, '', { mode: 0o444 });
@@ -89,7 +97,15 @@ describe('what a user left', { skip, timeout: 60_000 }, () => {
     input('empty');
     input('roots', new Date());
     await removeBelongings(owner);
-    assert.deepEqual(readdirSync(folder), ['roots']);
+    assert.equal(readdirSync(folder).length, 3);
+    other.kill('SIGKILL');
+    await ended;
+    // Commands of other tests may run as well.
+    const look = async () => {
+      await removeBelongings(owner);
+      return readdirSync(folder);
+    };
+    assert.deepEqual(await becomes(look, (names) => names.length === 1), ['roots']);
     assert.equal(lstatSync(cached).nlink, 1);
   });
 });
