@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import { databaseFailure } from '../sqlite/database-failure.ts';
 import {
   operationRow,
   type OperationRow,
@@ -57,7 +58,10 @@ export const operationMigrations: readonly string[] = [
   'create table terminating_worker (worker_id text primary key, boot_id text not null) strict, without rowid;',
 ];
 
-/** Operations and runs as rows of SQLite. The database is to be opened with `synchronous: 'FULL'`. */
+/**
+ * Operations and runs as rows of SQLite. The database is to be opened with `synchronous: 'FULL'`. What fails in it
+ * fails as `databaseFailure` says.
+ */
 export class SqliteOperationRows implements OperationRows {
   readonly #db: Database;
   readonly #putRun: Statement<[RunRow]>;
@@ -97,6 +101,14 @@ export class SqliteOperationRows implements OperationRows {
   }
 
   load(): StoredScheduler {
+    return this.#tried(() => this.#loaded());
+  }
+
+  write(changes: OperationChanges): void {
+    this.#tried(() => this.#write(changes));
+  }
+
+  #loaded(): StoredScheduler {
     const runs = this.#db.prepare<[], RunRow>('select * from run order by position').all();
     const operations = this.#db
       .prepare<[], OperationRow>('select * from operation order by number')
@@ -118,7 +130,7 @@ export class SqliteOperationRows implements OperationRows {
     };
   }
 
-  write(changes: OperationChanges): void {
+  #write(changes: OperationChanges): void {
     const { runs, operations, endedRuns, forgottenOperations } = changes;
     const { drainedWorkers, terminatingWorkers } = changes;
     const all = this.#db.transaction(() => {
@@ -132,5 +144,13 @@ export class SqliteOperationRows implements OperationRows {
       for (const start of terminatingWorkers ?? []) this.#terminate.run(start);
     });
     all.immediate();
+  }
+
+  #tried<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (thrown) {
+      throw databaseFailure(this.#db, 'the table of operations', thrown);
+    }
   }
 }

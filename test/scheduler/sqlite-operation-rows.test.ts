@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Code } from '../../src/base/status.ts';
 import { RequestMetadata } from '../../src/proto/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { StoredOperation, StoredRun } from '../../src/scheduler/operation-rows.ts';
 import {
@@ -8,6 +9,7 @@ import {
   SqliteOperationRows,
 } from '../../src/scheduler/sqlite-operation-rows.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
+import { damageTable } from '../support/damage-table.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { ranWith, requestOf } from './rig.ts';
 
@@ -140,4 +142,19 @@ test('workers that an operator drained come back so', (t) => {
   const { drainedWorkers, terminatingWorkers } = openRows(t, file).rows.load();
   assert.deepEqual(drainedWorkers, ['b']);
   assert.deepEqual(terminatingWorkers, [{ workerId: 'c', bootId: '1' }]);
+});
+
+test('a database that is damaged says so, with its file and what to do', (t) => {
+  const file = path.join(tempDir(t), 'operations.db');
+  const first = openRows(t, file);
+  first.rows.write({ ...none, runs: [run] });
+  first.db.close();
+  damageTable(file, 'run');
+  const { rows } = openRows(t, file);
+  const damaged = {
+    code: Code.DATA_LOSS,
+    message: new RegExp(`^${file} is damaged .*move it away`),
+  };
+  assert.throws(() => rows.load(), damaged);
+  assert.throws(() => rows.write({ ...none, runs: [run] }), damaged);
 });
