@@ -12,7 +12,6 @@ import { lockFolder } from '../cas/lock-folder.ts';
 import type { ExecutorConfig } from '../config/executor-config.ts';
 import type { Surroundings } from '../config/surroundings.ts';
 import type { WorkerConfig } from '../config/worker-config.ts';
-import type { Executor } from '../executor/executor.ts';
 import {
   type IsolationLevel,
   isolationOffered,
@@ -32,6 +31,7 @@ import { defaultWorkOptions, work } from '../worker/work.ts';
 import { actionsFolder } from './actions-folder.ts';
 import { SystemError } from './exit-codes.ts';
 import { startExecutors } from './start-executors.ts';
+import type { LevelledExecutors } from './started-executors.ts';
 
 export interface WorkerDeps {
   readonly clock: Clock;
@@ -117,7 +117,7 @@ export async function startWorker(
     },
     {
       workerId,
-      ...(await openInputs(config, executors, { clock, newId, log })),
+      ...(await openInputs(config, { executors, level }, { clock, newId, log })),
       treeLimits: defaultTreeLimits,
       outputLimits: defaultOutputLimits,
       variables: variablesOf(config, surroundings),
@@ -158,7 +158,7 @@ function actionMaxesOf({ memoryMaxBytes, cpusMax }: ExecutorConfig): ReadonlyMap
 /** What is kept of inputs between actions, on the disk and in memory. */
 async function openInputs(
   { rootPath, cacheMaxSizeBytes }: WorkerConfig,
-  executors: readonly Executor[],
+  { executors, level }: Pick<LevelledExecutors, 'executors' | 'level'>,
   { clock, newId, log }: Pick<WorkerDeps, 'clock' | 'newId' | 'log'>,
 ): Promise<Pick<ActionEnvironment, 'files' | 'directories' | 'folders'>> {
   const files = await FileCache.open(path.join(rootPath, 'cache'), {
@@ -178,7 +178,10 @@ async function openInputs(
   log.info('inputs', {
     ...(await findInputMethod(path.join(rootPath, 'cache'), kept, protectsInputs)),
   });
-  return { files, folders, directories: new DirectoryCache(directoryCacheMaxSizeBytes) };
+  // On the host a command can hand a folder open to one of another user, who would see the next action from it.
+  const mayKeep = level !== 'host' || executors.every(({ owner }) => owner === undefined);
+  const directories = new DirectoryCache(directoryCacheMaxSizeBytes);
+  return { files, folders: mayKeep ? folders : undefined, directories };
 }
 
 /** Other users' commands pass through it to what is theirs, and see nothing else in it. */

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { inReverse } from '../support/in-reverse.ts';
 import { sandboxSkip } from '../support/sandbox.ts';
@@ -113,5 +113,27 @@ test(
     const run = startProcess(t, ['run', '--remote', address, '--', 'pwd'], home);
     assert.match(await said(run.child, /exit code|^error/m), /^\/build$/m);
     assert.deepEqual(await run.ended, [0, null]);
+  },
+);
+
+test(
+  'WK-31: no folder of inputs goes from one action to the next on the host, where another user may have it open',
+  { skip: process.getuid?.() !== 0 && 'needs root to run commands as users of their own' },
+  async (context) => {
+    const t = inReverse(context);
+    const home = tempDir(t);
+    const input = path.join(home, 'input');
+    mkdirSync(path.join(input, 'lib'), { recursive: true });
+    for (const name of ['a', 'b', 'c', 'd']) writeFileSync(path.join(input, 'lib', name), name);
+    const argv = ['up', '--address', '127.0.0.1:0', '--slots', '1', '--data', `${home}/data`];
+    const up = startProcess(t, argv, home, { EXPBUILD_EXECUTOR_TYPE: 'host' });
+    const [, address = ''] = /grpc:\/\/(\S+)/.exec(await said(up.child, /Ctrl-C stops it/)) ?? [];
+    // The slot is free for the second one when all is done with the first.
+    for (const name of ['one', 'two']) {
+      const command = ['--input', input, '--', 'ls', 'lib', name];
+      const run = startProcess(t, ['run', '--remote', address, ...command], home);
+      assert.deepEqual(await run.ended, [2, null]);
+    }
+    assert.deepEqual(readdirSync(path.join(home, 'data/worker/kept')), ['tick']);
   },
 );
