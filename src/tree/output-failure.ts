@@ -1,8 +1,11 @@
 import { Code, StatusError } from '../base/status.ts';
 import { realRootOf } from './inside-root.ts';
 
-/** What a command left so that it cannot be read is its own fault, not that of the machine. */
-const faultsOfCommands = new Set(['EACCES', 'EPERM', 'ENAMETOOLONG']);
+/**
+ * What a command left so that it cannot be read is its own fault, not that of the machine. So is what is gone or
+ * another thing by the time it is read: who changes it can only have been given a folder of the command's.
+ */
+const faultsOfCommands = new Set(['EACCES', 'EPERM', 'ENAMETOOLONG', 'ENOENT', 'ENOTDIR', 'ELOOP']);
 
 /**
  * Why an output could not be collected, for whoever asked for it: paths are told from the input root, as

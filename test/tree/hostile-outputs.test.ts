@@ -30,6 +30,7 @@ import {
   collectOutputs,
   defaultOutputLimits,
 } from '../../src/tree/collect-outputs.ts';
+import { outputFailure } from '../../src/tree/output-failure.ts';
 import { fileChunks } from '../../src/tree/file-chunks.ts';
 import { defaultScanOptions, scanFolder } from '../../src/tree/scan-folder.ts';
 import { uploadMissing } from '../../src/tree/upload-files.ts';
@@ -195,6 +196,15 @@ describe('hostile outputs', () => {
     } finally {
       if (isRoot) process.seteuid?.(0);
       chmodSync(path.join(d, 'shut'), 0o700);
+    }
+  });
+
+  it('WK-10: what is gone or another thing when it is read fails its own action', async (t) => {
+    const { d } = bench(t);
+    for (const code of ['ENOENT', 'ENOTDIR', 'ELOOP']) {
+      const error = Object.assign(new Error(`${code}: changed, open '${d}/f'`), { code });
+      const { message } = (await outputFailure('d', path.dirname(d), error)) as Error;
+      assert.equal(message, `output "d" cannot be read: ${code}: changed, open 'd/f'`);
     }
   });
 
