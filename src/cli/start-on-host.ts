@@ -5,7 +5,7 @@ import type { WorkerConfig } from '../config/worker-config.ts';
 import type { Owner } from '../executor/executor.ts';
 import { hostPromises, hostUserPromises } from '../executor/promises.ts';
 import { restrictHost } from '../executor/restrict-host.ts';
-import { messageQueuesFolder } from '../executor/user-belongings.ts';
+import { messageQueuesFolder } from '../executor/shared-folders.ts';
 import { actionsFolder } from './actions-folder.ts';
 import { commandLimits } from './command-limits.ts';
 import { launcherCommand } from './launcher-command.ts';
@@ -43,8 +43,9 @@ export async function startOnHost(
   const isolation = described('host', users, promises, limits);
   log.info('executor', { isolation });
   if (!users[0]) log.warn('commands run as the worker does, and can do what it can');
-  if (restricted.missing !== undefined) {
-    log.warn('keys and files that commands make may outlive them', { why: restricted.missing });
+  if (restricted.missing) {
+    const { what, why } = restricted.missing;
+    log.warn(`${what} that commands make may outlive them`, { why });
   }
   if (process.pid === 1) {
     log.warn('what commands leave behind is ended but stays in the list of processes', {

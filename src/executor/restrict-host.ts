@@ -8,7 +8,7 @@ import { defaultPath } from './find-executable.ts';
 import { noFilesElsewhere, noKeyrings, type Promised } from './promises.ts';
 import { restrictingProgram } from './restricting-program.ts';
 import { keyringFilter } from './seccomp-filter.ts';
-import { messageQueuesFolder, sharedFolders } from './user-belongings.ts';
+import { sharedFolders } from './shared-folders.ts';
 
 export interface HostOptions {
   /** A folder that exists, for what launchers are started with. Commands must be able to reach it. */
@@ -23,8 +23,8 @@ export interface RestrictedHost {
   readonly promises: readonly Promised[];
   /** A folder where commands can make no file, whoever may write there; undefined if that is not promised. */
   readonly outside: string | undefined;
-  /** Why something is not promised. */
-  readonly missing: string | undefined;
+  /** What is not promised, and why. */
+  readonly missing: { readonly what: string; readonly why: string } | undefined;
 }
 
 /** For a worker whose own folder is where commands may make files. Nothing of theirs is here or above. */
@@ -39,8 +39,8 @@ export function restrictHost({ folder, ownFolders }: HostOptions): RestrictedHos
   const unprivileged = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--'] as const;
   const less = { command: unprivileged, promises: [], outside: undefined };
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    const missing = `this is ${process.platform} on ${process.arch}, not Linux on x86-64`;
-    return { ...less, missing };
+    const why = `this is ${process.platform} on ${process.arch}, not Linux on x86-64`;
+    return { ...less, missing: { what: 'keys and files', why } };
   }
   const program = path.join(folder, 'restrict');
   const command = [...unprivileged, program];
@@ -53,23 +53,25 @@ export function restrictHost({ folder, ownFolders }: HostOptions): RestrictedHos
     chmodSync(program, 0o755);
     return whyNotStarted(command);
   };
-  let missing: string | undefined;
+  let missing: RestrictedHost['missing'];
   if (ownFolders) {
-    const folders = [...ownFolders, ...foldersLookedIn()];
+    const folders = [...ownFolders, ...sharedFolders()];
     const outside = isBelowAny(folder, folders) ? outsideOfAll : folder;
-    missing = whyNotMade(outside) ?? whyNot(folders);
-    if (missing === undefined) {
+    const whyNotTried = whyNotMade(outside);
+    const why = whyNotTried ?? whyNot(folders);
+    if (why === undefined) {
       return { command, promises: [noKeyrings, noFilesElsewhere], outside, missing };
     }
+    missing = {
+      what: 'files',
+      why: whyNotTried ?? `Landlock of Linux 5.19 or newer is needed: ${why}`,
+    };
   }
   const whyNothing = whyNot(undefined);
-  if (whyNothing !== undefined) return { ...less, missing: whyNothing };
+  if (whyNothing !== undefined) {
+    return { ...less, missing: { what: 'keys and files', why: whyNothing } };
+  }
   return { ...less, command, promises: [noKeyrings], missing };
-}
-
-function foldersLookedIn(): string[] {
-  const folders = [...sharedFolders, messageQueuesFolder() ?? '/tmp'];
-  return folders.filter((folder) => existsSync(folder));
 }
 
 function isBelowAny(folder: string, folders: readonly string[]): boolean {

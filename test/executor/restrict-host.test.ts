@@ -134,7 +134,7 @@ describe('a host', { skip, timeout: 60_000 }, () => {
       missing.promises.map(({ what }) => what),
       ['no keyrings'],
     );
-    assert.match(missing.missing ?? '', /no such file or directory/);
+    assert.match(missing.missing?.why ?? '', /no such file or directory/);
     assert.equal(restrictHost({ folder, ownFolders: undefined }).missing, undefined);
   });
 });

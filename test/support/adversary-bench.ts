@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import { comesTrue } from './appears.ts';
 import type { HostExecutorOptions } from '../../src/executor/host-executor.ts';
 import { restrictHost } from '../../src/executor/restrict-host.ts';
-import { messageQueuesFolder } from '../../src/executor/user-belongings.ts';
+import { messageQueuesFolder } from '../../src/executor/shared-folders.ts';
 import { cgroupSkip, testCgroup } from './cgroup.ts';
 import { executorBench } from './executor-bench.ts';
 import { launcherCommand } from './host-executor.ts';

@@ -11,7 +11,7 @@ import {
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
-import { messageQueuesFolder } from '../../src/executor/user-belongings.ts';
+import { messageQueuesFolder } from '../../src/executor/shared-folders.ts';
 import { processesNaming } from './processes.ts';
 
 export type Ending = 'success' | 'failure' | 'waiting' | 'memory';
