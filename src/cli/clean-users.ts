@@ -18,10 +18,8 @@ export async function cleanUsers(
   const owners = users.flatMap((user) => (user?.isPrivate === true ? [user] : []));
   const own = new Set(owners.map(({ uid }) => uid));
   for (const uid of usersIn(file)) {
-    // oxlint-disable-next-line no-await-in-loop -- few, and seldom
     if (!own.has(uid)) await cleanFormer(uid);
   }
-  // oxlint-disable-next-line no-await-in-loop -- as before
   for (const owner of owners) await removeAllOf(owner);
   writeFileSync(file, [...own].map((uid) => `${uid}\n`).join(''));
 }
