@@ -88,7 +88,7 @@ test(
 );
 
 test(
-  'AST-23: a name that is far longer than any disk takes is not gathered',
+  'a name that is far longer than any disk takes is not gathered',
   { skip: gitSkip() },
   async (t) => {
     const server = await gitServer(t);
