@@ -5,11 +5,15 @@ import {
   type IncomingHttpHeaders,
   type ServerOptions,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
   type Http2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Log } from '../base/log.ts';
+import { IncompleteMessages } from './incomplete-messages.ts';
 
 export interface ConnectionLimits {
+  readonly incompleteBytesMax: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   readonly connectionsMax: number;
@@ -31,15 +35,15 @@ export interface Connections {
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
  * windows, bounds the connections and can end them, lets clients cancel calls, keeps calls with far
- * deadlines alive, and ends those whose client sends on after the answer. Call it before the server
- * listens.
+ * deadlines alive, ends those whose client sends on after the answer, and bounds what messages hold before
+ * they are complete. Call it before the server listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
  * clients only. And without channelz, whose bookkeeping costs each call, `forceShutdown` knows of no
  * connection and closes none. So this reaches for what the server makes its HTTP/2 servers with, and
  * throws when that has changed.
  */
-export function openSessions(server: Server, limits: ConnectionLimits): Connections {
+export function openSessions(server: Server, limits: ConnectionLimits, log: Log): Connections {
   const internals = server as unknown as Partial<ServerInternals>;
   const { commonServerOptions, createHttp2Server } = internals;
   if (typeof commonServerOptions !== 'object' || typeof createHttp2Server !== 'function') {
@@ -54,6 +58,7 @@ export function openSessions(server: Server, limits: ConnectionLimits): Connecti
   // A call that was cancelled takes its place until Node has noticed: a client that cancels all its calls
   // and makes as many at once is told to come back with them, and keeps its connection.
   commonServerOptions.maxSessionRejectedStreams = limits.concurrentCallsMax;
+  const incomplete = new IncompleteMessages(limits.incompleteBytesMax, log);
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   internals.createHttp2Server = (credentials) => {
@@ -61,6 +66,7 @@ export function openSessions(server: Server, limits: ConnectionLimits): Connecti
     http2Server.maxConnections = limits.connectionsMax;
     http2Server.prependListener('stream', (stream, headers) => {
       dropFarDeadline(headers);
+      incomplete.watch(stream as ServerHttp2Stream, headers);
       stopAfterAnswer(stream, limits.streamWindowBytes);
     });
     http2Server.on('connection', (socket) => {

@@ -1,3 +1,4 @@
+import { heapBytesMax } from '../base/memory.ts';
 import { Code, StatusError } from '../base/status.ts';
 import type { Digest } from '../digest/digest.ts';
 import { defaultTreeLimits, type TreeLimits } from '../tree/walk-directories.ts';
@@ -6,6 +7,8 @@ import { defaultTreeLimits, type TreeLimits } from '../tree/walk-directories.ts'
 export interface ServerLimits {
   /** The largest message taken from a client. */
   readonly requestBytesMax: number;
+  /** What the messages of all calls may hold together before they are complete. */
+  readonly incompleteBytesMax: number;
   /** Calls that one connection may have open at once. */
   readonly concurrentCallsMax: number;
   /** Bytes that a client may send on one stream before the server has taken them. */
@@ -28,6 +31,9 @@ export const defaultServerLimits: ServerLimits = {
   // Siso asks for the blobs of a whole input tree in one FindMissingBlobs (GEN-08, SIS-03): 32 MiB
   // are some 400,000 digests.
   requestBytesMax: 32 * 2 ** 20,
+  // Beside the heap, so a part of it is only a measure of the machine: 500 MiB of the usual 4 GiB, a thousand
+  // batches that are half sent. On small ones two of the largest messages.
+  incompleteBytesMax: Math.max(64 * 2 ** 20, Math.floor(heapBytesMax / 8)),
   // Execute streams stay open for as long as actions wait; a client puts hundreds on a connection
   // (GEN-14).
   concurrentCallsMax: 1000,

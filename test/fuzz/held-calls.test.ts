@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Code } from '../../src/base/status.ts';
+import { becomes } from '../support/appears.ts';
 import { Chance } from './chance.ts';
 import { goodCalls, seedingRequests, Seeds } from './good-requests.ts';
 import { framed, RawCalls, type RawRequest } from './raw-calls.ts';
@@ -36,16 +37,30 @@ function denseCall({ path: method }: TargetMethod, seeds: Seeds, chance: Chance)
   return { path: method, pieces: [framed(message)], patienceMs: HELD_MS, ...ending };
 }
 
-test('HI-31: a server with a small heap outlives calls of all methods that are dense and stay open', async (t) => {
-  const seed = Number(process.env['EXPBUILD_SEED'] ?? process.hrtime.bigint() % 1_000_000n);
-  t.diagnostic(`seed ${seed}`);
-  const chance = new Chance(seed);
+async function startTarget(t: TestContext): Promise<RunningTarget> {
   const folder = mkdtempSync(path.join(tmpdir(), 'expbuild-held-'));
   const target = await RunningTarget.start(folder, HEAP_MIB);
   t.after(async () => {
     await target.kill();
     rmSync(folder, { recursive: true });
   });
+  return target;
+}
+
+async function checkHealth(calls: RawCalls): Promise<void> {
+  const { code } = await calls.call({
+    path: '/grpc.health.v1.Health/Check',
+    pieces: [framed(Buffer.of())],
+    patienceMs: 60_000,
+  });
+  assert.equal(code, Code.OK);
+}
+
+test('HI-31: a server with a small heap outlives calls of all methods that are dense and stay open', async (t) => {
+  const seed = Number(process.env['EXPBUILD_SEED'] ?? process.hrtime.bigint() % 1_000_000n);
+  t.diagnostic(`seed ${seed}`);
+  const chance = new Chance(seed);
+  const target = await startTarget(t);
   const { address, methods } = await target.report('now');
   const seeds = new Seeds();
   const connections = await Promise.all(
@@ -70,11 +85,48 @@ test('HI-31: a server with a small heap outlives calls of all methods that are d
   );
   assert.ok(Math.max(...heapBytes) < HEAP_BYTES_MAX, heapBytes.join(' '));
   assert.ok(seen.has(Code.INVALID_ARGUMENT));
-  const { code } = await connection.call({
-    path: '/grpc.health.v1.Health/Check',
-    pieces: [framed(Buffer.of())],
-    patienceMs: 60_000,
-  });
-  assert.equal(code, Code.OK);
+  await checkHealth(connection);
   for (const each of connections) each.close();
+});
+
+/** Of what is sent to be held: four times what the server has. */
+const INCOMPLETE_CALLS = 256;
+const INCOMPLETE_BYTES = 4 * 2 ** 20;
+
+test('a server with a small heap outlives calls whose messages stop before their last byte', async (t) => {
+  const target = await startTarget(t);
+  const { address, heapBytes: restingBytes } = await target.report('now');
+  const attackers = await Promise.all(Array.from({ length: 4 }, () => RawCalls.open(address)));
+  const other = await RawCalls.open(address);
+  let ended = 0;
+  const cut = framed(Buffer.alloc(INCOMPLETE_BYTES)).subarray(0, -1);
+  const calls = Array.from({ length: INCOMPLETE_CALLS }, async (_, index) => {
+    await attackers[index % attackers.length]?.call({
+      path: '/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs',
+      pieces: [cut],
+      ending: 'none',
+      patienceMs: 300_000,
+    });
+    ended += 1;
+  });
+  let mostBytes = 0;
+  // What the limit leaves: the calls that were heard last.
+  const leftMax = (64 * 2 ** 20) / INCOMPLETE_BYTES;
+  await becomes(
+    async () => {
+      await checkHealth(other);
+      mostBytes = Math.max(mostBytes, (await target.report('now')).heapBytes);
+    },
+    () => ended >= INCOMPLETE_CALLS - leftMax,
+  );
+  t.diagnostic(`${mostBytes} bytes`);
+  assert.ok(mostBytes < HEAP_BYTES_MAX, `${mostBytes} bytes`);
+  for (const each of attackers) each.close();
+  await Promise.all(calls);
+  await becomes(
+    async () => (await target.report('now')).heapBytes,
+    (bytes) => bytes < restingBytes + 16 * 2 ** 20,
+  );
+  await checkHealth(other);
+  other.close();
 });
