@@ -55,7 +55,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
     'grpc.enable_channelz': 0,
   });
-  const connections = openSessions(server, limits, options.log);
+  const connections = openSessions(server, limits, options.clock, options.log);
   const lasting = new Set<OpenCall>();
   const open: Open = (method, grpcCall) =>
     new OpenCall(method, grpcCall, options, (call) => {

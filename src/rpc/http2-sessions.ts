@@ -9,11 +9,14 @@ import {
   type Http2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { IncompleteMessages } from './incomplete-messages.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 
 export interface ConnectionLimits {
   readonly incompleteBytesMax: number;
+  readonly unreadTimeoutMs: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   readonly connectionsMax: number;
@@ -35,15 +38,20 @@ export interface Connections {
 /**
  * Does for the connections of a grpc-js server what its options cannot (1.14): widens the receive
  * windows, bounds the connections and can end them, lets clients cancel calls, keeps calls with far
- * deadlines alive, ends those whose client sends on after the answer, and bounds what messages hold before
- * they are complete. Call it before the server listens.
+ * deadlines alive, ends those whose client sends on after the answer, bounds what messages hold before
+ * they are complete, and ends those whose client reads nothing. Call it before the server listens.
  *
  * HTTP/2's 64 KiB windows stall an upload once per round trip; grpc-js reads the option for them in
  * clients only. And without channelz, whose bookkeeping costs each call, `forceShutdown` knows of no
  * connection and closes none. So this reaches for what the server makes its HTTP/2 servers with, and
  * throws when that has changed.
  */
-export function openSessions(server: Server, limits: ConnectionLimits, log: Log): Connections {
+export function openSessions(
+  server: Server,
+  limits: ConnectionLimits,
+  clock: Clock,
+  log: Log,
+): Connections {
   const internals = server as unknown as Partial<ServerInternals>;
   const { commonServerOptions, createHttp2Server } = internals;
   if (typeof commonServerOptions !== 'object' || typeof createHttp2Server !== 'function') {
@@ -59,6 +67,7 @@ export function openSessions(server: Server, limits: ConnectionLimits, log: Log)
   // and makes as many at once is told to come back with them, and keeps its connection.
   commonServerOptions.maxSessionRejectedStreams = limits.concurrentCallsMax;
   const incomplete = new IncompleteMessages(limits.incompleteBytesMax, log);
+  const unread = new UnreadAnswers(limits.unreadTimeoutMs, clock, log);
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   internals.createHttp2Server = (credentials) => {
@@ -67,6 +76,7 @@ export function openSessions(server: Server, limits: ConnectionLimits, log: Log)
     http2Server.prependListener('stream', (stream, headers) => {
       dropFarDeadline(headers);
       incomplete.watch(stream as ServerHttp2Stream, headers);
+      unread.watch(stream as ServerHttp2Stream, headers);
       stopAfterAnswer(stream, limits.streamWindowBytes);
     });
     http2Server.on('connection', (socket) => {
@@ -82,6 +92,7 @@ export function openSessions(server: Server, limits: ConnectionLimits, log: Log)
   };
   return {
     destroy: () => {
+      unread.close();
       for (const session of sessions) session.destroy();
       // A session leaves its socket open until the other side closes it, which may be never.
       for (const socket of sockets) socket.destroy();

@@ -9,6 +9,8 @@ export interface ServerLimits {
   readonly requestBytesMax: number;
   /** What the messages of all calls may hold together before they are complete. */
   readonly incompleteBytesMax: number;
+  /** How long a client may take nothing of an answer that waits for it. */
+  readonly unreadTimeoutMs: number;
   /** Calls that one connection may have open at once. */
   readonly concurrentCallsMax: number;
   /** Bytes that a client may send on one stream before the server has taken them. */
@@ -34,6 +36,8 @@ export const defaultServerLimits: ServerLimits = {
   // Beside the heap, so a part of it is only a measure of the machine: 500 MiB of the usual 4 GiB, a thousand
   // batches that are half sent. On small ones two of the largest messages.
   incompleteBytesMax: Math.max(64 * 2 ** 20, Math.floor(heapBytesMax / 8)),
+  // As for uploads on which nothing comes: 7 KB/s take a message of 4 MiB in it.
+  unreadTimeoutMs: 600_000,
   // Execute streams stay open for as long as actions wait; a client puts hundreds on a connection
   // (GEN-14).
   concurrentCallsMax: 1000,

@@ -1,5 +1,5 @@
 import type { TestContext } from 'node:test';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/id.ts';
 import { type Log, silentLog } from '../../src/base/log.ts';
 import { listen, type Listener } from '../../src/rpc/grpc-server.ts';
@@ -9,6 +9,7 @@ import { TestClient } from './test-client.ts';
 
 export interface StartServerOptions {
   readonly log?: Log;
+  readonly clock?: Clock;
   readonly limits?: Partial<ServerLimits>;
 }
 
@@ -24,7 +25,7 @@ export async function startServer(
     limits: { ...defaultServerLimits, ...options.limits },
     log: options.log ?? silentLog,
     newId,
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
   });
   const client = new TestClient(t, listener.address);
   t.after(() => listener.close(0));
