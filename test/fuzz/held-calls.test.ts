@@ -89,8 +89,8 @@ test('HI-31: a server with a small heap outlives calls of all methods that are d
   for (const each of connections) each.close();
 });
 
-/** Of what is sent to be held: four times what the server has. */
-const INCOMPLETE_CALLS = 256;
+/** Of what is sent to be held: twice what the server has. */
+const INCOMPLETE_CALLS = 128;
 const INCOMPLETE_BYTES = 4 * 2 ** 20;
 
 test('a server with a small heap outlives calls whose messages stop before their last byte', async (t) => {
