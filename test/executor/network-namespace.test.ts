@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -10,21 +9,16 @@ import { executorBench } from '../support/executor-bench.ts';
 import { launcherCommand, startHostExecutor } from '../support/host-executor.ts';
 import { lookAround } from '../support/look-around.ts';
 import { never } from '../support/never.ts';
-import { prepareNetwork } from '../support/prepared-network.ts';
-import { findSandbox, sandboxOwner, sandboxSkip } from '../support/sandbox.ts';
+import { prepareNetwork, preparedNetworkSkip } from '../support/prepared-network.ts';
+import { findSandbox, sandboxOwner } from '../support/sandbox.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const isRoot = process.getuid?.() === 0;
 const needsRoot = /only a worker that is root can join it/;
-const rootSkip =
-  isRoot && spawnSync('unshare', ['--net', 'true']).status === 0
-    ? sandboxSkip
-    : 'needs root to join the network namespace of others';
-
 describe('a prepared network namespace', { timeout: 180_000 }, () => {
   it(
     'WK-24: is what commands get which ask for the network; the others get none',
-    { skip: rootSkip },
+    { skip: preparedNetworkSkip },
     async (t) => {
       const { join } = await findNetworkNamespace(await prepareNetwork(t));
       const sandbox = await findSandbox(t, { networkAllowed: true });
@@ -49,7 +43,7 @@ describe('a prepared network namespace', { timeout: 180_000 }, () => {
 
   it(
     'DK-15: a first command proves it, and that all else is promised as without it',
-    { skip: rootSkip },
+    { skip: preparedNetworkSkip },
     async (t) => {
       const { join, promise } = await findNetworkNamespace(await prepareNetwork(t));
       const promises = withNetwork(sandboxPromises, promise);
@@ -70,7 +64,7 @@ describe('a prepared network namespace', { timeout: 180_000 }, () => {
     },
   );
 
-  it('has the names of its own that `ip netns` knows', { skip: rootSkip }, async (t) => {
+  it('has the names of its own that `ip netns` knows', { skip: preparedNetworkSkip }, async (t) => {
     const network = await prepareNetwork(t);
     const settings = tempDir(t);
     const folder = path.join(settings, path.basename(network));
@@ -90,7 +84,7 @@ describe('a prepared network namespace', { timeout: 180_000 }, () => {
 
   it(
     "DK-16: is refused when it is not there, is none, or is the machine's own",
-    { skip: isRoot && rootSkip },
+    { skip: isRoot && preparedNetworkSkip },
     async (t) => {
       const file = path.join(tempDir(t), 'file');
       writeFileSync(file, '');

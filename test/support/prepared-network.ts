@@ -1,6 +1,13 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
+import { sandboxSkip } from './sandbox.ts';
+
+/** Why the network namespace of another process cannot be joined here; false when it can. */
+export const preparedNetworkSkip: string | false =
+  process.getuid?.() === 0 && spawnSync('unshare', ['--net', 'true']).status === 0
+    ? sandboxSkip
+    : 'needs root to join the network namespace of others';
 
 /** Says hello to whoever connects. */
 const server = `
@@ -18,6 +25,7 @@ export async function prepareNetwork(t: Pick<TestContext, 'after'>): Promise<str
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => inside.kill());
-  const [line] = (await once(inside.stdout, 'data')) as [Buffer];
+  const ended = once(inside, 'exit').then(() => Promise.reject(new Error('bwrap ended')));
+  const [line] = (await Promise.race([once(inside.stdout, 'data'), ended])) as [Buffer];
   return `/proc/${line.toString().trim()}/ns/net`;
 }
